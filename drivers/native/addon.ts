@@ -1,0 +1,8 @@
+// Loads the compiled add-on for this machine's architecture; the only place that does.
+
+import { createRequire } from 'node:module';
+
+const require = createRequire(import.meta.url);
+
+/** Exports of the add-on; each typed wrapper beside this file names the part it uses. */
+export const addon: unknown = require(`./build/dsmil-${process.arch}.node`);

@@ -1,0 +1,13 @@
+// The add-on's one entry point: each source file registers its own functions on the exports object.
+
+#include "native.h"
+
+static napi_value init(napi_env env, napi_value exports) {
+  dsmil_init_register_window(env, exports);
+  dsmil_init_host(env, exports);
+  dsmil_init_ring(env, exports);
+  dsmil_init_signal(env, exports);
+  return exports;
+}
+
+NAPI_MODULE(dsmil, init)

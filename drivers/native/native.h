@@ -1,0 +1,24 @@
+// Shared declarations of the native add-on (Node-API version 9, C11, Linux only).
+#ifndef DSMIL_NATIVE_H
+#define DSMIL_NATIVE_H
+
+#define NAPI_VERSION 9
+#include <node_api.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// Mapped register windows: exact-width volatile access under a SIGBUS guard, batches (register-window.c).
+void dsmil_init_register_window(napi_env env, napi_value exports);
+// The host: peer credentials, sd_notify, pseudo-terminals (host.c).
+void dsmil_init_host(napi_env env, napi_value exports);
+// Shared-memory rings, stop latch words (ring.c).
+void dsmil_init_ring(napi_env env, napi_value exports);
+// Wake-ups in the event loop: FIFO doorbell and process watch by pidfd (signal.c).
+void dsmil_init_signal(napi_env env, napi_value exports);
+
+// Throws a JavaScript Error with `code` (an errno name) and a message.
+void dsmil_throw_errno(napi_env env, int error, const char *what);
+// Registers one function on the exports object.
+void dsmil_export(napi_env env, napi_value exports, const char *name, napi_callback callback);
+
+#endif

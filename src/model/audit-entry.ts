@@ -1,0 +1,51 @@
+// One line of the audit chain: everything needed to say who did what, on whose word, with what result.
+
+import type { Canonical } from '#foundation/canonical';
+import type { TrackResult } from './operation.ts';
+import type { Origin } from './principal.ts';
+
+export type AuditEventName =
+  | 'AGENT_STARTED'
+  | 'OPERATION_COMPLETED'
+  | 'OPERATION_REFUSED'
+  | 'OPERATION_FAILED'
+  | 'APPROVAL_GRANTED'
+  | 'QUARANTINE_PROBE'
+  | 'AUTHENTICATION_FAILED'
+  | 'EMERGENCY_STOP'
+  | 'EMERGENCY_RESET'
+  | 'TRANSACTION_RECOVERED'
+  | 'TRACK_LOST'
+  | 'TRACK_RETURNED'
+  | 'LINK_FAULT'
+  | 'SESSION_LOCKED';
+
+export interface AuditRecord {
+  readonly event: AuditEventName;
+  readonly actor: string;
+  readonly origin: Origin | null;
+  /** Linear ids, empty when no device is concerned. */
+  readonly devices: readonly number[];
+  readonly operationId: string;
+  readonly operation: string;
+  readonly risk: string;
+  readonly planDigest: string;
+  readonly decision: string;
+  readonly reason: string;
+  readonly result: string;
+  readonly tracks: readonly Pick<TrackResult, 'track' | 'ok' | 'durationMs'>[];
+  /** What else the reader needs: registers written, values before and after. */
+  readonly details: { readonly [key: string]: Canonical };
+}
+
+export interface AuditEntry extends AuditRecord {
+  readonly sequence: number;
+  readonly bootId: string;
+  readonly monotonicMs: number;
+  readonly wallMs: number;
+  /** Whether the wall clock can be trusted: set by hand or network, or never set since power-up. */
+  readonly clockQuality: 'synchronized' | 'unsynchronized';
+  /** Hex SHA-256 of the entry before; 64 zeros for the first. */
+  readonly previousHash: string;
+  readonly hash: string;
+}

@@ -1,0 +1,27 @@
+// The permission to execute one plan once, made by security and checked by kernel.
+
+import { canonicalText } from '#foundation/canonical';
+
+export interface Authorization {
+  readonly operationId: string;
+  readonly planDigest: string;
+  /** Principal ids: the requester first, then who approved. */
+  readonly grantedTo: readonly string[];
+  /** Monotonic milliseconds (CLOCK_MONOTONIC is one clock for all processes of a machine). */
+  readonly expiresAtMs: number;
+  /** Ed25519 over `authorizationBytes`, base64 (RFC 8032). */
+  readonly signature: string;
+}
+
+export const AUTHORIZATION_LIFETIME_MS = 30_000;
+
+export function authorizationBytes(unsigned: Omit<Authorization, 'signature'>): Buffer {
+  return Buffer.from(
+    canonicalText({
+      operationId: unsigned.operationId,
+      planDigest: unsigned.planDigest,
+      grantedTo: unsigned.grantedTo,
+      expiresAtMs: unsigned.expiresAtMs,
+    }),
+  );
+}

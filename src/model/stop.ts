@@ -1,0 +1,45 @@
+// The emergency stop as data: who may cause it, what was done, and the latch every process maps.
+
+import type { LinearId } from './device.ts';
+import type { EventSource, TrackName } from './track-name.ts';
+
+export const EmergencyPriority = { UNKNOWN: 0, LOW: 1, MEDIUM: 2, HIGH: 3, IMMEDIATE: 4 } as const;
+export type EmergencyPriority = (typeof EmergencyPriority)[keyof typeof EmergencyPriority];
+
+export interface StopCause {
+  readonly source: EventSource;
+  readonly reason: string;
+  readonly priority: EmergencyPriority;
+  /** Principal id, `local-console` or the track that tripped by itself. */
+  readonly triggeredBy: string;
+  readonly wallMs: number;
+}
+
+/** Empty `devices` stops the whole system. */
+export interface StopOrder {
+  readonly cause: StopCause;
+  readonly devices: readonly LinearId[];
+}
+
+export interface StopReceipt {
+  readonly track: TrackName;
+  readonly ok: boolean;
+  readonly message: string;
+  /** Devices now at their safe values. */
+  readonly safe: readonly LinearId[];
+  /** Devices that did not take their safe values, and why. */
+  readonly unsafe: readonly { readonly device: LinearId; readonly finding: string }[];
+  readonly durationMs: number;
+}
+
+/** One shared word per requesting track and one latched word that kernel alone writes. */
+export interface StopLatch {
+  /** Any process: asks for the stop and wakes kernel. Never fails, never waits. */
+  engage(): void;
+  /** True when latched or when any track asked and kernel has not yet seen it. One memory read each. */
+  engaged(): boolean;
+  /** Kernel only: takes every pending request into the latched word; true when it newly engaged. */
+  latch(): boolean;
+  /** Kernel only: clears the latched word. */
+  release(): void;
+}
