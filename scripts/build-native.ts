@@ -1,7 +1,9 @@
 // Builds the native add-on, and i2c-bus when npm built it for another Node; run by `npm ci`.
+// Options: --force builds even when nothing changed, --strict turns compiler warnings into errors (CI).
+// Invariants: the finished add-on is moved into place in one step, so a running process keeps its own copy.
 
 import { execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,27 +13,47 @@ const source = join(root, 'drivers/native');
 const output = join(source, 'build', `dsmil-${process.arch}.node`);
 const nodeHome = join(root, 'node_modules', `node-linux-${process.arch}`);
 
+/** The headers of the Node that runs the agent; those of the running Node where no package carries one. */
+function headerDirectory(): string {
+  const candidates = [nodeHome, join(dirname(process.execPath), '..')].map((home) =>
+    join(home, 'include/node'),
+  );
+  return (
+    candidates.find((directory) => existsSync(join(directory, 'node_api.h'))) ??
+    join(root, 'node_modules/node-api-headers/include')
+  );
+}
+
 function newest(paths: readonly string[]): number {
   return Math.max(...paths.map((path) => statSync(path).mtimeMs));
 }
 
 function buildAddon(): void {
-  const sources = readdirSync(source).filter((name) => name.endsWith('.c'));
   const inputs = readdirSync(source).filter((name) => /\.[ch]$/.test(name));
-  const inputPaths = inputs.map((name) => join(source, name));
-  if (existsSync(output) && statSync(output).mtimeMs > newest(inputPaths)) return;
+  const sources = inputs.filter((name) => name.endsWith('.c')).sort();
+  const inputPaths = [...inputs.map((name) => join(source, name)), fileURLToPath(import.meta.url)];
+  const current = existsSync(output) && statSync(output).mtimeMs > newest(inputPaths);
+  if (current && !process.argv.includes('--force')) return;
   mkdirSync(dirname(output), { recursive: true });
-  const compiler = process.env.CC ?? 'cc';
-  execFileSync(
-    compiler,
-    [
-      ...['-std=gnu11', '-O2', '-g', '-Wall', '-Wextra', '-Werror', '-fPIC', '-shared', '-pthread'],
-      ...['-fvisibility=hidden', `-I${join(nodeHome, 'include/node')}`],
-      ...sources.map((name) => join(source, name)),
-      ...['-o', output],
-    ],
-    { stdio: 'inherit' },
-  );
+  const unfinished = `${output}.${process.pid}`;
+  const warnings = process.argv.includes('--strict') ? ['-Werror'] : [];
+  try {
+    execFileSync(
+      process.env.CC ?? 'cc',
+      [
+        ...['-std=gnu11', '-D_GNU_SOURCE', '-O2', '-g', '-fPIC', '-shared', '-pthread'],
+        ...['-Wall', '-Wextra', ...warnings],
+        ...['-fvisibility=hidden', '-D_FORTIFY_SOURCE=2', '-fstack-protector-strong'],
+        ...['-Wl,-z,relro,-z,now', `-I${headerDirectory()}`],
+        ...sources.map((name) => join(source, name)),
+        ...['-o', unfinished],
+      ],
+      { stdio: 'inherit' },
+    );
+    renameSync(unfinished, output);
+  } finally {
+    rmSync(unfinished, { force: true });
+  }
 }
 
 /** i2c-bus binds to V8 directly, so it has to be built with the headers of the Node that runs it. */
@@ -47,7 +69,9 @@ function buildI2cBus(): void {
       env: { ...process.env, npm_config_nodedir: nodeHome, npm_config_ignore_scripts: 'false' },
     });
     if (result.status !== 0) {
-      process.stderr.write(`${result.stdout}${result.stderr}\ni2c-bus: not built; I2C buses stay absent\n`);
+      process.stderr.write(
+        `${result.stdout}${result.stderr}\ni2c-bus: not built; I2C buses stay absent\n`,
+      );
     }
   }
 }

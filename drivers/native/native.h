@@ -11,10 +11,10 @@
 void dsmil_init_register_window(napi_env env, napi_value exports);
 // The host: peer credentials, sd_notify, pseudo-terminals (host.c).
 void dsmil_init_host(napi_env env, napi_value exports);
-// Shared-memory rings, stop latch words (ring.c).
-void dsmil_init_ring(napi_env env, napi_value exports);
-// Wake-ups in the event loop: FIFO doorbell and process watch by pidfd (signal.c).
-void dsmil_init_signal(napi_env env, napi_value exports);
+// Shared-memory rings, stop latch words (ring.c). Weak, so that each part also links without the other.
+void dsmil_init_ring(napi_env env, napi_value exports) __attribute__((weak));
+// Wake-ups in the event loop: FIFO doorbell and process watch by pidfd (signal.c). Weak for the same reason.
+void dsmil_init_signal(napi_env env, napi_value exports) __attribute__((weak));
 
 // Throws a JavaScript Error with `code` (an errno name) and a message.
 void dsmil_throw_errno(napi_env env, int error, const char *what);
