@@ -10,7 +10,11 @@ interface BusDescriptionBase {
 
 export type BusDescription =
   /** A mappable file; `origin` is the bus address of its first byte (0 for /dev/mem). */
-  | (BusDescriptionBase & { readonly kind: 'memory'; readonly path: string; readonly origin: number })
+  | (BusDescriptionBase & {
+      readonly kind: 'memory';
+      readonly path: string;
+      readonly origin: number;
+    })
   /** A PCI function found by address (`0000:00:04.0`) or by vendor and device id; its BAR n is `resourceN`. */
   | (BusDescriptionBase & {
       readonly kind: 'pci';
@@ -41,7 +45,11 @@ export type BusDescription =
       readonly parity: 'none' | 'even' | 'odd';
       readonly stopBits: 1 | 2;
     })
-  | (BusDescriptionBase & { readonly kind: 'modbus-tcp'; readonly host: string; readonly port: number });
+  | (BusDescriptionBase & {
+      readonly kind: 'modbus-tcp';
+      readonly host: string;
+      readonly port: number;
+    });
 
 export type I2cAdapterDescription =
   /** Character device by number: /dev/i2c-N. */

@@ -1,10 +1,10 @@
 // What a device is: its two numbers, its group, its permanent quarantine and its description.
 // Invariants: a token is 0x8000 + group * 0x10 + index with index 0..11; conversion is never plain subtraction.
 
+import type { BusKind, Location } from './bus.ts';
+import type { ClearanceLevel, Compartment } from './principal.ts';
 import type { RegisterSpec } from './register.ts';
 import type { RiskLevel } from './risk.ts';
-import type { ClearanceLevel, Compartment } from './principal.ts';
-import type { BusKind, Location } from './bus.ts';
 
 /** 0..83 on the default board: group * 12 + index. */
 export type LinearId = number;

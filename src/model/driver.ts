@@ -4,8 +4,8 @@ import type { Outcome } from '#foundation/outcome';
 import type { DeviceDescriptor } from './device.ts';
 import type { OperationType, Target } from './operation.ts';
 import type { RegisterStep } from './plan.ts';
-import type { KernelDeviceState } from './snapshot.ts';
 import type { Word } from './register.ts';
+import type { KernelDeviceState } from './snapshot.ts';
 
 /** Register contents by register name, as last read. */
 export type RegisterValues = ReadonlyMap<string, Word>;

@@ -2,8 +2,8 @@
 
 import type { Fault } from '#foundation/fault';
 import type { LinearId } from './device.ts';
-import type { Word } from './register.ts';
 import type { ClearanceLevel, Compartment } from './principal.ts';
+import type { Word } from './register.ts';
 import type { RiskLevel } from './risk.ts';
 import type { TrackName } from './track-name.ts';
 

@@ -75,21 +75,69 @@ export interface ResetProgress {
 }
 
 export interface OrchestratorPort {
-  authenticate(credential: Credential, origin: Origin, deadline: Deadline): Promise<Outcome<Session>>;
+  authenticate(
+    credential: Credential,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<Session>>;
   endSession(sessionId: string, deadline: Deadline): Promise<Outcome<void>>;
   /** Plans, or plans and executes. A refusal by rule is a receipt with DENIED; a fault is for bad sessions and a lost track. */
-  operate(sessionId: string, intent: Intent, origin: Origin, deadline: Deadline): Promise<Outcome<OperationReceipt>>;
-  operation(sessionId: string, operationId: string, deadline: Deadline): Promise<Outcome<OperationReceipt>>;
-  operations(sessionId: string, limit: number, deadline: Deadline): Promise<Outcome<readonly OperationReceipt[]>>;
-  stop(sessionId: string, request: StopRequest, origin: Origin, deadline: Deadline): Promise<Outcome<StopReport>>;
-  resetStop(sessionId: string, reason: string, origin: Origin, deadline: Deadline): Promise<Outcome<ResetProgress>>;
+  operate(
+    sessionId: string,
+    intent: Intent,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<OperationReceipt>>;
+  operation(
+    sessionId: string,
+    operationId: string,
+    deadline: Deadline,
+  ): Promise<Outcome<OperationReceipt>>;
+  operations(
+    sessionId: string,
+    limit: number,
+    deadline: Deadline,
+  ): Promise<Outcome<readonly OperationReceipt[]>>;
+  stop(
+    sessionId: string,
+    request: StopRequest,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<StopReport>>;
+  resetStop(
+    sessionId: string,
+    reason: string,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<ResetProgress>>;
   approvals(sessionId: string, deadline: Deadline): Promise<Outcome<readonly ApprovalRequest[]>>;
-  approve(sessionId: string, planDigest: string, origin: Origin, deadline: Deadline): Promise<Outcome<ApprovalRequest>>;
+  approve(
+    sessionId: string,
+    planDigest: string,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<ApprovalRequest>>;
   status(deadline: Deadline): Promise<Outcome<SystemStatus>>;
-  audit(sessionId: string, fromSequence: number, limit: number, deadline: Deadline): Promise<Outcome<readonly AuditEntry[]>>;
-  verifyAudit(sessionId: string, deadline: Deadline): Promise<Outcome<{ readonly entries: number; readonly intact: boolean; readonly finding: string }>>;
+  audit(
+    sessionId: string,
+    fromSequence: number,
+    limit: number,
+    deadline: Deadline,
+  ): Promise<Outcome<readonly AuditEntry[]>>;
+  verifyAudit(
+    sessionId: string,
+    deadline: Deadline,
+  ): Promise<
+    Outcome<{ readonly entries: number; readonly intact: boolean; readonly finding: string }>
+  >;
   /** Records an attempt that interface refused by itself before anything was asked of security (quarantine, rate). */
-  reportRefusal(sessionId: string | null, origin: Origin, code: string, finding: string, devices: readonly LinearId[]): void;
+  reportRefusal(
+    sessionId: string | null,
+    origin: Origin,
+    code: string,
+    finding: string,
+    devices: readonly LinearId[],
+  ): void;
   onEvent(listen: (event: AgentEvent) => void): () => void;
   onKernelSnapshot(listen: (snapshot: KernelSnapshot) => void): () => void;
   /** `false` when the security track is gone; the interface then serves its last picture, marked stale. */

@@ -71,5 +71,8 @@ export function signedValue(spec: RegisterSpec, word: Word): bigint {
 
 /** `0x0000002A`: hexadecimal at the register's full width. */
 export function formatWord(word: Word, widthBits: WidthBits): string {
-  return `0x${word.toString(16).toUpperCase().padStart(widthBits / 4, '0')}`;
+  return `0x${word
+    .toString(16)
+    .toUpperCase()
+    .padStart(widthBits / 4, '0')}`;
 }

@@ -2,10 +2,18 @@
 
 import type { BusCounters, BusKind } from './bus.ts';
 import type { LinearId } from './device.ts';
-import type { TrackName } from './track-name.ts';
 import type { Word } from './register.ts';
+import type { TrackName } from './track-name.ts';
 
-export const PowerState = { UNKNOWN: 0, OFF: 1, SUSPENDED: 2, STANDBY: 3, ON: 4, FAULT: 5, LOCKED: 6 } as const;
+export const PowerState = {
+  UNKNOWN: 0,
+  OFF: 1,
+  SUSPENDED: 2,
+  STANDBY: 3,
+  ON: 4,
+  FAULT: 5,
+  LOCKED: 6,
+} as const;
 export type PowerState = (typeof PowerState)[keyof typeof PowerState];
 
 export const OverallStatus = {

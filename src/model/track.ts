@@ -1,9 +1,10 @@
 // The one interface all three tracks serve, in process or over a link; nobody knows which.
 
 import type { Deadline } from '#foundation/deadline';
+import type { Fault } from '#foundation/fault';
 import type { Outcome } from '#foundation/outcome';
 import type { Authorization } from './authorization.ts';
-import type { Intent, RegisterReading, EffectOutcome } from './operation.ts';
+import type { EffectOutcome, Intent, RegisterReading } from './operation.ts';
 import type { RegisterPlan } from './plan.ts';
 import type { Principal } from './principal.ts';
 import type { RiskAssessment } from './risk.ts';
@@ -38,6 +39,8 @@ export interface CommitReceipt {
   readonly effect: EffectOutcome;
   readonly readings: readonly RegisterReading[];
   readonly durationMs: number;
+  /** Why the plan did not commit; absent when it did. */
+  readonly fault?: Fault;
 }
 
 export interface Track {

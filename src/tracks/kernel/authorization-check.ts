@@ -1,0 +1,62 @@
+// Kernel's check of security's signature: right plan, right operation, in time, never used before.
+// Invariants: holds only the public key; an authorization opens exactly one commit.
+
+import { type KeyObject, verify } from 'node:crypto';
+import type { Clock } from '#foundation/clock';
+import { fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import { type Authorization, authorizationBytes } from '#model/authorization';
+
+/** What an authorization has to be about. */
+export interface AuthorizedAct {
+  readonly operationId: string;
+  readonly planDigest: string;
+}
+
+export class AuthorizationCheck {
+  readonly #clock: Clock;
+  #publicKey: KeyObject | null = null;
+  /** Used signatures until they expire by themselves. */
+  readonly #used = new Map<string, number>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Security makes a new key at each start; authorizations under the old one are void from here on. */
+  trust(publicKey: KeyObject): void {
+    this.#publicKey = publicKey;
+    this.#used.clear();
+  }
+
+  /** Signature, binding and expiry; does not use it up. */
+  check(authorization: Authorization, act: AuthorizedAct): Outcome<void> {
+    const place = `operation ${act.operationId}`;
+    const no = (finding: string) => refuse(fault('AUTHORIZATION_INVALID', { place, finding }));
+    if (this.#publicKey === null) return no('kernel holds no public key of security yet');
+    if (authorization.operationId !== act.operationId)
+      return no('the authorization is for another operation');
+    if (authorization.planDigest !== act.planDigest)
+      return no('the authorization is for another plan');
+    if (authorization.expiresAtMs <= this.#clock.nowMs())
+      return no('the authorization has expired');
+    if (this.#used.has(authorization.signature)) return no('the authorization was used before');
+    const signature = Buffer.from(authorization.signature, 'base64');
+    if (!verify(null, authorizationBytes(authorization), this.#publicKey, signature)) {
+      return no('the signature is not by security');
+    }
+    return succeed(undefined);
+  }
+
+  /** Checks and uses up. */
+  redeem(authorization: Authorization, act: AuthorizedAct): Outcome<void> {
+    const checked = this.check(authorization, act);
+    if (!checked.ok) return checked;
+    const nowMs = this.#clock.nowMs();
+    for (const [signature, expiresAtMs] of this.#used) {
+      if (expiresAtMs <= nowMs) this.#used.delete(signature);
+    }
+    this.#used.set(authorization.signature, authorization.expiresAtMs);
+    return checked;
+  }
+}

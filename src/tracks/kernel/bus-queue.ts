@@ -1,0 +1,248 @@
+// One queue per physical bus: stop before operations before polling, a circuit breaker per device, counters.
+// Invariants: at most one access in flight on a queued bus; a quarantined device's cell never reaches the bus.
+// Faults: DEVICE_QUARANTINED, BUS_QUEUE_FULL, BUS_CIRCUIT_OPEN, DEADLINE_EXCEEDED before the bus was asked.
+
+import type { Clock } from '#foundation/clock';
+import type { Deadline } from '#foundation/deadline';
+import { fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import { type Cell, isImmediate, type RegisterBus } from '#model/bus';
+import { formatToken, type LinearId } from '#model/device';
+import type { Word } from '#model/register';
+import type { BusState } from '#model/snapshot';
+import { CircuitBreaker } from './circuit-breaker.ts';
+
+/** Lowest number first. */
+export const Priority = { STOP: 0, OPERATION: 1, OBSERVE: 2 } as const;
+export type Priority = (typeof Priority)[keyof typeof Priority];
+
+export interface BusQueueLimits {
+  /** Accesses waiting on one bus before new ones are refused; the stop is never refused. */
+  readonly waitingMax: number;
+  /** Consecutive failures of one device that open its circuit. */
+  readonly failuresMax: number;
+  /** How long a device is left alone then, milliseconds. */
+  readonly coolDownMs: number;
+  /** Longest single access, milliseconds. */
+  readonly accessTimeoutMs: number;
+}
+
+export interface BusQueueParts {
+  readonly bus: RegisterBus;
+  readonly clock: Clock;
+  readonly limits: BusQueueLimits;
+  readonly isQuarantined: (device: LinearId) => boolean;
+}
+
+interface Waiting {
+  readonly run: () => Promise<void>;
+}
+
+export class BusQueue {
+  readonly bus: RegisterBus;
+  readonly accessTimeoutMs: number;
+  readonly #parts: BusQueueParts;
+  readonly #waiting: readonly [Waiting[], Waiting[], Waiting[]] = [[], [], []];
+  readonly #breakers = new Map<LinearId, CircuitBreaker>();
+  #busy = false;
+  #open = false;
+  #finding = 'not opened yet';
+  #refused = 0;
+
+  constructor(parts: BusQueueParts) {
+    this.#parts = parts;
+    this.bus = parts.bus;
+    this.accessTimeoutMs = parts.limits.accessTimeoutMs;
+  }
+
+  async open(deadline: Deadline): Promise<Outcome<void>> {
+    const result = await this.bus.open(deadline);
+    this.#open = result.ok;
+    this.#finding = result.ok ? '' : result.fault.finding;
+    return result;
+  }
+
+  read(cell: Cell, deadline: Deadline, priority: Priority): Promise<Outcome<Word>> {
+    return this.#access(cell, deadline, priority, (limit) => this.bus.read(cell, limit));
+  }
+
+  write(cell: Cell, word: Word, deadline: Deadline, priority: Priority): Promise<Outcome<void>> {
+    return this.#access(cell, deadline, priority, (limit) => this.bus.write(cell, word, limit));
+  }
+
+  /** Several cells of one device; refused as a whole or one outcome for each. */
+  async readMany(
+    cells: readonly Cell[],
+    deadline: Deadline,
+    priority: Priority,
+  ): Promise<readonly Outcome<Word>[]> {
+    const first = cells[0];
+    if (first === undefined) return [];
+    let outcomes: readonly Outcome<Word>[] = [];
+    const limit = Math.max(1, cells.length) * this.accessTimeoutMs;
+    const whole = await this.#access(
+      first,
+      deadline,
+      priority,
+      async (until): Promise<Outcome<void>> => {
+        outcomes = await this.bus.readMany(cells, until);
+        const failed = outcomes.find((outcome) => !outcome.ok);
+        return failed === undefined || failed.ok ? succeed(undefined) : failed;
+      },
+      limit,
+    );
+    if (outcomes.length === cells.length) return outcomes;
+    return cells.map(() => (whole.ok ? refuse(this.#lost(first)) : whole));
+  }
+
+  /** For the stop path on mapped memory: no queue, no promise, no breaker. */
+  writeNow(cell: Cell, word: Word): Outcome<void> {
+    const refusal = this.#quarantine(cell);
+    if (refusal !== undefined) return refusal;
+    if (!isImmediate(this.bus)) {
+      return refuse(fault('INTERNAL', { place: cell.place, finding: 'its bus is not immediate' }));
+    }
+    return this.bus.writeNow(cell, word);
+  }
+
+  get immediate(): boolean {
+    return this.bus.immediate;
+  }
+
+  state(): BusState {
+    return {
+      id: this.bus.id,
+      kind: this.bus.kind,
+      open: this.#open,
+      queueLength: this.#waiting.reduce((sum, list) => sum + list.length, this.#busy ? 1 : 0),
+      counters: this.bus.counters(),
+      finding:
+        this.#refused === 0 ? this.#finding : `${this.#refused} accesses refused; ${this.#finding}`,
+    };
+  }
+
+  /** Forgets a device's failures: after a person released it or the bus was opened again. */
+  closeCircuit(device: LinearId): void {
+    this.#breakers.delete(device);
+  }
+
+  #quarantine(
+    cell: Cell,
+  ): { readonly ok: false; readonly fault: ReturnType<typeof fault> } | undefined {
+    if (!this.#parts.isQuarantined(cell.device)) return undefined;
+    return refuse(
+      fault('DEVICE_QUARANTINED', {
+        place: cell.place,
+        finding: `device ${formatToken(cell.device)} is quarantined at bus ${this.bus.id}`,
+      }),
+    );
+  }
+
+  async #access<T>(
+    cell: Cell,
+    deadline: Deadline,
+    priority: Priority,
+    call: (limit: Deadline) => Promise<Outcome<T>>,
+    limitMs = this.accessTimeoutMs,
+  ): Promise<Outcome<T>> {
+    const refusal = this.#quarantine(cell);
+    if (refusal !== undefined) return refusal;
+    const breaker = this.#breaker(cell.device);
+    // The stop has to try even a device that failed before.
+    if (priority !== Priority.STOP && !breaker.allows()) {
+      return refuse(
+        fault('BUS_CIRCUIT_OPEN', {
+          place: cell.place,
+          finding: `${breaker.failures} accesses in a row failed on bus ${this.bus.id}, next try in ${Math.ceil(breaker.remainingMs())} ms`,
+        }),
+      );
+    }
+    if (this.immediate) return this.#judge(breaker, await call(deadline.within(limitMs)));
+    return this.#enqueue(cell, deadline, priority, breaker, call, limitMs);
+  }
+
+  #enqueue<T>(
+    cell: Cell,
+    deadline: Deadline,
+    priority: Priority,
+    breaker: CircuitBreaker,
+    call: (limit: Deadline) => Promise<Outcome<T>>,
+    limitMs: number,
+  ): Promise<Outcome<T>> {
+    const list = this.#waiting[priority];
+    if (priority !== Priority.STOP && list.length >= this.#parts.limits.waitingMax) {
+      this.#refused += 1;
+      const finding = `${list.length} accesses already wait on bus ${this.bus.id}`;
+      return Promise.resolve(refuse(fault('BUS_QUEUE_FULL', { place: cell.place, finding })));
+    }
+    return new Promise((resolve) => {
+      list.push({
+        run: async () => {
+          if (deadline.expired()) {
+            const finding = `the deadline passed while waiting for bus ${this.bus.id}`;
+            resolve(refuse(fault('DEADLINE_EXCEEDED', { place: cell.place, finding })));
+            return;
+          }
+          resolve(this.#judge(breaker, await call(deadline.within(limitMs))));
+        },
+      });
+      void this.#pump();
+    });
+  }
+
+  #judge<T>(breaker: CircuitBreaker, outcome: Outcome<T>): Outcome<T> {
+    if (outcome.ok) {
+      breaker.succeeded();
+      this.#open = true;
+      this.#finding = '';
+    } else if (countsAsFailure(outcome.fault.code)) {
+      breaker.failed();
+      this.#finding = outcome.fault.finding;
+      if (outcome.fault.code === 'BUS_ABSENT' || outcome.fault.code === 'BUS_STALE')
+        this.#open = false;
+    }
+    return outcome;
+  }
+
+  #breaker(device: LinearId): CircuitBreaker {
+    let breaker = this.#breakers.get(device);
+    if (breaker === undefined) {
+      const { failuresMax, coolDownMs } = this.#parts.limits;
+      breaker = new CircuitBreaker(this.#parts.clock, failuresMax, coolDownMs);
+      this.#breakers.set(device, breaker);
+    }
+    return breaker;
+  }
+
+  async #pump(): Promise<void> {
+    if (this.#busy) return;
+    this.#busy = true;
+    try {
+      for (;;) {
+        const next =
+          this.#waiting[0].shift() ?? this.#waiting[1].shift() ?? this.#waiting[2].shift();
+        if (next === undefined) return;
+        await next.run();
+      }
+    } finally {
+      this.#busy = false;
+    }
+  }
+
+  #lost(cell: Cell): ReturnType<typeof fault> {
+    return fault('INTERNAL', {
+      place: cell.place,
+      finding: `bus ${this.bus.id} gave too few answers`,
+    });
+  }
+}
+
+/** Refusals by the bus's own checks say nothing about the device's health. */
+function countsAsFailure(code: string): boolean {
+  return (
+    code.startsWith('BUS_') &&
+    code !== 'BUS_QUEUE_FULL' &&
+    code !== 'BUS_CIRCUIT_OPEN' &&
+    code !== 'BUS_EXCEPTION'
+  );
+}

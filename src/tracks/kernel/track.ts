@@ -1,0 +1,253 @@
+// Track A: turns intents into plans, promises, performs them under authorization, and stops.
+// Invariants: nothing is written without a redeemed authorization for exactly this plan; only this track clears the latch.
+
+import type { Clock } from '#foundation/clock';
+import { Deadline } from '#foundation/deadline';
+import { fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type { Authorization } from '#model/authorization';
+import { formatToken, type LinearId } from '#model/device';
+import type { Driver } from '#model/driver';
+import type { Intent } from '#model/operation';
+import { planOf, type RegisterPlan, type RegisterStep, writesOf } from '#model/plan';
+import type { RiskAssessment } from '#model/risk';
+import type { KernelSnapshot } from '#model/snapshot';
+import type { StopCause, StopLatch, StopOrder, StopReceipt } from '#model/stop';
+import type {
+  AssessRequest,
+  CommitReceipt,
+  CommitRequest,
+  KernelTrack,
+  PrepareRequest,
+  PrepareVote,
+} from '#model/track';
+import { assessKernelRisk } from './assess.ts';
+import { AuthorizationCheck } from './authorization-check.ts';
+import type { DeviceAccess } from './device-access.ts';
+import { Interlock } from './interlock.ts';
+import { PlanExecutor } from './plan-executor.ts';
+import { Preparation } from './prepare.ts';
+import { DeviceMemory } from './snapshot.ts';
+import { SafeState, type SafeStateReport } from './stop.ts';
+
+export interface KernelTrackParts {
+  readonly access: DeviceAccess;
+  readonly drivers: ReadonlyMap<LinearId, Driver>;
+  readonly latch: StopLatch;
+  readonly clock: Clock;
+  /** Longest time for driving all devices to safe values, milliseconds. */
+  readonly safeStateBudgetMs: number;
+  /** A stop that kernel executed, whoever asked for it; for the security track's audit and state. */
+  readonly onStopped: (cause: StopCause | null, receipt: StopReceipt) => void;
+}
+
+/** Plans waiting for their authorization; the oldest is forgotten first. */
+const PLANS_MAX = 512;
+/** The act an authorization to release the stop is bound to, in place of a plan digest. */
+export const RELEASE_STOP_ACT = 'release-emergency-stop';
+
+export class KernelDeviceTrack implements KernelTrack {
+  readonly name = 'kernel';
+  readonly interlock: Interlock;
+  readonly authorizations: AuthorizationCheck;
+  readonly memory: DeviceMemory;
+  readonly #parts: KernelTrackParts;
+  readonly #preparation: Preparation;
+  readonly #executor: PlanExecutor;
+  readonly #safeState: SafeState;
+  readonly #plans = new Map<string, RegisterPlan>();
+  #lastSafeState: SafeStateReport | null = null;
+
+  constructor(parts: KernelTrackParts) {
+    const { access, drivers, latch, clock } = parts;
+    this.#parts = parts;
+    this.interlock = new Interlock(latch);
+    this.authorizations = new AuthorizationCheck(clock);
+    this.#preparation = new Preparation(access, this.interlock);
+    this.#executor = new PlanExecutor({
+      access,
+      clock,
+      stopEngaged: (device) => this.interlock.stopEngaged(device),
+    });
+    this.#safeState = new SafeState(access, clock, parts.safeStateBudgetMs);
+    this.memory = new DeviceMemory({
+      access,
+      drivers,
+      interlock: this.interlock,
+      clock,
+      stopEngaged: () => latch.engaged(),
+    });
+  }
+
+  async plan(intent: Intent): Promise<Outcome<RegisterPlan>> {
+    const steps: RegisterStep[] = [];
+    for (const target of intent.targets) {
+      const device = this.#parts.access.devices.get(target.device);
+      if (device === undefined) {
+        const place = `device ${target.device}`;
+        return refuse(fault('DEVICE_UNKNOWN', { place, finding: 'not on this board' }));
+      }
+      if (device.quarantined) {
+        const finding = `device ${formatToken(device.id)} is quarantined by kernel policy`;
+        return refuse(fault('DEVICE_QUARANTINED', { place: device.slug, finding }));
+      }
+      const driver = this.#parts.drivers.get(target.device);
+      if (driver === undefined) {
+        return refuse(
+          fault('BUS_ABSENT', { place: device.slug, finding: `bus ${device.busId} has no driver` }),
+        );
+      }
+      const planned = driver.plan(intent.type, target);
+      if (!planned.ok) return planned;
+      steps.push(...planned.value.steps);
+    }
+    const plan = planOf(intent.type, steps, this.#worstCaseMs(steps));
+    const checked = this.#preparation.check(plan);
+    // A dry run during a stop still shows what would be done; only what can never be done is refused.
+    if (!checked.ok && !(intent.dryRun && checked.fault.code === 'EMERGENCY_STOPPED'))
+      return checked;
+    this.#remember(plan);
+    return succeed(plan);
+  }
+
+  async assess(request: AssessRequest): Promise<Outcome<RiskAssessment>> {
+    return succeed(assessKernelRisk(request.plan, this.#parts.access.devices));
+  }
+
+  async prepare(request: PrepareRequest, deadline: Deadline): Promise<Outcome<PrepareVote>> {
+    const plan = this.#known(request.planDigest);
+    if (!plan.ok) return plan;
+    const authorized = this.authorizations.check(request.authorization, request);
+    if (!authorized.ok) return authorized;
+    const priors = await this.#preparation.prepare(request.operationId, plan.value, deadline);
+    return priors.ok ? succeed({ priors: priors.value }) : priors;
+  }
+
+  async commit(request: CommitRequest, deadline: Deadline): Promise<Outcome<CommitReceipt>> {
+    const startMs = this.#parts.clock.nowMs();
+    const found = this.#known(request.planDigest);
+    if (!found.ok) return found;
+    const plan = found.value;
+    const hasWrites = writesOf(plan).length > 0;
+    if (hasWrites && !this.#preparation.holds(request.operationId, plan)) {
+      const finding = 'the plan with writes was not prepared';
+      return refuse(fault('PLAN_UNKNOWN', { place: `operation ${request.operationId}`, finding }));
+    }
+    const redeemed = this.authorizations.redeem(request.authorization, request);
+    const allowed = redeemed.ok ? this.#preparation.check(plan) : redeemed;
+    if (!allowed.ok) {
+      this.#preparation.release(request.operationId);
+      return allowed;
+    }
+    this.#plans.delete(plan.digest);
+    const limit = new Deadline(this.#parts.clock, Math.min(request.deadlineMs, deadline.atMs));
+    const done = await this.#executor.execute(plan, limit);
+    for (const device of done.inDoubt) {
+      this.interlock.inhibit(device, `operation ${request.operationId} left it in doubt`);
+    }
+    if (done.inDoubt.length > 0) await this.#safeState.drive(done.inDoubt);
+    this.#preparation.release(request.operationId);
+    this.memory.record(done.readings);
+    const receipt = {
+      effect: done.effect,
+      readings: done.readings,
+      durationMs: this.#parts.clock.nowMs() - startMs,
+    };
+    return succeed(done.fault === undefined ? receipt : { ...receipt, fault: done.fault });
+  }
+
+  async abort(operationId: string): Promise<Outcome<void>> {
+    this.#preparation.release(operationId);
+    return succeed(undefined);
+  }
+
+  async stop(order: StopOrder): Promise<Outcome<StopReceipt>> {
+    if (order.devices.length === 0) {
+      this.#parts.latch.engage();
+      this.#parts.latch.latch();
+    } else {
+      this.interlock.stopDevices(order.devices);
+    }
+    const report = await this.#driveSafe(order.devices);
+    const receipt = receiptOf(report);
+    this.#parts.onStopped(order.cause, receipt);
+    return succeed(receipt);
+  }
+
+  /** The latch was engaged by somebody who said no more: act now, explain later. */
+  async stopByLatch(): Promise<void> {
+    if (!this.#parts.latch.latch()) return;
+    const report = await this.#driveSafe([]);
+    this.#parts.onStopped(null, receiptOf(report));
+  }
+
+  async releaseStop(authorization: Authorization): Promise<Outcome<void>> {
+    const act = { operationId: authorization.operationId, planDigest: RELEASE_STOP_ACT };
+    const redeemed = this.authorizations.redeem(authorization, act);
+    if (!redeemed.ok) return redeemed;
+    // Nothing restarts by itself: the devices keep their safe values until someone activates them again.
+    this.#parts.latch.release();
+    this.interlock.releaseStoppedDevices();
+    return succeed(undefined);
+  }
+
+  async snapshot(): Promise<Outcome<KernelSnapshot>> {
+    return succeed(this.memory.whole());
+  }
+
+  /** Of the last drive to safe values; null before the first. */
+  get lastSafeState(): SafeStateReport | null {
+    return this.#lastSafeState;
+  }
+
+  async #driveSafe(devices: readonly LinearId[]): Promise<SafeStateReport> {
+    const report = await this.#safeState.drive(devices);
+    this.#lastSafeState = report;
+    return report;
+  }
+
+  #known(digest: string): Outcome<RegisterPlan> {
+    const plan = this.#plans.get(digest);
+    if (plan !== undefined) return succeed(plan);
+    const place = `plan ${digest.slice(0, 12)}`;
+    return refuse(
+      fault('PLAN_UNKNOWN', {
+        place,
+        finding: 'kernel does not hold this plan (restarted or forgotten)',
+      }),
+    );
+  }
+
+  #remember(plan: RegisterPlan): void {
+    this.#plans.delete(plan.digest);
+    this.#plans.set(plan.digest, plan);
+    const oldest = this.#plans.keys().next();
+    if (this.#plans.size > PLANS_MAX && oldest.done !== true) this.#plans.delete(oldest.value);
+  }
+
+  /** Prior, write and three read-backs for each write, one access for each read, settle times included. */
+  #worstCaseMs(steps: readonly RegisterStep[]): number {
+    let totalMs = 0;
+    for (const step of steps) {
+      const point = this.#parts.access.point(step.device, step.register);
+      const accessMs = point?.queue.accessTimeoutMs ?? 0;
+      totalMs +=
+        step.kind === 'read' ? accessMs : accessMs * 5 + Math.ceil((step.settleUs * 3) / 1000);
+    }
+    return totalMs;
+  }
+}
+
+function receiptOf(report: SafeStateReport): StopReceipt {
+  const ok = report.unsafe.length === 0;
+  return {
+    track: 'kernel',
+    ok,
+    message: ok
+      ? `${report.safe.length} devices at their safe values`
+      : `${report.unsafe.length} devices did not take their safe values`,
+    safe: report.safe,
+    unsafe: report.unsafe,
+    durationMs: report.durationMs,
+  };
+}
