@@ -2,6 +2,7 @@
 // Invariants: a token is 0x8000 + group * 0x10 + index with index 0..11; conversion is never plain subtraction.
 
 import type { BusKind, Location } from './bus.ts';
+import type { DeviceBehaviour } from './device-behaviour.ts';
 import type { ClearanceLevel, Compartment } from './principal.ts';
 import type { RegisterSpec } from './register.ts';
 import type { RiskLevel } from './risk.ts';
@@ -74,6 +75,10 @@ export interface DeviceDescriptor {
   readonly clearanceMinimum: ClearanceLevel;
   readonly compartments: readonly Compartment[];
   readonly registers: readonly PlacedRegister[];
+  /** Memory, PCI and UIO: the bytes to map, in the bus's own address space. */
+  readonly window?: { readonly address: number; readonly length: number };
+  /** How the device is recognised, observed and operated, from its profile; pure data. */
+  readonly behaviour: DeviceBehaviour;
 }
 
 export function registerOf(device: DeviceDescriptor, name: string): PlacedRegister | undefined {
