@@ -51,6 +51,8 @@ export interface Principal {
   readonly compartments: readonly Compartment[];
   /** Devices this principal may operate; null for all. */
   readonly devices: readonly LinearId[] | null;
+  /** Raises the risk of everything this principal asks for by one level. */
+  readonly underReview: boolean;
 }
 
 /** What a connection presents; security alone decides what it is worth. */

@@ -32,6 +32,8 @@ export interface BusQueueParts {
   readonly clock: Clock;
   readonly limits: BusQueueLimits;
   readonly isQuarantined: (device: LinearId) => boolean;
+  /** Asked right before a write leaves the queue, so that one that waited cannot follow the stop. */
+  readonly isStopped: (device: LinearId) => boolean;
 }
 
 interface Waiting {
@@ -67,7 +69,13 @@ export class BusQueue {
   }
 
   write(cell: Cell, word: Word, deadline: Deadline, priority: Priority): Promise<Outcome<void>> {
-    return this.#access(cell, deadline, priority, (limit) => this.bus.write(cell, word, limit));
+    return this.#access(cell, deadline, priority, (limit) => {
+      if (priority !== Priority.STOP && this.#parts.isStopped(cell.device)) {
+        const finding = 'the stop came while the write waited for its bus';
+        return Promise.resolve(refuse(fault('STOPPED_MIDWAY', { place: cell.place, finding })));
+      }
+      return this.bus.write(cell, word, limit);
+    });
   }
 
   /** Several cells of one device; refused as a whole or one outcome for each. */

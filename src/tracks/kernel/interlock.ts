@@ -17,14 +17,15 @@ export class Interlock {
 
   /** True when the executor must not write another register of this device. */
   stopEngaged(device: LinearId): boolean {
-    return this.#latch.engaged() || this.#holdReason !== null || this.#stopped.has(device);
+    return this.#latch.engaged() || this.#stopped.has(device);
   }
 
-  get held(): boolean {
-    return this.#holdReason !== null;
+  /** Why writes are on hold, or null. */
+  get holdReason(): string | null {
+    return this.#holdReason;
   }
 
-  /** Refuses new writes and stops running plans until `resume`; the devices keep their values. */
+  /** Refuses new writes and has running plans undone until `resume`. */
   hold(reason: string): void {
     this.#holdReason = reason;
   }

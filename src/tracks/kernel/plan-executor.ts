@@ -28,6 +28,8 @@ export interface ExecutorParts {
   readonly clock: Clock;
   /** Asked between any two writes. */
   readonly stopEngaged: (device: LinearId) => boolean;
+  /** Why no further write may be made although nothing is stopped, or null; what was written is undone. */
+  readonly holdReason: () => string | null;
 }
 
 /** A write that reached the bus, and what to write to undo it. */

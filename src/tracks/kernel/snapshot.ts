@@ -135,7 +135,7 @@ export class DeviceMemory {
       track: 'kernel',
       version: this.#version,
       stopEngaged: this.#parts.stopEngaged(),
-      held: this.#parts.interlock.held,
+      held: this.#parts.interlock.holdReason !== null,
       devices,
       buses: queues.map((queue) => queue.state()),
     };

@@ -24,7 +24,7 @@ import type {
 import { assessKernelRisk } from './assess.ts';
 import { AuthorizationCheck } from './authorization-check.ts';
 import type { DeviceAccess } from './device-access.ts';
-import { Interlock } from './interlock.ts';
+import type { Interlock } from './interlock.ts';
 import { PlanExecutor } from './plan-executor.ts';
 import { Preparation } from './prepare.ts';
 import { DeviceMemory } from './snapshot.ts';
@@ -34,6 +34,7 @@ export interface KernelTrackParts {
   readonly access: DeviceAccess;
   readonly drivers: ReadonlyMap<LinearId, Driver>;
   readonly latch: StopLatch;
+  readonly interlock: Interlock;
   readonly clock: Clock;
   /** Longest time for driving all devices to safe values, milliseconds. */
   readonly safeStateBudgetMs: number;
@@ -61,13 +62,14 @@ export class KernelDeviceTrack implements KernelTrack {
   constructor(parts: KernelTrackParts) {
     const { access, drivers, latch, clock } = parts;
     this.#parts = parts;
-    this.interlock = new Interlock(latch);
+    this.interlock = parts.interlock;
     this.authorizations = new AuthorizationCheck(clock);
     this.#preparation = new Preparation(access, this.interlock);
     this.#executor = new PlanExecutor({
       access,
       clock,
       stopEngaged: (device) => this.interlock.stopEngaged(device),
+      holdReason: () => this.interlock.holdReason,
     });
     this.#safeState = new SafeState(access, clock, parts.safeStateBudgetMs);
     this.memory = new DeviceMemory({

@@ -1,0 +1,65 @@
+// One SQLite database whose commits are grouped: everything asked for in one turn of the loop shares one flush.
+// Invariants: a resolved promise means the rows are on disk (WAL, synchronous FULL); a failed group leaves no row.
+// Faults: ENOSPC, EIO and the like reject every writer of the group with the same error.
+
+import { DatabaseSync } from 'node:sqlite';
+
+interface Writer {
+  readonly write: (database: DatabaseSync) => unknown;
+  readonly resolve: (value: never) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class DurableStore {
+  readonly database: DatabaseSync;
+  #writers: Writer[] = [];
+  #scheduled = false;
+  #flushes = 0;
+
+  constructor(path: string) {
+    this.database = new DatabaseSync(path);
+    this.database.exec(
+      'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;',
+    );
+  }
+
+  /** Durable commits so far. */
+  get flushes(): number {
+    return this.#flushes;
+  }
+
+  /** Runs `write` inside the next group's transaction and resolves with its result once that is on disk. */
+  transact<T>(write: (database: DatabaseSync) => T): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#writers.push({ write, resolve: resolve as (value: never) => void, reject });
+      if (this.#scheduled) return;
+      this.#scheduled = true;
+      setImmediate(() => this.flush());
+    });
+  }
+
+  /** Commits what waits, now; used by the group timer and at shutdown. */
+  flush(): void {
+    this.#scheduled = false;
+    const writers = this.#writers;
+    if (writers.length === 0) return;
+    this.#writers = [];
+    const results: unknown[] = [];
+    try {
+      this.database.exec('BEGIN IMMEDIATE');
+      for (const { write } of writers) results.push(write(this.database));
+      this.database.exec('COMMIT');
+      this.#flushes += 1;
+    } catch (error) {
+      if (this.database.isTransaction) this.database.exec('ROLLBACK');
+      for (const { reject } of writers) reject(error);
+      return;
+    }
+    for (const [index, { resolve }] of writers.entries()) resolve(results[index] as never);
+  }
+
+  close(): void {
+    this.flush();
+    this.database.close();
+  }
+}
