@@ -1,6 +1,7 @@
 // Builds the native add-on, and i2c-bus when npm built it for another Node; run by `npm ci`.
 // Options: --force builds even when nothing changed, --strict turns compiler warnings into errors (CI).
-// Invariants: the finished add-on is moved into place in one step, so a running process keeps its own copy.
+// Invariants: the finished add-on is moved into place in one step, so a running process keeps its own copy;
+//   it is never unloaded, because its signal handler may be the process's own.
 
 import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
@@ -41,10 +42,10 @@ function buildAddon(): void {
     execFileSync(
       process.env.CC ?? 'cc',
       [
-        ...['-std=gnu11', '-D_GNU_SOURCE', '-O2', '-g', '-fPIC', '-shared', '-pthread'],
+        ...['-std=gnu11', '-O2', '-g', '-fPIC', '-shared', '-pthread'],
         ...['-Wall', '-Wextra', ...warnings],
         ...['-fvisibility=hidden', '-D_FORTIFY_SOURCE=2', '-fstack-protector-strong'],
-        ...['-Wl,-z,relro,-z,now', `-I${headerDirectory()}`],
+        ...['-Wl,-z,relro,-z,now,-z,nodelete', `-I${headerDirectory()}`],
         ...sources.map((name) => join(source, name)),
         ...['-o', unfinished],
       ],

@@ -1,4 +1,4 @@
-// Shared declarations of the native add-on (Node-API version 9, C11, Linux only).
+// Shared declarations of the native add-on (Node-API version 9, C11, 64-bit Linux only).
 #ifndef DSMIL_NATIVE_H
 #define DSMIL_NATIVE_H
 
@@ -20,5 +20,8 @@ void dsmil_init_signal(napi_env env, napi_value exports) __attribute__((weak));
 void dsmil_throw_errno(napi_env env, int error, const char *what);
 // Registers one function on the exports object.
 void dsmil_export(napi_env env, napi_value exports, const char *name, napi_callback callback);
+// The same with a pointer that the callback gets back from napi_get_cb_info.
+void dsmil_export_with(napi_env env, napi_value exports, const char *name, napi_callback callback,
+                       void *data);
 
 #endif

@@ -1,0 +1,323 @@
+// Mapped register windows: exact-width access to a mapped file or device, one register or many in one call.
+// Invariants: a closed window refuses; every check is made in native code, so no argument can end the process.
+// Faults: BUS_ERROR_SIGNAL for an access the hardware or a truncated file does not answer; WINDOW_EXCEEDED,
+//   WINDOW_MISALIGNED, REGISTER_READ_ONLY, VALUE_TOO_WIDE and BUS_ABSENT (closed) before anything is touched.
+
+import { closeSync, constants, fstatSync, openSync } from 'node:fs';
+import { type Fault, fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type { WidthBits, Word } from '#model/register';
+import { addon } from './addon.ts';
+import { mapRefusal, physicalAddressOf } from './map-refusal.ts';
+
+interface NativeWindows {
+  mapWindow(
+    fd: number,
+    fileOffset: number,
+    start: number,
+    length: number,
+    writable: boolean,
+  ): number;
+  closeWindow(handle: number): boolean;
+  readWindow8(handle: number, offset: number): number;
+  readWindow16(handle: number, offset: number): number;
+  readWindow32(handle: number, offset: number): number;
+  readWindow64(handle: number, offset: number): bigint | number;
+  writeWindow8(handle: number, offset: number, value: number): number;
+  writeWindow16(handle: number, offset: number, value: number): number;
+  writeWindow32(handle: number, offset: number, value: number): number;
+  writeWindow64(handle: number, offset: number, value: bigint): number;
+  readWindowBatch(plan: Uint32Array, words: BatchWords, start: number): number;
+  writeWindowBatch(plan: Uint32Array, words: BatchWords, start: number): number;
+}
+
+const native = addon as NativeWindows;
+const {
+  readWindow8,
+  readWindow16,
+  readWindow32,
+  readWindow64,
+  writeWindow8,
+  writeWindow16,
+  writeWindow32,
+  writeWindow64,
+} = native;
+
+export type BatchWords = Uint32Array | BigUint64Array;
+export type WindowAccess = 'read-only' | 'read-write';
+
+export interface WindowRequest {
+  /** Names the window in every fault: `bus memory-0`, `fan-controller`. */
+  readonly place: string;
+  /** An open descriptor is only used during the call; it may be closed afterwards. */
+  readonly source: { readonly path: string } | { readonly fd: number };
+  /** First byte of the mapping in the file; need not lie on a page boundary. */
+  readonly offset: number;
+  /** Bytes between `offset` and the window's first byte (UIO selects a map by offset); default 0. */
+  readonly start?: number;
+  /** Bytes of the window, 1 .. 2^32. */
+  readonly length: number;
+  readonly access: WindowAccess;
+  /** Opens a path with O_SYNC, which /dev/mem takes as "do not cache"; default false. */
+  readonly synchronous?: boolean;
+  /** Physical address of the window's first byte, to explain a refusal; known by itself for /dev/mem. */
+  readonly physicalAddress?: number;
+}
+
+/** Native result codes, negated: the numbers of register-window.c. */
+const CODES = {
+  closed: 1,
+  exceeded: 2,
+  misaligned: 3,
+  readOnly: 4,
+  busError: 5,
+  value: 6,
+} as const;
+
+const LENGTH_MAX = 2 ** 32;
+
+export class RegisterWindow {
+  readonly place: string;
+  readonly length: number;
+  readonly access: WindowAccess;
+  #handle: number;
+
+  private constructor(request: WindowRequest, handle: number) {
+    this.place = request.place;
+    this.length = request.length;
+    this.access = request.access;
+    this.#handle = handle;
+  }
+
+  /** Maps a file or device shared. Nothing beyond a regular file's end is mapped (mmap(2) would allow it). */
+  static map(request: WindowRequest): Outcome<RegisterWindow> {
+    if ('fd' in request.source) return mapDescriptor(request, request.source.fd);
+    let fd: number;
+    try {
+      fd = openForMapping(request.source.path, request.access, request.synchronous ?? false);
+    } catch (error) {
+      return refuse(mapRefusal({ place: request.place, step: 'open', error }));
+    }
+    try {
+      return mapDescriptor(request, fd);
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  /** @internal For `map` alone. */
+  static adopt(request: WindowRequest, handle: number): RegisterWindow {
+    return new RegisterWindow(request, handle);
+  }
+
+  get open(): boolean {
+    return this.#handle !== 0;
+  }
+
+  /** For a batch's plan; 0 once closed. */
+  get handle(): number {
+    return this.#handle;
+  }
+
+  /**
+   * One load of exactly this width at `offset` bytes: the word, a number up to 32 bits and a bigint for 64.
+   * A negative number is a result code for `faultOf`; nothing is thrown and nothing is allocated up to 31 bits.
+   */
+  read(offset: number, widthBits: 8 | 16 | 32): number;
+  read(offset: number, widthBits: WidthBits): number | bigint;
+  read(offset: number, widthBits: WidthBits): number | bigint {
+    switch (widthBits) {
+      case 32:
+        return readWindow32(this.#handle, offset);
+      case 64:
+        return readWindow64(this.#handle, offset);
+      case 16:
+        return readWindow16(this.#handle, offset);
+      case 8:
+        return readWindow8(this.#handle, offset);
+    }
+  }
+
+  /** One store of exactly this width: 0, or a negative result code for `faultOf`. */
+  write(offset: number, widthBits: WidthBits, word: Word): number {
+    switch (widthBits) {
+      case 32:
+        return writeWindow32(this.#handle, offset, Number(word));
+      case 64:
+        return writeWindow64(this.#handle, offset, word);
+      case 16:
+        return writeWindow16(this.#handle, offset, Number(word));
+      case 8:
+        return writeWindow8(this.#handle, offset, Number(word));
+    }
+  }
+
+  readWord(offset: number, widthBits: WidthBits): Outcome<Word> {
+    const word = this.read(offset, widthBits);
+    if (typeof word === 'bigint') return succeed(word);
+    if (word >= 0) return succeed(BigInt(word));
+    return refuse(windowFault(word, 'read', this, { place: this.place, offset, widthBits }));
+  }
+
+  writeWord(offset: number, widthBits: WidthBits, word: Word): Outcome<void> {
+    const code = this.write(offset, widthBits, word);
+    if (code === 0) return DONE;
+    return refuse(windowFault(code, 'write', this, { place: this.place, offset, widthBits }));
+  }
+
+  /** Unmaps the window; closing twice does nothing. */
+  close(): void {
+    if (this.#handle !== 0) native.closeWindow(this.#handle);
+    this.#handle = 0;
+  }
+}
+
+const DONE: Outcome<void> = succeed(undefined);
+
+/** One register of a batch. */
+export interface WindowCell {
+  readonly window: RegisterWindow;
+  /** Bytes from the window's start. */
+  readonly offset: number;
+  readonly widthBits: WidthBits;
+}
+
+/** Where a batch stopped: `index` was not accessed for the reason `code`, those before it were. */
+export interface BatchStop {
+  readonly index: number;
+  readonly code: number;
+}
+
+/**
+ * Registers of one or more windows, compiled once and accessed in one native call, in order.
+ * Words are indexed as the cells: a Uint32Array for widths up to 32 bits, a BigUint64Array for any.
+ */
+export class WindowBatch {
+  readonly cells: readonly WindowCell[];
+  readonly #plan: Uint32Array;
+
+  constructor(cells: readonly WindowCell[]) {
+    this.cells = [...cells];
+    this.#plan = new Uint32Array(cells.length * 3);
+    cells.forEach((cell, index) => {
+      // An offset that is no 32-bit number lies beyond every window, and so does 2^32 - 1 for any aligned access.
+      const representable =
+        Number.isInteger(cell.offset) && cell.offset >= 0 && cell.offset < LENGTH_MAX;
+      this.#plan.set(
+        [cell.window.handle, representable ? cell.offset : LENGTH_MAX - 1, cell.widthBits / 8],
+        index * 3,
+      );
+    });
+  }
+
+  get count(): number {
+    return this.cells.length;
+  }
+
+  /** True while every window is still the one the batch was compiled for. */
+  current(): boolean {
+    return this.cells.every((cell, index) => {
+      const handle = cell.window.handle;
+      return handle !== 0 && handle === this.#plan[index * 3];
+    });
+  }
+
+  /** Reads all cells from `start` on into `words`; undefined when all were read. */
+  read(words: BatchWords, start = 0): BatchStop | undefined {
+    const result = native.readWindowBatch(this.#plan, words, start);
+    return result >= 0 ? undefined : stopOf(result);
+  }
+
+  /** Writes `words`; every cell is checked before the first is written, so only a bus error stops it midway. */
+  write(words: BatchWords, start = 0): BatchStop | undefined {
+    const result = native.writeWindowBatch(this.#plan, words, start);
+    return result >= 0 ? undefined : stopOf(result);
+  }
+}
+
+function stopOf(result: number): BatchStop {
+  const packed = -result;
+  return { index: Math.floor(packed / 16), code: -(packed % 16) };
+}
+
+/** What a negative result code of a window or batch means, in the words of the catalogue. */
+export function windowFault(
+  code: number,
+  attempt: 'read' | 'write',
+  window: Pick<RegisterWindow, 'length'>,
+  cell: { readonly place: string; readonly offset: number; readonly widthBits: WidthBits },
+): Fault {
+  const { place, widthBits } = cell;
+  const internal = `${attempt} of ${widthBits} bits at offset 0x${cell.offset.toString(16)}`;
+  switch (-code) {
+    case CODES.closed:
+      return fault('BUS_ABSENT', { place, finding: 'the window is closed', internal });
+    case CODES.exceeded:
+      return fault('WINDOW_EXCEEDED', {
+        place,
+        finding: `${attempt} of ${widthBits} bits reaches outside the window of ${window.length} bytes`,
+        internal,
+      });
+    case CODES.misaligned:
+      return fault('WINDOW_MISALIGNED', {
+        place,
+        finding: `${attempt} of ${widthBits} bits is not on a ${widthBits / 8}-byte boundary`,
+        internal,
+      });
+    case CODES.readOnly:
+      return fault('REGISTER_READ_ONLY', {
+        place,
+        finding: 'the window is mapped read-only',
+        internal,
+      });
+    case CODES.busError:
+      return fault('BUS_ERROR_SIGNAL', {
+        place,
+        finding: `bus error on the ${attempt} of ${widthBits} bits`,
+        metal: attempt === 'write' ? 'unknown' : 'untouched',
+        internal,
+      });
+    case CODES.value:
+      return fault('VALUE_TOO_WIDE', {
+        place,
+        finding: `the value does not fit ${widthBits} bits`,
+        internal,
+      });
+    default:
+      return fault('INTERNAL', { place, finding: `window access code ${code}`, internal });
+  }
+}
+
+/** Opens without waiting for a peer (a FIFO named by mistake) and without taking a terminal. */
+export function openForMapping(path: string, access: WindowAccess, synchronous: boolean): number {
+  const mode = access === 'read-write' ? constants.O_RDWR : constants.O_RDONLY;
+  const flags = mode | constants.O_NONBLOCK | constants.O_NOCTTY;
+  return openSync(path, synchronous ? flags | constants.O_SYNC : flags);
+}
+
+function mapDescriptor(request: WindowRequest, fd: number): Outcome<RegisterWindow> {
+  const { place, offset, length, access } = request;
+  const start = request.start ?? 0;
+  if (!(length >= 1 && length <= LENGTH_MAX) || offset < 0 || start < 0) {
+    const finding = `a window of ${length} bytes cannot be mapped`;
+    return refuse(fault('WINDOW_EXCEEDED', { place, finding, internal: `offset ${offset}` }));
+  }
+  try {
+    const status = fstatSync(fd);
+    if (status.isFile() && offset + start + length > status.size) {
+      return refuse(
+        fault('WINDOW_EXCEEDED', {
+          place,
+          finding: `the window of ${length} bytes ends ${offset + start + length - status.size} bytes beyond a file of ${status.size} bytes`,
+          internal: `offset 0x${offset.toString(16)}`,
+        }),
+      );
+    }
+    const handle = native.mapWindow(fd, offset, start, length, access === 'read-write');
+    return succeed(RegisterWindow.adopt(request, handle));
+  } catch (error) {
+    const address = request.physicalAddress ?? physicalAddressOf(fd, offset + start);
+    const range = address === undefined ? undefined : { address, length };
+    return refuse(mapRefusal({ place, step: 'map', error, ...(range && { range }) }));
+  }
+}
