@@ -35,6 +35,8 @@ export interface Cell {
   readonly place: string;
   readonly widthBits: WidthBits;
   readonly location: Location;
+  /** How a text bus (sysfs) writes the word; absent means two's complement. Other buses ignore it. */
+  readonly signed?: boolean;
 }
 
 export interface BusCounters {
