@@ -1,0 +1,190 @@
+// The stop latch: a counter word per requesting track that all may bump, a latched word that kernel alone writes.
+// Invariants: engaged unless the latched word is exactly RELEASED and every request word is the one acknowledged;
+// an absent, truncated or foreign file counts as engaged.
+
+#define _GNU_SOURCE
+#include "latch.h"
+#include "shared-file.h"
+#include <errno.h>
+#include <stdbool.h>
+#include <stdlib.h>
+
+enum { TRACKS = 3, FILE_BYTES = 4096 };
+enum { RELEASED = 0x52454C31, LATCHED = 0x4C415443, FRESH = 0x46524553 };
+static const uint64_t REQUEST_MAGIC = 0x3151455250545344ull;  // "DSTPREQ1"
+static const uint64_t LATCH_MAGIC = 0x31544C5054535344ull;
+
+struct request_word {
+  uint32_t count;
+  unsigned char padding[60];
+};
+
+struct request_file {
+  uint64_t magic;
+  unsigned char padding[56];
+  struct request_word tracks[TRACKS];
+};
+
+struct latch_file {
+  uint64_t magic;
+  uint32_t latched;
+  uint32_t acknowledged[TRACKS];
+};
+
+struct latch {
+  struct dsmil_shared_file request_file;
+  struct dsmil_shared_file latch_file;
+  struct request_file *request;
+  struct latch_file *latch;
+  uint32_t track;
+  bool kernel;
+  char latch_path[4096];
+};
+
+static void fill_request(unsigned char *address, const void *context) {
+  (void)context;
+  ((struct request_file *)address)->magic = REQUEST_MAGIC;
+}
+
+static void fill_latch(unsigned char *address, const void *context) {
+  (void)context;
+  struct latch_file *file = (struct latch_file *)address;
+  file->latched = FRESH;
+  file->magic = LATCH_MAGIC;
+}
+
+// Other tracks may start before kernel has made its file; until then the stop counts as engaged.
+static int map_latch(struct latch *latch) {
+  int opened = dsmil_shared_open(&latch->latch_file, latch->latch_path, FILE_BYTES, 0640,
+                                 latch->kernel ? DSMIL_SHARED_WRITE : DSMIL_SHARED_READ,
+                                 latch->kernel ? fill_latch : NULL, NULL);
+  if (opened == 0) latch->latch = (struct latch_file *)latch->latch_file.address;
+  return opened;
+}
+
+static bool is_engaged(struct latch *latch) {
+  if (latch->latch == NULL && (latch->request == NULL || map_latch(latch) < 0)) return true;
+  const struct request_file *request = latch->request;
+  const struct latch_file *file = latch->latch;
+  bool quiet = file->magic == LATCH_MAGIC && request->magic == REQUEST_MAGIC &&
+               __atomic_load_n(&file->latched, __ATOMIC_SEQ_CST) == RELEASED;
+  for (int track = 0; track < TRACKS; track++) {
+    quiet = quiet && __atomic_load_n(&request->tracks[track].count, __ATOMIC_SEQ_CST) ==
+                         __atomic_load_n(&file->acknowledged[track], __ATOMIC_RELAXED);
+  }
+  return !quiet || latch->request_file.broken || latch->latch_file.broken;
+}
+
+static struct latch *latch_of(napi_env env, napi_callback_info info) {
+  void *data;
+  napi_get_cb_info(env, info, NULL, NULL, NULL, &data);
+  return data;
+}
+
+static napi_value boolean(napi_env env, bool value) {
+  napi_value result;
+  napi_get_boolean(env, value, &result);
+  return result;
+}
+
+static napi_value latch_engage(napi_env env, napi_callback_info info) {
+  struct latch *latch = latch_of(env, info);
+  if (latch->request != NULL) __atomic_fetch_add(&latch->request->tracks[latch->track].count, 1, __ATOMIC_SEQ_CST);
+  return NULL;
+}
+
+static napi_value latch_engaged(napi_env env, napi_callback_info info) {
+  return boolean(env, is_engaged(latch_of(env, info)));
+}
+
+// True when the latched word was never set by a kernel process: the first start since power-up.
+static napi_value latch_fresh(napi_env env, napi_callback_info info) {
+  struct latch *latch = latch_of(env, info);
+  return boolean(env, latch->latch != NULL && __atomic_load_n(&latch->latch->latched, __ATOMIC_SEQ_CST) == FRESH);
+}
+
+static struct latch *kernel_latch_of(napi_env env, napi_callback_info info) {
+  struct latch *latch = latch_of(env, info);
+  if (latch->kernel && latch->latch != NULL) return latch;
+  dsmil_throw_errno(env, EPERM, "only the kernel track may write the stop latch");
+  return NULL;
+}
+
+// latch(): acknowledges every request and latches; true when the word was not latched before.
+static napi_value latch_latch(napi_env env, napi_callback_info info) {
+  struct latch *latch = kernel_latch_of(env, info);
+  if (latch == NULL) return NULL;
+  struct latch_file *file = latch->latch;
+  // Latched first, so that acknowledging never shows a released moment.
+  uint32_t before = __atomic_exchange_n(&file->latched, LATCHED, __ATOMIC_SEQ_CST);
+  for (int track = 0; track < TRACKS; track++) {
+    uint32_t count = __atomic_load_n(&latch->request->tracks[track].count, __ATOMIC_SEQ_CST);
+    __atomic_store_n(&file->acknowledged[track], count, __ATOMIC_SEQ_CST);
+  }
+  return boolean(env, before != LATCHED);
+}
+
+static napi_value latch_release(napi_env env, napi_callback_info info) {
+  struct latch *latch = kernel_latch_of(env, info);
+  if (latch == NULL) return NULL;
+  __atomic_store_n(&latch->latch->latched, RELEASED, __ATOMIC_SEQ_CST);
+  return NULL;
+}
+
+static napi_value latch_close(napi_env env, napi_callback_info info) {
+  struct latch *latch = latch_of(env, info);
+  if (latch->latch != NULL) dsmil_shared_close(&latch->latch_file);
+  if (latch->request != NULL) dsmil_shared_close(&latch->request_file);
+  latch->latch = NULL;
+  latch->request = NULL;
+  return NULL;
+}
+
+static void method(napi_env env, napi_value object, const char *name, napi_callback callback, struct latch *latch) {
+  napi_value function;
+  napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, latch, &function);
+  napi_set_named_property(env, object, name, function);
+}
+
+// latchOpen(requestPath, latchPath, track, kernel) -> methods of the latch.
+static napi_value latch_open(napi_env env, napi_callback_info info) {
+  size_t count = 4, length = 0;
+  napi_value arguments[4], result;
+  char request_path[4096];
+  napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
+  // Never freed: the methods point at it, and a process opens one latch in its life.
+  struct latch *latch = calloc(1, sizeof *latch);
+  if (latch == NULL || count != 4 ||
+      napi_get_value_string_utf8(env, arguments[0], request_path, sizeof request_path, &length) != napi_ok ||
+      napi_get_value_string_utf8(env, arguments[1], latch->latch_path, sizeof latch->latch_path, &length) != napi_ok ||
+      napi_get_value_uint32(env, arguments[2], &latch->track) != napi_ok || latch->track >= TRACKS ||
+      napi_get_value_bool(env, arguments[3], &latch->kernel) != napi_ok) {
+    free(latch);
+    dsmil_throw_errno(env, EINVAL, "latchOpen");
+    return NULL;
+  }
+  int opened = dsmil_shared_open(&latch->request_file, request_path, FILE_BYTES, 0660, DSMIL_SHARED_WRITE, fill_request, NULL);
+  if (opened == 0) {
+    latch->request = (struct request_file *)latch->request_file.address;
+    opened = map_latch(latch);
+    if (opened == -ENOENT && !latch->kernel) opened = 0;
+    if (opened < 0) dsmil_shared_close(&latch->request_file);
+  }
+  if (opened < 0) {
+    free(latch);
+    dsmil_throw_errno(env, -opened, "latchOpen");
+    return NULL;
+  }
+  napi_create_object(env, &result);
+  method(env, result, "engage", latch_engage, latch);
+  method(env, result, "engaged", latch_engaged, latch);
+  method(env, result, "fresh", latch_fresh, latch);
+  method(env, result, "latch", latch_latch, latch);
+  method(env, result, "release", latch_release, latch);
+  method(env, result, "close", latch_close, latch);
+  return result;
+}
+
+void dsmil_init_latch(napi_env env, napi_value exports) {
+  dsmil_export(env, exports, "latchOpen", latch_open);
+}

@@ -1,0 +1,271 @@
+// Wake-ups in the event loop's own epoll: a FIFO as doorbell, a pidfd as the notice of a process's end.
+// Invariants: a FIFO is open for reading and writing on both sides, so neither ever blocks on open, gets
+// end-of-file or SIGPIPE; callbacks run in a callback scope, so promises settle before the loop goes on.
+
+#define _GNU_SOURCE
+#include "signal-watch.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <uv.h>
+
+// One wake-up serves this many rounds of callbacks before other handles of the loop get their turn.
+enum { ROUNDS_MAX = 16 };
+
+// The closer function may outlive the watch, so it holds a cell that the watch empties when it goes.
+struct watch_cell {
+  struct dsmil_watch *watch;
+};
+
+struct dsmil_watch {
+  uv_poll_t poll;
+  napi_env env;
+  napi_ref callback;
+  napi_async_context async;
+  napi_async_cleanup_hook_handle cleanup;
+  enum dsmil_watch_kind kind;
+  int fd;
+  bool closing;
+  struct watch_cell *cell;
+  dsmil_watch_more more;
+  void *context;
+};
+
+static size_t drain(int fd) {
+  char bytes[256];
+  size_t total = 0;
+  for (;;) {
+    ssize_t count = read(fd, bytes, sizeof bytes);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) return total;
+    total += (size_t)count;
+    if ((size_t)count < sizeof bytes) return total;
+  }
+}
+
+static void call(struct dsmil_watch *watch) {
+  napi_handle_scope scope;
+  if (napi_open_handle_scope(watch->env, &scope) != napi_ok) return;
+  napi_value callback, receiver, result;
+  napi_get_reference_value(watch->env, watch->callback, &callback);
+  napi_get_global(watch->env, &receiver);
+  if (napi_make_callback(watch->env, watch->async, receiver, callback, 0, NULL, &result) == napi_pending_exception) {
+    napi_value error;
+    napi_get_and_clear_last_exception(watch->env, &error);
+    napi_fatal_exception(watch->env, error);
+  }
+  napi_close_handle_scope(watch->env, scope);
+}
+
+static void on_closed(uv_handle_t *handle) {
+  struct dsmil_watch *watch = handle->data;
+  if (watch->kind == DSMIL_WATCH_PROCESS) close(watch->fd);
+  if (watch->cleanup != NULL) napi_remove_async_cleanup_hook(watch->cleanup);
+  free(watch);
+}
+
+// Stops the poll at once (the descriptor may be closed right after) and frees when libuv has let go.
+static void close_watch(struct dsmil_watch *watch) {
+  if (watch->closing) return;
+  watch->closing = true;
+  if (watch->cell != NULL) watch->cell->watch = NULL;
+  uv_poll_stop(&watch->poll);
+  napi_delete_reference(watch->env, watch->callback);
+  napi_async_destroy(watch->env, watch->async);
+  uv_close((uv_handle_t *)&watch->poll, on_closed);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events) {
+  (void)status;
+  (void)events;
+  struct dsmil_watch *watch = poll->data;
+  for (int round = 0; !watch->closing; round++) {
+    if (watch->kind == DSMIL_WATCH_PROCESS) {
+      // A pidfd stays readable for ever, so it is listened to once.
+      uv_poll_stop(poll);
+    } else {
+      drain(watch->fd);
+    }
+    call(watch);
+    if (watch->closing || watch->more == NULL || !watch->more(watch->context)) return;
+    if (round + 1 == ROUNDS_MAX) {
+      dsmil_doorbell_ring(watch->fd);
+      return;
+    }
+  }
+}
+
+static void on_environment_end(napi_async_cleanup_hook_handle handle, void *data) {
+  (void)handle;
+  close_watch(data);
+}
+
+struct dsmil_watch *dsmil_watch_open(napi_env env, int fd, enum dsmil_watch_kind kind, napi_value callback,
+                                     dsmil_watch_more more, void *context) {
+  struct dsmil_watch *watch = calloc(1, sizeof *watch);
+  uv_loop_t *loop = NULL;
+  napi_value name;
+  if (watch == NULL || napi_get_uv_event_loop(env, &loop) != napi_ok) {
+    free(watch);
+    dsmil_throw_errno(env, ENOMEM, "watch");
+    return NULL;
+  }
+  *watch = (struct dsmil_watch){.env = env, .kind = kind, .fd = fd, .more = more, .context = context};
+  int result = uv_poll_init(loop, &watch->poll, fd);
+  if (result < 0) {
+    free(watch);
+    dsmil_throw_errno(env, -result, "watch");
+    return NULL;
+  }
+  watch->poll.data = watch;
+  napi_create_string_utf8(env, "dsmil-signal", NAPI_AUTO_LENGTH, &name);
+  napi_async_init(env, NULL, name, &watch->async);
+  napi_create_reference(env, callback, 1, &watch->callback);
+  napi_add_async_cleanup_hook(env, on_environment_end, watch, &watch->cleanup);
+  uv_poll_start(&watch->poll, UV_READABLE, on_readable);
+  return watch;
+}
+
+static napi_value run_closer(napi_env env, napi_callback_info info) {
+  void *data;
+  napi_get_cb_info(env, info, NULL, NULL, NULL, &data);
+  struct watch_cell *cell = data;
+  if (cell->watch != NULL) close_watch(cell->watch);
+  return NULL;
+}
+
+static void free_cell(napi_env env, void *data, void *hint) {
+  (void)env;
+  (void)hint;
+  struct watch_cell *cell = data;
+  if (cell->watch != NULL) cell->watch->cell = NULL;
+  free(cell);
+}
+
+napi_value dsmil_watch_closer(napi_env env, struct dsmil_watch *watch) {
+  struct watch_cell *cell = malloc(sizeof *cell);
+  if (cell == NULL) {
+    close_watch(watch);
+    dsmil_throw_errno(env, ENOMEM, "watch");
+    return NULL;
+  }
+  napi_value closer;
+  cell->watch = watch;
+  watch->cell = cell;
+  napi_create_function(env, "closeWatch", NAPI_AUTO_LENGTH, run_closer, cell, &closer);
+  napi_add_finalizer(env, closer, cell, free_cell, NULL, NULL);
+  return closer;
+}
+
+void dsmil_doorbell_ring(int fd) {
+  // A full FIFO already holds a wake-up, so a refused byte is no loss.
+  while (write(fd, "", 1) < 0 && errno == EINTR) continue;
+}
+
+// doorbellOpen(path) -> descriptor of the FIFO, made with mode 0660 when absent.
+static napi_value doorbell_open(napi_env env, napi_callback_info info) {
+  size_t count = 1, length = 0;
+  napi_value argument, result;
+  char path[4096];
+  napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
+  if (count != 1 || napi_get_value_string_utf8(env, argument, path, sizeof path, &length) != napi_ok) {
+    dsmil_throw_errno(env, EINVAL, "doorbellOpen");
+    return NULL;
+  }
+  if (mkfifo(path, 0660) == 0) {
+    // The maker's umask must not keep the peer out.
+    if (chmod(path, 0660) < 0) {
+      dsmil_throw_errno(env, errno, "doorbellOpen");
+      return NULL;
+    }
+  } else if (errno != EEXIST) {
+    dsmil_throw_errno(env, errno, "doorbellOpen");
+    return NULL;
+  }
+  int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+  if (fd < 0) {
+    dsmil_throw_errno(env, errno, "doorbellOpen");
+    return NULL;
+  }
+  struct stat status;
+  if (fstat(fd, &status) < 0 || !S_ISFIFO(status.st_mode)) {
+    close(fd);
+    dsmil_throw_errno(env, EMEDIUMTYPE, "doorbellOpen");
+    return NULL;
+  }
+  napi_create_int32(env, fd, &result);
+  return result;
+}
+
+// doorbellWatch(descriptor, callback) -> function that closes the watch (not the descriptor).
+static napi_value doorbell_watch(napi_env env, napi_callback_info info) {
+  size_t count = 2;
+  napi_value arguments[2];
+  int32_t fd;
+  napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
+  if (count != 2 || napi_get_value_int32(env, arguments[0], &fd) != napi_ok) {
+    dsmil_throw_errno(env, EINVAL, "doorbellWatch");
+    return NULL;
+  }
+  struct dsmil_watch *watch = dsmil_watch_open(env, fd, DSMIL_WATCH_DOORBELL, arguments[1], NULL, NULL);
+  return watch == NULL ? NULL : dsmil_watch_closer(env, watch);
+}
+
+static bool descriptor_of(napi_env env, napi_callback_info info, int32_t *fd) {
+  size_t count = 1;
+  napi_value argument;
+  napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
+  if (count == 1 && napi_get_value_int32(env, argument, fd) == napi_ok) return true;
+  dsmil_throw_errno(env, EINVAL, "doorbell");
+  return false;
+}
+
+static napi_value doorbell_ring(napi_env env, napi_callback_info info) {
+  int32_t fd;
+  if (descriptor_of(env, info, &fd)) dsmil_doorbell_ring(fd);
+  return NULL;
+}
+
+// doorbellDrain(descriptor) -> how many rings were waiting.
+static napi_value doorbell_drain(napi_env env, napi_callback_info info) {
+  int32_t fd;
+  napi_value result;
+  if (!descriptor_of(env, info, &fd)) return NULL;
+  napi_create_uint32(env, (uint32_t)drain(fd), &result);
+  return result;
+}
+
+// processWatch(pid, callback) -> closing function; calls back once when the process has ended.
+static napi_value process_watch(napi_env env, napi_callback_info info) {
+  size_t count = 2;
+  napi_value arguments[2];
+  int32_t pid;
+  napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
+  if (count != 2 || napi_get_value_int32(env, arguments[0], &pid) != napi_ok || pid <= 0) {
+    dsmil_throw_errno(env, EINVAL, "processWatch");
+    return NULL;
+  }
+  int fd = (int)syscall(SYS_pidfd_open, (pid_t)pid, 0);
+  if (fd < 0) {
+    dsmil_throw_errno(env, errno, "processWatch");
+    return NULL;
+  }
+  struct dsmil_watch *watch = dsmil_watch_open(env, fd, DSMIL_WATCH_PROCESS, arguments[1], NULL, NULL);
+  if (watch == NULL) {
+    close(fd);
+    return NULL;
+  }
+  return dsmil_watch_closer(env, watch);
+}
+
+void dsmil_init_signal(napi_env env, napi_value exports) {
+  dsmil_export(env, exports, "doorbellOpen", doorbell_open);
+  dsmil_export(env, exports, "doorbellWatch", doorbell_watch);
+  dsmil_export(env, exports, "doorbellRing", doorbell_ring);
+  dsmil_export(env, exports, "doorbellDrain", doorbell_drain);
+  dsmil_export(env, exports, "processWatch", process_watch);
+}

@@ -1,0 +1,62 @@
+// Wake-ups between processes in the event loop's own epoll: FIFO doorbells and the notice of a process's end.
+
+import { closeSync } from 'node:fs';
+import { addon } from './addon.ts';
+
+interface NativeSignal {
+  doorbellOpen(path: string): number;
+  doorbellWatch(descriptor: number, listener: () => void): () => void;
+  doorbellRing(descriptor: number): void;
+  doorbellDrain(descriptor: number): number;
+  processWatch(pid: number, listener: () => void): () => void;
+}
+
+const native = addon as NativeSignal;
+
+/** One FIFO, open for both directions: whoever holds it may ring, one process watches. */
+export class Doorbell {
+  readonly descriptor: number;
+  #stop: (() => void) | null = null;
+  #open = true;
+
+  /** Makes the FIFO with mode 0660 when absent; throws with an errno `code`, EMEDIUMTYPE for another kind of file. */
+  constructor(path: string) {
+    this.descriptor = native.doorbellOpen(path);
+  }
+
+  /** Never blocks; a bell that rings already stays rung. */
+  ring(): void {
+    if (this.#open) native.doorbellRing(this.descriptor);
+  }
+
+  /** Takes back rings not yet heard; returns how many. */
+  drain(): number {
+    return this.#open ? native.doorbellDrain(this.descriptor) : 0;
+  }
+
+  /** Calls back after each ring; several rings may be heard as one. Keeps the process alive until closed. */
+  watch(listener: () => void): void {
+    this.#stop?.();
+    this.#stop = native.doorbellWatch(this.descriptor, listener);
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    this.#stop?.();
+    closeSync(this.descriptor);
+  }
+}
+
+/**
+ * Calls back once when the process ends, however it ends (pidfd_open(2)); returns a function that stops watching.
+ * Null when there is no such process; throws on anything else.
+ */
+export function watchProcess(pid: number, listener: () => void): (() => void) | null {
+  try {
+    return native.processWatch(pid, listener);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ESRCH') return null;
+    throw error;
+  }
+}

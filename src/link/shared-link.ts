@@ -1,0 +1,362 @@
+// A link over shared-memory rings with doorbells, a heartbeat and a watch on the peer's process.
+// Invariants: frames of an earlier life of the peer are never delivered; what the peer sent before it died is
+// delivered before its loss is told; the event loop is woken only by the peer, its end and the heartbeat.
+
+import { join } from 'node:path';
+import {
+  FRAME_PAYLOAD_BYTES,
+  POP_BROKEN,
+  POP_CORRUPT,
+  POP_EMPTY,
+  Rings,
+} from '#drivers/native/rings';
+import { Doorbell, watchProcess } from '#drivers/native/signal';
+import type { Clock } from '#foundation/clock';
+import type { Deadline } from '#foundation/deadline';
+import type { Outcome } from '#foundation/outcome';
+import { SOURCE_NUMBER, TRACKS, type TrackName } from '#model/track-name';
+import {
+  type Link,
+  type LinkCounters,
+  MESSAGE_BYTES_MAX,
+  type MessageType,
+  type PeerState,
+  type RequestHandler,
+} from './link.ts';
+import { LinkCore, type SendResult } from './link-core.ts';
+import {
+  Assembler,
+  bytesOf,
+  type Message,
+  PIECE_HEADER_BYTES,
+  piecesOf,
+  writePieceHeader,
+} from './message.ts';
+
+export interface SharedLinkOptions {
+  /** Directory of the link files, normally /run/dsmil/links; both sides name the same one. */
+  readonly directory: string;
+  readonly self: TrackName;
+  readonly peer: TrackName;
+  readonly clock: Clock;
+  /** Errors thrown by handlers and listeners. */
+  readonly onError: (error: unknown, where: string) => void;
+  /** Frames in each direction, a power of two, the same on both sides. */
+  readonly slots?: number;
+  readonly heartbeatMs?: number;
+  /** A peer whose heartbeat stands still for this long is silent. */
+  readonly silentAfterMs?: number;
+}
+
+/** Holds one largest message; 2.1 MB for the two directions. */
+export const SLOTS_DEFAULT = 256;
+export const HEARTBEAT_MS = 20;
+export const SILENT_AFTER_MS = 500;
+const FRAMES_PER_WAKE_MAX = 64;
+const PIECE_BYTES = FRAME_PAYLOAD_BYTES - PIECE_HEADER_BYTES;
+/** A UTF-16 unit becomes at most three bytes. */
+const TEXT_LENGTH_SURE = Math.floor((PIECE_BYTES - 255) / 3);
+
+/** Both names of a pair in the fixed order of tracks: `kernel-security`. */
+export function linkName(left: TrackName, right: TrackName): string {
+  const [first, second] =
+    TRACKS.indexOf(left) < TRACKS.indexOf(right) ? [left, right] : [right, left];
+  return `${first}-${second}`;
+}
+
+/**
+ * Attaches one side. Throws an Error with an errno `code` when the files cannot be made or used: EMEDIUMTYPE for a
+ * file of another size or kind, EAGAIN when a process already holds this side.
+ */
+export class SharedLink implements Link {
+  readonly self: TrackName;
+  readonly peer: TrackName;
+  readonly #clock: Clock;
+  readonly #core: LinkCore;
+  readonly #rings: Rings;
+  readonly #ownBell: Doorbell;
+  readonly #peerBell: Doorbell;
+  readonly #assembler = new Assembler();
+  readonly #corruptListeners = new Set<(finding: string) => void>();
+  readonly #onError: (error: unknown, where: string) => void;
+  readonly #silentAfterMs: number;
+  readonly #heartbeat: NodeJS.Timeout;
+  readonly #stopListening: () => void;
+  #stopWatching: (() => void) | null = null;
+  #peerEpoch = 0;
+  #peerBeat = -1;
+  #peerBeatAtMs = 0;
+  #messageId = 0;
+  #closed = false;
+  #broken = false;
+
+  constructor(options: SharedLinkOptions) {
+    this.self = options.self;
+    this.peer = options.peer;
+    this.#clock = options.clock;
+    this.#onError = options.onError;
+    this.#silentAfterMs = options.silentAfterMs ?? SILENT_AFTER_MS;
+    this.#core = new LinkCore({ ...options, send: (message) => this.#send(message) });
+    const base = join(options.directory, linkName(options.self, options.peer));
+    this.#ownBell = new Doorbell(`${base}.${options.self}.bell`);
+    this.#peerBell = new Doorbell(`${base}.${options.peer}.bell`);
+    try {
+      this.#rings = new Rings({
+        path: `${base}.link`,
+        slots: options.slots ?? SLOTS_DEFAULT,
+        side: TRACKS.indexOf(options.self) < TRACKS.indexOf(options.peer) ? 0 : 1,
+        ownTrack: SOURCE_NUMBER[options.self],
+        peerTrack: SOURCE_NUMBER[options.peer],
+        peerBell: this.#peerBell.descriptor,
+      });
+    } catch (error) {
+      this.#ownBell.close();
+      this.#peerBell.close();
+      throw error;
+    }
+    this.#stopListening = this.#rings.listen(this.#ownBell.descriptor, () => this.#onBell());
+    this.#heartbeat = setInterval(() => this.#onHeartbeat(), options.heartbeatMs ?? HEARTBEAT_MS);
+  }
+
+  get peerState(): PeerState {
+    return this.#core.peerState;
+  }
+
+  request(
+    type: MessageType,
+    method: string,
+    body: unknown,
+    deadline: Deadline,
+  ): Promise<Outcome<unknown>> {
+    return this.#core.request(type, method, body, deadline);
+  }
+
+  notify(type: MessageType, method: string, body: unknown): Outcome<void> {
+    return this.#core.notify(type, method, body);
+  }
+
+  serve(method: string, handler: RequestHandler): void {
+    this.#core.serve(method, handler);
+  }
+
+  onNotice(method: string, listener: (body: unknown) => void): void {
+    this.#core.onNotice(method, listener);
+  }
+
+  onPeer(listener: (state: PeerState) => void): () => void {
+    return this.#core.onPeer(listener);
+  }
+
+  /** Called for every frame, message or file that cannot be trusted, with what was found. */
+  onCorrupt(listener: (finding: string) => void): () => void {
+    this.#corruptListeners.add(listener);
+    return () => this.#corruptListeners.delete(listener);
+  }
+
+  counters(): LinkCounters {
+    return this.#core.counters();
+  }
+
+  close(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearInterval(this.#heartbeat);
+    this.#stopWatching?.();
+    this.#stopListening();
+    this.#rings.close();
+    this.#ownBell.close();
+    this.#peerBell.close();
+    this.#core.close();
+  }
+
+  #send(message: Message): SendResult {
+    if (this.#closed || this.#broken) return 'broken';
+    const { method, text } = message;
+    if (text.length > TEXT_LENGTH_SURE) return this.#sendInPieces(message);
+    const frame = this.#rings.send;
+    const methodBytes = frame.write(method, PIECE_HEADER_BYTES, 'latin1');
+    const textBytes = frame.write(text, PIECE_HEADER_BYTES + methodBytes, 'utf8');
+    const totalBytes = methodBytes + textBytes;
+    writePieceHeader(frame, message, { id: this.#nextMessageId(), totalBytes, offset: 0 });
+    const result = this.#rings.push(message.type, PIECE_HEADER_BYTES + totalBytes);
+    if (result === 'sent') this.#core.counts.framesSent += 1;
+    return result;
+  }
+
+  /** All pieces or none: the ring must have room for the whole message. */
+  #sendInPieces(message: Message): SendResult {
+    const totalBytes = bytesOf(message);
+    const pieces = piecesOf(totalBytes, FRAME_PAYLOAD_BYTES);
+    if (totalBytes > MESSAGE_BYTES_MAX) return 'too-large';
+    if (this.#rings.free() < pieces) return 'full';
+    const bytes = Buffer.allocUnsafe(totalBytes);
+    bytes.write(message.text, bytes.write(message.method, 0, 'latin1'), 'utf8');
+    const frame = this.#rings.send;
+    const id = this.#nextMessageId();
+    for (let offset = 0; offset < totalBytes; offset += PIECE_BYTES) {
+      const length = bytes.copy(
+        frame,
+        PIECE_HEADER_BYTES,
+        offset,
+        Math.min(offset + PIECE_BYTES, totalBytes),
+      );
+      writePieceHeader(frame, message, { id, totalBytes, offset });
+      const result = this.#rings.push(message.type, PIECE_HEADER_BYTES + length);
+      if (result !== 'sent') return result;
+      this.#core.counts.framesSent += 1;
+    }
+    return 'sent';
+  }
+
+  #nextMessageId(): number {
+    this.#messageId = (this.#messageId + 1) >>> 0;
+    return this.#messageId;
+  }
+
+  #onBell(): void {
+    if (this.#closed) return;
+    if (!this.#rings.look()) {
+      this.#fail();
+      return;
+    }
+    this.#meetPeer();
+    this.#takeFrames(FRAMES_PER_WAKE_MAX);
+    this.#core.flush();
+  }
+
+  #onHeartbeat(): void {
+    if (this.#closed || this.#broken) return;
+    if (!this.#rings.beat()) {
+      this.#fail();
+      return;
+    }
+    this.#meetPeer();
+    if (this.#closed) return;
+    this.#noteHeartbeat();
+    this.#core.flush();
+  }
+
+  #takeFrames(limit: number): void {
+    for (let taken = 0; taken < limit && !this.#closed; taken++) {
+      const size = this.#rings.pop();
+      if (size === POP_EMPTY) return;
+      if (size === POP_BROKEN) {
+        this.#fail();
+        return;
+      }
+      if (size === POP_CORRUPT) {
+        this.#core.counts.corruptFrames += 1;
+        this.#reportCorrupt('a frame did not pass its check and was thrown away');
+      } else {
+        this.#takeFrame(size);
+      }
+    }
+  }
+
+  #takeFrame(size: number): void {
+    const { counts } = this.#core;
+    counts.framesReceived += 1;
+    if (this.#rings.frameEpoch !== this.#peerEpoch) {
+      // Perhaps a peer that attached since the last look.
+      if (!this.#rings.look()) {
+        this.#fail();
+        return;
+      }
+      this.#meetPeer();
+      if (this.#rings.frameEpoch !== this.#peerEpoch) {
+        counts.staleFrames += 1;
+        return;
+      }
+    }
+    const message = this.#assembler.take(this.#rings.type, this.#rings.receive, size);
+    if (message === undefined) return;
+    if ('finding' in message) {
+      counts.protocolErrors += 1;
+      this.#reportCorrupt(message.finding);
+      return;
+    }
+    this.#core.receive(message);
+  }
+
+  /** Compares the peer's words with what was known of it. */
+  #meetPeer(): void {
+    const { peerEpoch, peerPid } = this.#rings;
+    if (peerEpoch !== this.#peerEpoch && peerEpoch !== 0) {
+      const known = this.#peerEpoch !== 0;
+      this.#peerEpoch = peerEpoch;
+      this.#stopWatching?.();
+      this.#stopWatching = null;
+      this.#assembler.reset();
+      if (known) this.#core.peerReplaced();
+      if (peerPid === 0) return;
+      this.#watch(peerPid);
+      return;
+    }
+    if (peerPid === 0 && this.#stopWatching !== null) {
+      this.#stopWatching();
+      this.#stopWatching = null;
+      this.#takeFrames(Number.POSITIVE_INFINITY);
+      this.#core.setPeer('absent');
+    }
+  }
+
+  #watch(pid: number): void {
+    const epoch = this.#peerEpoch;
+    try {
+      this.#stopWatching = watchProcess(pid, () => {
+        if (epoch === this.#peerEpoch) this.#onPeerEnd();
+      });
+    } catch (error) {
+      // Without a pidfd (an old kernel, a system call filter) only the heartbeat is left to tell.
+      this.#onError(error, `watch of ${this.peer}`);
+      this.#stopWatching = () => undefined;
+    }
+    // A process that is gone already left its words behind; it is not there until it attaches again.
+    if (this.#stopWatching === null) return;
+    this.#peerBeat = this.#rings.peerHeartbeat;
+    this.#peerBeatAtMs = this.#clock.nowMs();
+    this.#core.setPeer('up');
+  }
+
+  #onPeerEnd(): void {
+    if (this.#closed) return;
+    this.#stopWatching?.();
+    this.#stopWatching = null;
+    this.#takeFrames(Number.POSITIVE_INFINITY);
+    // Its words may already be those of a successor.
+    if (this.#stopWatching === null) this.#core.setPeer('lost');
+  }
+
+  #noteHeartbeat(): void {
+    if (this.#stopWatching === null) return;
+    const nowMs = this.#clock.nowMs();
+    if (this.#rings.peerHeartbeat !== this.#peerBeat) {
+      this.#peerBeat = this.#rings.peerHeartbeat;
+      this.#peerBeatAtMs = nowMs;
+      this.#core.setPeer('up');
+    } else if (nowMs - this.#peerBeatAtMs > this.#silentAfterMs) {
+      this.#core.setPeer('silent');
+    }
+  }
+
+  /** The file was cut short under us: nothing in it can be believed any more. */
+  #fail(): void {
+    if (this.#broken) return;
+    this.#broken = true;
+    this.#stopWatching?.();
+    this.#stopWatching = null;
+    this.#core.counts.corruptFrames += 1;
+    this.#reportCorrupt('the link file was cut short');
+    this.#core.setPeer('lost');
+  }
+
+  #reportCorrupt(finding: string): void {
+    for (const listener of [...this.#corruptListeners]) {
+      try {
+        listener(finding);
+      } catch (error) {
+        this.#onError(error, 'corruption listener');
+      }
+    }
+  }
+}
