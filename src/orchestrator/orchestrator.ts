@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '#foundation/clock';
 import type { Deadline } from '#foundation/deadline';
-import { describeFault, type Fault, fault } from '#foundation/fault';
+import { describeFault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { AuditEntry, AuditEventName, AuditRecord } from '#model/audit-entry';
 import type { Board } from '#model/board';
@@ -31,7 +31,9 @@ import type { Credential, Origin } from '#model/principal';
 import { riskName } from '#model/risk';
 import type { KernelSnapshot, TrackHealth } from '#model/snapshot';
 import { EmergencyPriority, type StopCause, type StopReceipt } from '#model/stop';
+import type { TrackName } from '#model/track-name';
 import type { EventHub } from './event-hub.ts';
+import type { Journal } from './journal.ts';
 import { OPERATIONS_WITH_PLANS, type OperationRunner } from './operation-runner.ts';
 import type { ApprovalPort, AuditPort, AuthorityPort, SessionPort } from './ports.ts';
 import type { StopCoordinator } from './stop.ts';
@@ -46,6 +48,7 @@ export interface OrchestratorParts {
   readonly approvals: ApprovalPort;
   readonly authority: AuthorityPort;
   readonly audit: AuditPort;
+  readonly journal: Journal;
   readonly events: EventHub;
   readonly stopEngaged: () => boolean;
   readonly health: () => readonly TrackHealth[];
@@ -314,6 +317,28 @@ export class Orchestrator implements OrchestratorPort {
     });
   }
 
+  /** Records the start, and every operation whose outcome nobody wrote down before the last end. */
+  async started(): Promise<void> {
+    const { audit, journal } = this.#parts;
+    await this.#record('AGENT_STARTED', 'security', null, [], `board ${this.#parts.board.name}`);
+    for (const { operationId, planDigest, devices, priors } of journal.open()) {
+      const record: AuditRecord = {
+        ...blankRecord('TRANSACTION_RECOVERED', 'security'),
+        devices,
+        operationId,
+        planDigest,
+        result: 'in-doubt: the process ended between decision and outcome',
+        details: { priors },
+      };
+      await audit.append(record, () => journal.close(operationId, 'in-doubt'));
+    }
+  }
+
+  linkCorrupted(track: TrackName, finding: string): void {
+    void this.#record('LINK_FAULT', track, null, [], finding);
+    this.#systemChanged(`${track}: ${finding}`, Severity.CRITICAL);
+  }
+
   trackChanged(health: TrackHealth): void {
     const event: AuditEventName = health.up ? 'TRACK_RETURNED' : 'TRACK_LOST';
     void this.#record(event, health.track, null, [], health.finding);
@@ -433,23 +458,27 @@ export class Orchestrator implements OrchestratorPort {
     result: string,
     reason = '',
   ): Promise<Outcome<AuditEntry>> {
-    const record: AuditRecord = {
-      event,
-      actor,
-      origin,
-      devices,
-      operationId: '',
-      operation: '',
-      risk: '',
-      planDigest: '',
-      decision: '',
-      reason,
-      result,
-      tracks: [],
-      details: {},
-    };
+    const record = { ...blankRecord(event, actor), origin, devices, reason, result };
     return this.#parts.audit.append(record);
   }
+}
+
+function blankRecord(event: AuditEventName, actor: string): AuditRecord {
+  return {
+    event,
+    actor,
+    origin: null,
+    devices: [],
+    operationId: '',
+    operation: '',
+    risk: '',
+    planDigest: '',
+    decision: '',
+    reason: '',
+    result: '',
+    tracks: [],
+    details: {},
+  };
 }
 
 function severityOf(receipt: OperationReceipt): Severity {

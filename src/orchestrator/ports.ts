@@ -38,9 +38,7 @@ export interface ApprovalPort {
     risk: RiskLevel,
     request: Omit<ApprovalRequest, 'expiresAtWallMs' | 'approvedBy'>,
   ): ApprovalRequest;
-  find(
-    planDigest: string,
-  ): Outcome<{
+  find(planDigest: string): Outcome<{
     readonly request: ApprovalRequest;
     readonly intent: Intent;
     readonly risk: RiskLevel;

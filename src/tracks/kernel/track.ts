@@ -183,6 +183,11 @@ export class KernelDeviceTrack implements KernelTrack {
     this.#parts.onStopped(null, receiptOf(report));
   }
 
+  /** At the end of the process: safe values without a latched stop, which two people would have to reset. */
+  async endSafely(): Promise<void> {
+    await this.#driveSafe([]);
+  }
+
   async releaseStop(authorization: Authorization): Promise<Outcome<void>> {
     const act = { operationId: authorization.operationId, planDigest: RELEASE_STOP_ACT };
     const redeemed = this.authorizations.redeem(authorization, act);

@@ -1,0 +1,217 @@
+// Brings up the whole agent on the simulated board, or on a board file, under one supervisor; ends it on Ctrl-C.
+// The appliance itself is supervised by systemd; this is for development, demonstration and tests.
+
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { type DemoPerson, provisionDemo } from '../src/bin/provision.ts';
+import { SupervisedProcess } from '../src/bin/supervised-process.ts';
+import { layoutOf } from '../src/config/layout.ts';
+
+const root = join(dirname(fileURLToPath(import.meta.url)), '..');
+const DEFAULT_BOARD = join(root, 'drivers/profiles/boards/default.yaml');
+/** sun_path of unix(7) holds 108 bytes; the longest socket name below needs 28 of them. */
+const DIRECTORY_LENGTH_MAX = 78;
+const READY_LIMIT_MS = 30_000;
+const ORDER = ['kernel', 'security', 'interface'] as const;
+
+const { values } = parseArgs({
+  options: {
+    'state-dir': { type: 'string' },
+    board: { type: 'string', default: DEFAULT_BOARD },
+    http: { type: 'string', default: '127.0.0.1:8443' },
+    grpc: { type: 'string', default: '127.0.0.1:8444' },
+    'ready-file': { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+function usage(): never {
+  process.stdout.write(`npm start -- [options]
+  --state-dir DIR     keep state in DIR (default: a temporary directory, removed at the end)
+  --board FILE        board file (default: the simulated board of 84 devices)
+  --http HOST:PORT    REST, WebSocket and panel (default 127.0.0.1:8443; port 0 picks a free one)
+  --grpc HOST:PORT    gRPC (default 127.0.0.1:8444; port 0 picks a free one)
+  --ready-file FILE   JSON written once everything answers
+`);
+  process.exit(0);
+}
+if (values.help) usage();
+
+const temporary = values['state-dir'] === undefined;
+const stateDirectory = resolve(values['state-dir'] ?? mkdtempSync(join(tmpdir(), 'dsmil-')));
+if (stateDirectory.length > DIRECTORY_LENGTH_MAX) {
+  process.stderr.write(
+    `--state-dir ${stateDirectory}: longer than ${DIRECTORY_LENGTH_MAX} characters, unix sockets would not fit\n`,
+  );
+  process.exit(2);
+}
+const layout = layoutOf(stateDirectory, join(stateDirectory, 'run'));
+const simulatorDirectory = join(stateDirectory, 'simulator');
+const logDirectory = join(stateDirectory, 'log');
+for (const directory of [layout.runDirectory, simulatorDirectory, logDirectory]) {
+  mkdirSync(directory, { recursive: true, mode: 0o750 });
+}
+
+const facts = new Map<string, Readonly<Record<string, unknown>>>();
+const waiting = new Map<string, () => void>();
+const processes = new Map<string, SupervisedProcess>();
+let people: readonly DemoPerson[] = [];
+let announced = false;
+
+function make(
+  name: string,
+  script: string,
+  processArguments: readonly string[],
+  nodeFlags: readonly string[],
+): SupervisedProcess {
+  const child = new SupervisedProcess({
+    name,
+    script: join(root, script),
+    arguments: processArguments,
+    nodeFlags: ['--disable-warning=ExperimentalWarning', ...nodeFlags],
+    environment: { ...process.env, NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/compile') },
+    logFile: join(logDirectory, `${name}.log`),
+    onDied: (who, how) => {
+      process.stderr.write(
+        `${who} ended (${how}), starting it again; its log: ${join(logDirectory, `${who}.log`)}\n`,
+      );
+    },
+    onReady: (who, what) => {
+      facts.set(who, what);
+      waiting.get(who)?.();
+      if (announced) writeReadyFile();
+    },
+  });
+  processes.set(name, child);
+  return child;
+}
+
+function answers(name: string): Promise<void> {
+  return new Promise((done, fail) => {
+    const timer = setTimeout(() => {
+      let log = '';
+      try {
+        log = readFileSync(join(logDirectory, `${name}.log`), 'utf8').slice(-2_000);
+      } catch {
+        log = '(no log)';
+      }
+      fail(new Error(`${name} did not answer within ${READY_LIMIT_MS / 1000} s\n${log}`));
+    }, READY_LIMIT_MS);
+    const settle = () => {
+      clearTimeout(timer);
+      done();
+    };
+    if (facts.has(name)) settle();
+    else waiting.set(name, settle);
+  });
+}
+
+function readyFacts() {
+  const pids = Object.fromEntries([...processes].map(([name, child]) => [name, child.pid]));
+  return {
+    http: String(facts.get('interface')?.http ?? ''),
+    websocket: `${String(facts.get('interface')?.http ?? '').replace(/^https/, 'wss')}/api/v1/ws`,
+    grpc: String(facts.get('interface')?.grpc ?? ''),
+    socket: layout.localSocket,
+    ca: layout.pki.authority,
+    people,
+    pids: { supervisor: process.pid, ...pids },
+    simulator: processes.has('simulator')
+      ? { control: join(simulatorDirectory, 'control.sock'), directory: simulatorDirectory }
+      : null,
+    stateDirectory,
+    runDirectory: layout.runDirectory,
+    board: resolve(values.board),
+  };
+}
+
+function writeReadyFile(): void {
+  const path = values['ready-file'];
+  if (path === undefined) return;
+  // Renamed into place, so that whoever waits for the file never reads half of it; it holds tokens.
+  writeFileSync(`${path}.new`, `${JSON.stringify(readyFacts(), null, 2)}\n`, { mode: 0o600 });
+  renameSync(`${path}.new`, path);
+}
+
+async function bringUp(): Promise<void> {
+  const board = resolve(values.board);
+  const usesSimulator = readFileSync(board, 'utf8').includes('${SIMULATOR}');
+  const provisioned = provisionDemo(layout, process.getuid?.() ?? 0);
+  if (usesSimulator) {
+    make(
+      'simulator',
+      'src/bin/simulator.ts',
+      ['--board', board, '--directory', simulatorDirectory],
+      [],
+    ).start();
+  }
+  people = await provisioned;
+  const common = [
+    ...['--state-dir', stateDirectory, '--run-dir', layout.runDirectory, '--board', board],
+    ...['--variable', `SIMULATOR=${simulatorDirectory}`],
+  ];
+  const network = ['--http', values.http, '--grpc', values.grpc];
+  if (usesSimulator) {
+    // Only kernel needs the simulated hardware to be there; the others start beside it.
+    void answers('simulator').then(() => make('kernel', 'src/bin/kernel.ts', common, LEAN).start());
+  } else make('kernel', 'src/bin/kernel.ts', common, LEAN).start();
+  make('security', 'src/bin/security.ts', common, LEAN).start();
+  make('interface', 'src/bin/interface.ts', [...common, ...network], LEAN).start();
+  await Promise.all([...(usesSimulator ? ['simulator'] : []), ...ORDER].map(answers));
+}
+
+/** The agent's heaps are small: young generations of a few MiB cost more memory than they save time. */
+const LEAN = ['--max-semi-space-size=2', '--max-old-space-size=256'];
+
+let ending = false;
+async function end(code: number): Promise<void> {
+  if (ending) return;
+  ending = true;
+  for (const name of ['interface', 'security', 'kernel', 'simulator'])
+    await processes.get(name)?.stop(3_000);
+  if (temporary) rmSync(stateDirectory, { recursive: true, force: true });
+  const readyFile = values['ready-file'];
+  if (readyFile !== undefined) rmSync(readyFile, { force: true });
+  process.exit(code);
+}
+
+function explain(): void {
+  const ready = readyFacts();
+  const [first] = people;
+  const command = `dsmil=${join(root, 'node_modules/.bin/node')} ${join(root, 'src/bin/dsmil.ts')}`;
+  process.stdout.write(`
+The agent answers.
+  REST and panel   ${ready.http}
+  WebSocket        ${ready.websocket}
+  gRPC             ${ready.grpc}
+  certificate authority  ${ready.ca}
+  state            ${stateDirectory}${temporary ? ' (removed at the end)' : ''}
+
+Sign in as one of
+${people.map((person) => `  ${person.id.padEnd(16)} ${person.clearance}  token ${person.token}`).join('\n')}
+
+A first operation, from another terminal:
+  curl --cacert ${ready.ca} -H 'Authorization: Bearer ${first?.token}' ${ready.http}/api/v1/devices/0x8059/registers
+or at the local console:
+  alias ${command.replace('=', "='")}'; export DSMIL_SOCKET=${ready.socket}
+  dsmil device read fan-controller
+  dsmil device write fan-controller pwm1=200 --reason "first operation"
+
+Ctrl-C stops everything.
+`);
+}
+
+process.once('SIGINT', () => void end(0));
+process.once('SIGTERM', () => void end(0));
+try {
+  await bringUp();
+  announced = true;
+  writeReadyFile();
+  explain();
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
+  await end(1);
+}

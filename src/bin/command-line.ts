@@ -1,0 +1,69 @@
+// What every process of the agent is told at its start: directories, board and how to say that it is ready.
+
+import { writeSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { type Layout, layoutOf } from '#config/layout';
+import { sdNotify } from '#drivers/native/host';
+
+export interface ProcessArguments {
+  readonly layout: Layout;
+  readonly board: string;
+  /** `${NAME}` in the board file. */
+  readonly variables: Readonly<Record<string, string>>;
+  readonly http: HostPort;
+  readonly grpc: HostPort;
+}
+
+/** Profiles shipped with the agent first, then the site's own. */
+export const PROFILE_DIRECTORIES: readonly string[] = [
+  fileURLToPath(new URL('../../drivers/profiles', import.meta.url)),
+  '/etc/dsmil/profiles',
+];
+
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** `127.0.0.1:8443` or `[::1]:0`; port 0 picks a free one. */
+export function parseHostPort(text: string): HostPort {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535)
+    throw new Error(`${text}: not HOST:PORT with a port of 0 to 65535`);
+  return { host: match[1] ?? match[2] ?? '', port };
+}
+
+export function readProcessArguments(): ProcessArguments {
+  const { values } = parseArgs({
+    options: {
+      'state-dir': { type: 'string', default: '/var/lib/dsmil' },
+      'run-dir': { type: 'string', default: '/run/dsmil' },
+      board: { type: 'string', default: '/etc/dsmil/board.yaml' },
+      variable: { type: 'string', multiple: true, default: [] },
+      http: { type: 'string', default: '0.0.0.0:8443' },
+      grpc: { type: 'string', default: '0.0.0.0:8444' },
+    },
+  });
+  const variables: Record<string, string> = {};
+  for (const pair of values.variable) {
+    const at = pair.indexOf('=');
+    if (at < 1) throw new Error(`--variable ${pair}: not NAME=VALUE`);
+    variables[pair.slice(0, at)] = pair.slice(at + 1);
+  }
+  return {
+    layout: layoutOf(values['state-dir'], values['run-dir']),
+    board: values.board,
+    variables,
+    http: parseHostPort(values.http),
+    grpc: parseHostPort(values.grpc),
+  };
+}
+
+/** Tells systemd (sd_notify(3)), or the supervisor on the descriptor it named, that this process answers. */
+export function announceReady(facts: Readonly<Record<string, string | number>>): void {
+  sdNotify('READY=1');
+  const descriptor = Number(process.env.DSMIL_READY_FD ?? Number.NaN);
+  if (Number.isInteger(descriptor)) writeSync(descriptor, `${JSON.stringify(facts)}\n`);
+}

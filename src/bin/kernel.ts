@@ -1,0 +1,204 @@
+// Composition root of the kernel process: buses, drivers, the kernel track, the stop latch, the link to security.
+// Invariants: no network server, no disk, no secret; writes only what security signed; silence of security means stop.
+
+import { createPublicKey } from 'node:crypto';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { checkBoard } from '#config/board';
+import { createRegisterDriver } from '#drivers/device/register-driver';
+import { openBus } from '#drivers/index';
+import { systemClock } from '#foundation/clock';
+import { Deadline } from '#foundation/deadline';
+import { MessageType } from '#link/link';
+import { SharedLink } from '#link/shared-link';
+import { SharedStopLatch } from '#link/stop-latch';
+import { serveKernelTrack } from '#link/track-server';
+import type { Board } from '#model/board';
+import { permanentlyQuarantined } from '#model/device';
+import { EmergencyPriority, type StopCause } from '#model/stop';
+import { BusQueue } from '#tracks/kernel/bus-queue';
+import { DeviceAccess } from '#tracks/kernel/device-access';
+import { Interlock } from '#tracks/kernel/interlock';
+import { KernelDeviceTrack } from '#tracks/kernel/track';
+import { announceReady, PROFILE_DIRECTORIES, readProcessArguments } from './command-line.ts';
+import { dieOnSurprise, openLog } from './process-log.ts';
+
+const QUEUE_LIMITS = { waitingMax: 256, failuresMax: 3, coolDownMs: 2_000 } as const;
+const SAFE_STATE_BUDGET_MS = 5_000;
+/** Security may restart within this time without a stop; until it is back nothing is written. */
+const SECURITY_SILENCE_MS_MAX = 2_000;
+const OBSERVE_PERIOD_MS = 1_000;
+const OBSERVE_LIMIT_MS = 800;
+const REOPEN_PERIOD_MS = 1_000;
+
+const log = openLog('kernel');
+dieOnSurprise(log);
+const { layout, board: boardFile, variables } = readProcessArguments();
+const clock = systemClock;
+
+function loadBoard(): Board {
+  const { board, problems } = checkBoard(boardFile, {
+    variables,
+    profileDirectories: PROFILE_DIRECTORIES,
+  });
+  if (board !== undefined) return board;
+  for (const problem of problems) log.fatal(problem, 'the board file is not used');
+  process.exit(78);
+}
+
+const board = loadBoard();
+const stopDirectory = join(layout.runDirectory, 'stop');
+mkdirSync(stopDirectory, { recursive: true, mode: 0o770 });
+const latch = new SharedStopLatch({ directory: stopDirectory, self: 'kernel' });
+// First start since power-up: security engages the latch again when a stop was left standing.
+if (latch.fresh) latch.release();
+const interlock = new Interlock(latch);
+interlock.hold('security has not answered yet');
+
+const devices = board.devices.filter(
+  (device) => !device.quarantined && !permanentlyQuarantined(device.id),
+);
+const queues = new Map<string, BusQueue>();
+for (const description of board.buses) {
+  const bus = openBus(
+    description,
+    devices.filter((device) => device.busId === description.id),
+    clock,
+  );
+  const limits = { ...QUEUE_LIMITS, accessTimeoutMs: description.accessTimeoutMs };
+  queues.set(
+    description.id,
+    new BusQueue({
+      bus,
+      clock,
+      limits,
+      isQuarantined: (id) =>
+        permanentlyQuarantined(id) || !devices.some((device) => device.id === id),
+      isStopped: (id) => interlock.stopEngaged(id),
+    }),
+  );
+}
+
+const access = new DeviceAccess(board.devices, queues);
+const drivers = new Map(devices.map((device) => [device.id, createRegisterDriver(device)]));
+const linkDirectory = join(layout.runDirectory, 'links');
+mkdirSync(linkDirectory, { recursive: true, mode: 0o770 });
+const link = new SharedLink({
+  directory: linkDirectory,
+  self: 'kernel',
+  peer: 'security',
+  clock,
+  onError: (error, where) => log.error({ err: error, where }, 'handler failed'),
+});
+
+const track = new KernelDeviceTrack({
+  access,
+  drivers,
+  latch,
+  interlock,
+  clock,
+  safeStateBudgetMs: SAFE_STATE_BUDGET_MS,
+  onStopped: (cause, receipt) => {
+    log.warn({ cause, receipt }, 'devices driven to their safe values');
+    link.notify(MessageType.EMERGENCY_STOP, 'stopped', { cause, receipt });
+    publish();
+  },
+});
+serveKernelTrack(link, track);
+latch.onEngaged(() => void track.stopByLatch());
+// Engaged before this process started: the devices have to be safe before anything else happens.
+if (latch.engaged()) void track.stopByLatch();
+
+function trip(reason: string): void {
+  const cause: StopCause = {
+    source: 'kernel',
+    reason,
+    priority: EmergencyPriority.IMMEDIATE,
+    triggeredBy: 'kernel',
+    wallMs: clock.wallMs(),
+  };
+  log.error({ reason }, 'stopping by itself');
+  void track.stop({ cause, devices: [] });
+}
+
+let silence: (() => void) | null = null;
+let sawSecurity = false;
+function onSecurity(state: string): void {
+  if (state === 'up') {
+    silence?.();
+    silence = null;
+    sawSecurity = true;
+    track.authorizations.trust(createPublicKey(readFileSync(layout.authorizationKey, 'utf8')));
+    interlock.resume();
+    published = false;
+    publish();
+    return;
+  }
+  interlock.hold(`security is ${state}`);
+  // Before the first contact there is nothing running that silence could endanger.
+  if (!sawSecurity || silence !== null) return;
+  silence = clock.after(SECURITY_SILENCE_MS_MAX, () =>
+    trip(`security was ${state} for ${SECURITY_SILENCE_MS_MAX} ms`),
+  );
+}
+link.onPeer(onSecurity);
+link.onCorrupt((finding) => trip(`frame from security corrupt: ${finding}`));
+if (link.peerState === 'up') onSecurity('up');
+
+let published = false;
+function publish(): void {
+  const snapshot = published ? track.memory.changes() : track.memory.whole();
+  if (published && snapshot.devices.length === 0) {
+    link.notify(MessageType.HEALTH, 'alive', { stopEngaged: snapshot.stopEngaged });
+    return;
+  }
+  if (link.notify(MessageType.STATE_SYNC, 'snapshot', snapshot).ok) published = true;
+}
+
+async function openBuses(): Promise<void> {
+  const limit = Deadline.after(clock, OBSERVE_LIMIT_MS);
+  await Promise.all(
+    [...queues.values()].map(async (queue) => {
+      if (queue.state().open) return;
+      const opened = await queue.open(limit);
+      if (!opened.ok) log.warn({ bus: queue.bus.id, fault: opened.fault }, 'bus not open');
+    }),
+  );
+}
+
+async function observe(): Promise<void> {
+  // Devices of one bus in turn, buses side by side: a slow line delays only itself.
+  await Promise.all(
+    [...queues.keys()].map(async (busId) => {
+      for (const device of devices) {
+        if (device.busId === busId) await track.memory.observe(device.id, OBSERVE_LIMIT_MS);
+      }
+    }),
+  );
+  publish();
+}
+
+async function repeat(periodMs: number, action: () => Promise<void>): Promise<never> {
+  for (;;) {
+    await clock.sleep(periodMs);
+    await action();
+  }
+}
+
+async function shutDown(): Promise<void> {
+  interlock.hold('kernel is ending');
+  await track.endSafely();
+  for (const queue of queues.values()) await queue.bus.close();
+  link.close();
+  latch.close();
+  process.exit(0);
+}
+process.once('SIGTERM', () => void shutDown());
+process.once('SIGINT', () => void shutDown());
+
+await openBuses();
+announceReady({ pid: process.pid });
+log.info({ board: board.name, devices: devices.length, buses: board.buses.length }, 'ready');
+void repeat(REOPEN_PERIOD_MS, openBuses);
+void repeat(OBSERVE_PERIOD_MS, observe);
+await observe();
