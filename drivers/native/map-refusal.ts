@@ -25,7 +25,7 @@ export const SYSTEM_EVIDENCE: RefusalEvidence = {
 
 export interface Refusal {
   readonly place: string;
-  readonly step: 'open' | 'map';
+  readonly step: 'open' | 'map' | 'map-bar';
   readonly error: unknown;
   /** Physical range behind the window, where it is known. */
   readonly range?: AddressRange;
@@ -61,7 +61,7 @@ export function mapRefusal(refusal: Refusal, evidence: RefusalEvidence = SYSTEM_
       );
     case 'EINVAL':
       // pci_mmap_resource answers EINVAL for a BAR that a driver claimed exclusively (drivers/pci/pci-sysfs.c).
-      return step === 'map' && range !== undefined
+      return step === 'map-bar'
         ? say('BUS_PERMISSION', `${ownerOf(range, evidence) ?? 'a kernel driver'} owns the range`)
         : say('BUS_IO', 'the kernel refuses to map this window');
     case 'EMFILE':
@@ -80,7 +80,7 @@ export function physicalAddressOf(fd: number, offset: number): number | undefine
 }
 
 function explainPermission(
-  step: 'open' | 'map',
+  step: Refusal['step'],
   range: AddressRange | undefined,
   evidence: RefusalEvidence,
 ): string {
@@ -94,7 +94,7 @@ function explainPermission(
   const owner = ownerOf(range, evidence);
   if (owner === 'System RAM') return 'the range is system memory, which STRICT_DEVMEM keeps closed';
   if (owner !== undefined) return `${owner} owns the range (IO_STRICT_DEVMEM)`;
-  return step === 'map'
+  return step !== 'open'
     ? 'the kernel keeps this range closed (STRICT_DEVMEM, or a kernel driver owns it)'
     : 'the kernel refuses this process';
 }

@@ -33,6 +33,7 @@ enum code {
 #define SLOT_COUNT (1u << SLOT_BITS)
 #define GENERATION_MAX ((1u << (31 - SLOT_BITS)) - 1)
 #define LENGTH_MAX 4294967296.0
+#define BATCH_COUNT_MAX (1u << 27)
 
 struct window {
   volatile uint8_t *base;  // NULL when the slot is free
@@ -293,7 +294,7 @@ static int batch_of(napi_env env, napi_callback_info info, struct batch *batch) 
           napi_ok ||
       napi_get_value_uint32(env, arguments[2], &batch->start) != napi_ok || plan_type != napi_uint32_array ||
       (word_type != napi_uint32_array && word_type != napi_biguint64_array) || plan_length % 3 != 0 ||
-      plan_length / 3 > (1u << 27) || word_length < plan_length / 3) {
+      plan_length / 3 > BATCH_COUNT_MAX || word_length < plan_length / 3) {
     return CODE_ARGUMENT;
   }
   batch->table = data;
@@ -303,88 +304,129 @@ static int batch_of(napi_env env, napi_callback_info info, struct batch *batch) 
   return 0;
 }
 
-// The window and address of one entry; a code when it may not be accessed.
-static inline int resolve(const struct batch *batch, uint32_t index, struct window **window,
-                          uint32_t *bytes) {
-  const uint32_t *entry = batch->plan + (size_t)index * 3;
-  *bytes = entry[2];
-  if (*bytes > (batch->wide ? 8u : 4u) || __builtin_popcount(*bytes) != 1) return CODE_WIDTH;
-  *window = window_of(batch->table, entry[0]);
-  if (*window == NULL) return CODE_CLOSED;
-  return check(*window, entry[1], *bytes);
-}
+// Where a batch stopped: before entry `index`, for the reason `code`; code 0 when it is done.
+struct stop {
+  uint32_t index;
+  int code;
+};
 
-// Entry `index` was not accessed, for the reason `code`; those before it were.
-static napi_value stopped_at(napi_env env, uint32_t index, int code) {
-  napi_value result = NULL;
-  napi_create_double(env, -((double)index * 16 + code), &result);
-  return result;
-}
-
-static napi_value batch_done(napi_env env, uint32_t count) {
-  napi_value result = NULL;
-  napi_create_uint32(env, count, &result);
-  return result;
-}
-
-// readBatch(plan, words, start): the number of entries of the plan, or -(16 * index + code).
-static napi_value read_batch(napi_env env, napi_callback_info info) {
-  struct batch batch;
-  int refused = batch_of(env, info, &batch);
-  if (refused != 0) return stopped_at(env, 0, refused);
-  struct guard guard;
-  guard.table = batch.table;
-  guard.progress = batch.start;
-  if (sigsetjmp(guard.jump, 0) != 0) return stopped_at(env, guard.progress, CODE_BUS_ERROR);
-  current_guard = &guard;
+// Consecutive entries mostly share window and width, so both are resolved and checked only where they change.
+static inline __attribute__((always_inline)) struct stop read_entries(struct batch batch,
+                                                                      volatile uint32_t *progress, bool wide) {
+  uint32_t handle = 0;
+  uint32_t bytes = 0;
+  const volatile uint8_t *base = NULL;
+  uint64_t length = 0;
   for (uint32_t index = batch.start; index < batch.count; index++) {
-    struct window *window;
-    uint32_t bytes;
-    int code = resolve(&batch, index, &window, &bytes);
-    if (code != 0) {
-      current_guard = NULL;
-      return stopped_at(env, index, code);
+    const uint32_t *entry = batch.plan + (size_t)index * 3;
+    uint64_t offset = entry[1];
+    if (__builtin_expect(entry[0] != handle || base == NULL, 0)) {
+      const struct window *window = window_of(batch.table, entry[0]);
+      if (window == NULL) return (struct stop){index, CODE_CLOSED};
+      handle = entry[0];
+      base = window->base;
+      length = window->length;
     }
-    guard.progress = index;
-    uint64_t value = load(window->base + batch.plan[(size_t)index * 3 + 1], bytes);
-    if (batch.wide) {
+    bytes = entry[2];
+    if (length < bytes || offset > length - bytes) return (struct stop){index, CODE_EXCEEDED};
+    if (((uintptr_t)base + offset) & (bytes - 1)) return (struct stop){index, CODE_MISALIGNED};
+    *progress = index;
+    uint64_t value;
+    if (bytes == 4) {
+      value = load(base + offset, 4);
+    } else if (bytes == 2) {
+      value = load(base + offset, 2);
+    } else if (bytes == 1) {
+      value = load(base + offset, 1);
+    } else if (bytes == 8 && wide) {
+      value = load(base + offset, 8);
+    } else {
+      return (struct stop){index, CODE_WIDTH};
+    }
+    if (wide) {
       ((uint64_t *)batch.words)[index] = value;
     } else {
       ((uint32_t *)batch.words)[index] = (uint32_t)value;
     }
   }
-  current_guard = NULL;
-  return batch_done(env, batch.count);
+  return (struct stop){batch.count, 0};
 }
 
-// writeBatch(plan, words, start): as readBatch. All entries are checked before the first is written, so
-// only a bus error leaves a batch half done.
+static inline uint64_t word_at(const struct batch *batch, uint32_t index) {
+  return batch->wide ? ((const uint64_t *)batch->words)[index] : ((const uint32_t *)batch->words)[index];
+}
+
+static struct stop check_writes(const struct batch *batch) {
+  for (uint32_t index = batch->start; index < batch->count; index++) {
+    const uint32_t *entry = batch->plan + (size_t)index * 3;
+    uint32_t bytes = entry[2];
+    if (bytes != 1 && bytes != 2 && bytes != 4 && bytes != 8) return (struct stop){index, CODE_WIDTH};
+    const struct window *window = window_of(batch->table, entry[0]);
+    if (window == NULL) return (struct stop){index, CODE_CLOSED};
+    int code = check(window, entry[1], bytes);
+    if (code == 0 && !window->writable) code = CODE_READ_ONLY;
+    if (code == 0 && bytes < 8 && word_at(batch, index) >> (bytes * 8) != 0) code = CODE_VALUE;
+    if (code != 0) return (struct stop){index, code};
+  }
+  return (struct stop){batch->count, 0};
+}
+
+// Only after check_writes.
+static struct stop write_entries(const struct batch *batch, volatile uint32_t *progress) {
+  for (uint32_t index = batch->start; index < batch->count; index++) {
+    const uint32_t *entry = batch->plan + (size_t)index * 3;
+    *progress = index;
+    store(batch->table->windows[entry[0] & (SLOT_COUNT - 1)].base + entry[1], entry[2], word_at(batch, index));
+  }
+  return (struct stop){batch->count, 0};
+}
+
+static struct stop guarded_read_entries(const struct batch *batch) {
+  struct guard guard;
+  guard.table = batch->table;
+  guard.progress = batch->start;
+  if (sigsetjmp(guard.jump, 0) != 0) return (struct stop){guard.progress, CODE_BUS_ERROR};
+  current_guard = &guard;
+  struct stop stop = batch->wide ? read_entries(*batch, &guard.progress, true)
+                                 : read_entries(*batch, &guard.progress, false);
+  current_guard = NULL;
+  return stop;
+}
+
+static struct stop guarded_write_entries(const struct batch *batch) {
+  struct guard guard;
+  guard.table = batch->table;
+  guard.progress = batch->start;
+  if (sigsetjmp(guard.jump, 0) != 0) return (struct stop){guard.progress, CODE_BUS_ERROR};
+  current_guard = &guard;
+  struct stop stop = write_entries(batch, &guard.progress);
+  current_guard = NULL;
+  return stop;
+}
+
+// The number of entries when done, else -(16 * index + code).
+static napi_value stop_value(napi_env env, struct stop stop) {
+  napi_value result = NULL;
+  double number = stop.code == 0 ? (double)stop.index : -((double)stop.index * 16 + stop.code);
+  napi_create_double(env, number, &result);
+  return result;
+}
+
+// readWindowBatch(plan, words, start)
+static napi_value read_batch(napi_env env, napi_callback_info info) {
+  struct batch batch;
+  int refused = batch_of(env, info, &batch);
+  return stop_value(env, refused != 0 ? (struct stop){0, refused} : guarded_read_entries(&batch));
+}
+
+// writeWindowBatch(plan, words, start). All entries are checked before the first is written, so only a bus
+// error leaves a batch half done.
 static napi_value write_batch(napi_env env, napi_callback_info info) {
   struct batch batch;
   int refused = batch_of(env, info, &batch);
-  if (refused != 0) return stopped_at(env, 0, refused);
-  struct window *window;
-  uint32_t bytes;
-  for (uint32_t index = batch.start; index < batch.count; index++) {
-    int code = resolve(&batch, index, &window, &bytes);
-    if (code == 0 && !window->writable) code = CODE_READ_ONLY;
-    uint64_t value = batch.wide ? ((uint64_t *)batch.words)[index] : ((uint32_t *)batch.words)[index];
-    if (code == 0 && bytes < 8 && value >> (bytes * 8) != 0) code = CODE_VALUE;
-    if (code != 0) return stopped_at(env, index, code);
-  }
-  struct guard guard;
-  guard.table = batch.table;
-  guard.progress = batch.start;
-  if (sigsetjmp(guard.jump, 0) != 0) return stopped_at(env, guard.progress, CODE_BUS_ERROR);
-  current_guard = &guard;
-  for (uint32_t index = batch.start; index < batch.count; index++) {
-    const uint32_t *entry = batch.plan + (size_t)index * 3;
-    guard.progress = index;
-    uint64_t value = batch.wide ? ((uint64_t *)batch.words)[index] : ((uint32_t *)batch.words)[index];
-    store(batch.table->windows[entry[0] & (SLOT_COUNT - 1)].base + entry[1], entry[2], value);
-  }
-  current_guard = NULL;
-  return batch_done(env, batch.count);
+  if (refused != 0) return stop_value(env, (struct stop){0, refused});
+  struct stop checked = check_writes(&batch);
+  return stop_value(env, checked.code != 0 ? checked : guarded_write_entries(&batch));
 }
 
 // ---- Mapping and unmapping.
@@ -492,6 +534,9 @@ void dsmil_init_register_window(napi_env env, napi_value exports) {
     return;
   }
   napi_add_env_cleanup_hook(env, discard_table, table);
+  napi_value page_bytes;
+  napi_create_double(env, (double)sysconf(_SC_PAGESIZE), &page_bytes);
+  napi_set_named_property(env, exports, "windowPageBytes", page_bytes);
   dsmil_export_with(env, exports, "mapWindow", map_window, table);
   dsmil_export_with(env, exports, "closeWindow", close_window, table);
   dsmil_export_with(env, exports, "readWindow8", read8, table);

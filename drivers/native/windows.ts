@@ -11,6 +11,7 @@ import { addon } from './addon.ts';
 import { mapRefusal, physicalAddressOf } from './map-refusal.ts';
 
 interface NativeWindows {
+  readonly windowPageBytes: number;
   mapWindow(
     fd: number,
     fileOffset: number,
@@ -43,6 +44,9 @@ const {
   writeWindow64,
 } = native;
 
+/** Bytes of a page: mappings begin at its multiples (getpagesize(2)). */
+export const PAGE_BYTES = native.windowPageBytes;
+
 export type BatchWords = Uint32Array | BigUint64Array;
 export type WindowAccess = 'read-only' | 'read-write';
 
@@ -60,8 +64,10 @@ export interface WindowRequest {
   readonly access: WindowAccess;
   /** Opens a path with O_SYNC, which /dev/mem takes as "do not cache"; default false. */
   readonly synchronous?: boolean;
-  /** Physical address of the window's first byte, to explain a refusal; known by itself for /dev/mem. */
-  readonly physicalAddress?: number;
+  /** Whether the size that fstat(2) shows for a regular file limits the window; default yes. */
+  readonly sizeLimit?: 'file-size' | 'checked-by-caller';
+  /** Physical address of the window's first byte when the source is a PCI BAR, to explain a refusal. */
+  readonly barAddress?: number;
 }
 
 /** Native result codes, negated: the numbers of register-window.c. */
@@ -304,7 +310,11 @@ function mapDescriptor(request: WindowRequest, fd: number): Outcome<RegisterWind
   }
   try {
     const status = fstatSync(fd);
-    if (status.isFile() && offset + start + length > status.size) {
+    if (
+      request.sizeLimit !== 'checked-by-caller' &&
+      status.isFile() &&
+      offset + start + length > status.size
+    ) {
       return refuse(
         fault('WINDOW_EXCEEDED', {
           place,
@@ -316,8 +326,9 @@ function mapDescriptor(request: WindowRequest, fd: number): Outcome<RegisterWind
     const handle = native.mapWindow(fd, offset, start, length, access === 'read-write');
     return succeed(RegisterWindow.adopt(request, handle));
   } catch (error) {
-    const address = request.physicalAddress ?? physicalAddressOf(fd, offset + start);
+    const address = request.barAddress ?? physicalAddressOf(fd, offset + start);
+    const step = request.barAddress === undefined ? 'map' : 'map-bar';
     const range = address === undefined ? undefined : { address, length };
-    return refuse(mapRefusal({ place, step: 'map', error, ...(range && { range }) }));
+    return refuse(mapRefusal({ place, step, error, ...(range && { range }) }));
   }
 }

@@ -1,0 +1,29 @@
+// Register windows in a mappable file: /dev/mem, or any file whose bytes are registers.
+// Faults: as WindowBus; BUS_PERMISSION for /dev/mem says whether lockdown, STRICT_DEVMEM or a driver is the reason.
+
+import { succeed } from '#foundation/outcome';
+import type { BusDescription } from '#model/board';
+import { WindowBus, type WindowRegion } from './window-bus.ts';
+
+export type MemoryDescription = Extract<BusDescription, { readonly kind: 'memory' }>;
+
+/** Addresses are those of the bus: physical for /dev/mem, `origin` is the first byte of another file. */
+export class MemoryBus extends WindowBus {
+  constructor(description: MemoryDescription, regions: readonly WindowRegion[]) {
+    super({
+      id: description.id,
+      kind: 'memory',
+      regions,
+      locate: () =>
+        succeed({
+          path: description.path,
+          synchronous: true,
+          zeroOffset: -description.origin,
+          mappingOffset: null,
+          limit: null,
+          sizeLimit: 'file-size',
+          barAddress: null,
+        }),
+    });
+  }
+}
