@@ -14,13 +14,8 @@ import type { BusCounters, BusKind, Cell, ImmediateBus } from '#model/bus';
 import { type LinearId, permanentlyQuarantined } from '#model/device';
 import type { Word } from '#model/register';
 import { mapRefusal } from '../native/map-refusal.ts';
-import {
-  openForMapping,
-  RegisterWindow,
-  WindowBatch,
-  type WindowCell,
-  windowFault,
-} from '../native/windows.ts';
+import { windowFault } from '../native/window-fault.ts';
+import { openForMapping, RegisterWindow, WindowBatch, type WindowCell } from '../native/windows.ts';
 import { checkWord, locationOn } from './cell-check.ts';
 import { BusTally } from './counter.ts';
 

@@ -75,8 +75,12 @@ export function mapRefusal(refusal: Refusal, evidence: RefusalEvidence = SYSTEM_
 
 /** The physical address of a file offset: itself in /dev/mem (character device 1:1), unknown elsewhere. */
 export function physicalAddressOf(fd: number, offset: number): number | undefined {
-  const status = fstatSync(fd);
-  return status.isCharacterDevice() && status.rdev === 0x101 ? offset : undefined;
+  try {
+    const status = fstatSync(fd);
+    return status.isCharacterDevice() && status.rdev === 0x101 ? offset : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function explainPermission(

@@ -4,11 +4,12 @@
 //   WINDOW_MISALIGNED, REGISTER_READ_ONLY, VALUE_TOO_WIDE and BUS_ABSENT (closed) before anything is touched.
 
 import { closeSync, constants, fstatSync, openSync } from 'node:fs';
-import { type Fault, fault } from '#foundation/fault';
+import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { WidthBits, Word } from '#model/register';
 import { addon } from './addon.ts';
 import { mapRefusal, physicalAddressOf } from './map-refusal.ts';
+import { windowFault } from './window-fault.ts';
 
 interface NativeWindows {
   readonly windowPageBytes: number;
@@ -70,16 +71,6 @@ export interface WindowRequest {
   readonly barAddress?: number;
 }
 
-/** Native result codes, negated: the numbers of register-window.c. */
-const CODES = {
-  closed: 1,
-  exceeded: 2,
-  misaligned: 3,
-  readOnly: 4,
-  busError: 5,
-  value: 6,
-} as const;
-
 const LENGTH_MAX = 2 ** 32;
 
 export class RegisterWindow {
@@ -127,7 +118,7 @@ export class RegisterWindow {
 
   /**
    * One load of exactly this width at `offset` bytes: the word, a number up to 32 bits and a bigint for 64.
-   * A negative number is a result code for `faultOf`; nothing is thrown and nothing is allocated up to 31 bits.
+   * A negative number is a result code for `windowFault`; nothing is thrown and nothing is allocated up to 31 bits.
    */
   read(offset: number, widthBits: 8 | 16 | 32): number;
   read(offset: number, widthBits: WidthBits): number | bigint;
@@ -144,7 +135,7 @@ export class RegisterWindow {
     }
   }
 
-  /** One store of exactly this width: 0, or a negative result code for `faultOf`. */
+  /** One store of exactly this width: 0, or a negative result code for `windowFault`. */
   write(offset: number, widthBits: WidthBits, word: Word): number {
     switch (widthBits) {
       case 32:
@@ -244,54 +235,6 @@ export class WindowBatch {
 function stopOf(result: number): BatchStop {
   const packed = -result;
   return { index: Math.floor(packed / 16), code: -(packed % 16) };
-}
-
-/** What a negative result code of a window or batch means, in the words of the catalogue. */
-export function windowFault(
-  code: number,
-  attempt: 'read' | 'write',
-  window: Pick<RegisterWindow, 'length'>,
-  cell: { readonly place: string; readonly offset: number; readonly widthBits: WidthBits },
-): Fault {
-  const { place, widthBits } = cell;
-  const internal = `${attempt} of ${widthBits} bits at offset 0x${cell.offset.toString(16)}`;
-  switch (-code) {
-    case CODES.closed:
-      return fault('BUS_ABSENT', { place, finding: 'the window is closed', internal });
-    case CODES.exceeded:
-      return fault('WINDOW_EXCEEDED', {
-        place,
-        finding: `${attempt} of ${widthBits} bits reaches outside the window of ${window.length} bytes`,
-        internal,
-      });
-    case CODES.misaligned:
-      return fault('WINDOW_MISALIGNED', {
-        place,
-        finding: `${attempt} of ${widthBits} bits is not on a ${widthBits / 8}-byte boundary`,
-        internal,
-      });
-    case CODES.readOnly:
-      return fault('REGISTER_READ_ONLY', {
-        place,
-        finding: 'the window is mapped read-only',
-        internal,
-      });
-    case CODES.busError:
-      return fault('BUS_ERROR_SIGNAL', {
-        place,
-        finding: `bus error on the ${attempt} of ${widthBits} bits`,
-        metal: attempt === 'write' ? 'unknown' : 'untouched',
-        internal,
-      });
-    case CODES.value:
-      return fault('VALUE_TOO_WIDE', {
-        place,
-        finding: `the value does not fit ${widthBits} bits`,
-        internal,
-      });
-    default:
-      return fault('INTERNAL', { place, finding: `window access code ${code}`, internal });
-  }
 }
 
 /** Opens without waiting for a peer (a FIFO named by mistake) and without taking a terminal. */
