@@ -28,9 +28,13 @@ enum {
   PAGE = 4096,
   SLOTS_MAX = 4096,
   EPOCH_BITS = 20,
-  SPIN_NS_MAX = 30000,
-  // A sleep shorter than this would have been saved by spinning.
-  SHORT_SLEEP_NS = 60000,
+  // Longer than a wake-up on another processor (20 to 45 us on a virtual machine), so that the first spin after
+  // brisk traffic begins can catch a peer that had to be woken.
+  SPIN_NS_MAX = 100000,
+  SPIN_NS_MIN = 3000,
+  // Sleeps shorter than this might have been saved by spinning.
+  SHORT_SLEEP_NS = 150000,
+  SHORT_SLEEPS_NEEDED_MAX = 1024,
 };
 static const uint64_t MAGIC = 0x314B4E4C4D534400ull;  // "\0DSMLNK1" in memory order
 static const uint64_t COUNT_MASK = (1ull << (64 - EPOCH_BITS)) - 1;
@@ -236,24 +240,28 @@ static int32_t pop_frame(struct link *link) {
   return (int32_t)size;
 }
 
+// Looks for a frame for as long as recent traffic makes one likely. A hit sets the length to a few times the gap
+// it bridged, a miss halves it; at nothing it takes several short sleeps in a row to begin again.
 static bool spin(struct link *link) {
   if (link->spin_ns == 0) return false;
-  uint64_t start = now_ns();
-  do {
+  uint64_t start = now_ns(), spun = 0;
+  while (spun < link->spin_ns) {
     for (int turn = 0; turn < 16; turn++) {
       if (readable(link)) {
+        uint64_t longer = 8 * spun + 2 * SPIN_NS_MIN;
+        link->spin_ns = longer < SPIN_NS_MAX ? (uint32_t)longer : SPIN_NS_MAX;
+        if (link->short_sleeps_needed > 2) link->short_sleeps_needed /= 2;
         link->state[STATE_SPIN_HITS]++;
-        link->spin_ns = SPIN_NS_MAX;
-        link->short_sleeps_needed = 1;
         return true;
       }
       RELAX();
     }
-  } while (now_ns() - start < link->spin_ns);
+    spun = now_ns() - start;
+  }
   link->spin_ns /= 2;
-  if (link->spin_ns < 2000) {
+  if (link->spin_ns < SPIN_NS_MIN) {
     link->spin_ns = 0;
-    if (link->short_sleeps_needed < 1024) link->short_sleeps_needed *= 2;
+    if (link->short_sleeps_needed < SHORT_SLEEPS_NEEDED_MAX) link->short_sleeps_needed *= 2;
   }
   return false;
 }
@@ -271,7 +279,6 @@ static bool more_to_read(void *context) {
   return true;
 }
 
-// Several short sleeps in a row mean that spinning would pay; each disappointment asks for twice as many.
 static void note_wake(struct link *link) {
   if (link->slept_at_ns == 0) return;
   uint64_t slept_ns = now_ns() - link->slept_at_ns;

@@ -1,0 +1,199 @@
+// The orchestrator in the security process, as the interface process sees it: the same port, over a link.
+
+import type { Deadline } from '#foundation/deadline';
+import type { Outcome } from '#foundation/outcome';
+import type { AuditEntry } from '#model/audit-entry';
+import type { LinearId } from '#model/device';
+import type { AgentEvent } from '#model/event';
+import type { Intent, OperationReceipt } from '#model/operation';
+import type {
+  ApprovalRequest,
+  OrchestratorPort,
+  ResetProgress,
+  Session,
+  StopReport,
+  StopRequest,
+  SystemStatus,
+} from '#model/orchestrator-port';
+import type { Credential, Origin } from '#model/principal';
+import type { KernelSnapshot } from '#model/snapshot';
+import { type Link, MessageType } from './link.ts';
+import type { Shape } from './shape.ts';
+import { askChecked } from './track-client.ts';
+
+/** Security is the more trusted side and checked what it sends where it came from, so only the kind is looked at. */
+function anObject<T>(): Shape<T> {
+  return (value) => (typeof value === 'object' && value !== null ? null : ': not an object');
+}
+const anything: Shape<void> = () => null;
+
+type Effect = 'writes' | 'none';
+
+class OrchestratorClient implements OrchestratorPort {
+  readonly #link: Link;
+  readonly #events = new Set<(event: AgentEvent) => void>();
+  readonly #snapshots = new Set<(snapshot: KernelSnapshot) => void>();
+
+  constructor(link: Link) {
+    this.#link = link;
+    link.onNotice('port.event', (body) => {
+      for (const listen of [...this.#events]) listen(body as AgentEvent);
+    });
+    link.onNotice('port.kernel-snapshot', (body) => {
+      for (const listen of [...this.#snapshots]) listen(body as KernelSnapshot);
+    });
+  }
+
+  authenticate(
+    credential: Credential,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<Session>> {
+    return this.#ask('port.authenticate', { credential, origin }, deadline, 'none');
+  }
+
+  endSession(sessionId: string, deadline: Deadline): Promise<Outcome<void>> {
+    const call = {
+      type: MessageType.OPERATION_REQUEST,
+      method: 'port.end-session',
+      body: { sessionId },
+    } as const;
+    return askChecked(this.#link, { ...call, shape: anything, effect: 'none' }, deadline);
+  }
+
+  operate(
+    sessionId: string,
+    intent: Intent,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<OperationReceipt>> {
+    return this.#ask(
+      'port.operate',
+      { sessionId, intent, origin },
+      deadline,
+      intent.dryRun ? 'none' : 'writes',
+    );
+  }
+
+  operation(
+    sessionId: string,
+    operationId: string,
+    deadline: Deadline,
+  ): Promise<Outcome<OperationReceipt>> {
+    return this.#ask('port.operation', { sessionId, operationId }, deadline, 'none');
+  }
+
+  operations(
+    sessionId: string,
+    limit: number,
+    deadline: Deadline,
+  ): Promise<Outcome<readonly OperationReceipt[]>> {
+    return this.#ask('port.operations', { sessionId, limit }, deadline, 'none');
+  }
+
+  stop(
+    sessionId: string,
+    request: StopRequest,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<StopReport>> {
+    const body = { sessionId, request, origin };
+    return this.#ask('port.stop', body, deadline, 'writes', MessageType.EMERGENCY_STOP);
+  }
+
+  resetStop(
+    sessionId: string,
+    reason: string,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<ResetProgress>> {
+    return this.#ask('port.reset-stop', { sessionId, reason, origin }, deadline, 'none');
+  }
+
+  approvals(sessionId: string, deadline: Deadline): Promise<Outcome<readonly ApprovalRequest[]>> {
+    return this.#ask('port.approvals', { sessionId }, deadline, 'none');
+  }
+
+  approve(
+    sessionId: string,
+    planDigest: string,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<ApprovalRequest>> {
+    return this.#ask('port.approve', { sessionId, planDigest, origin }, deadline, 'none');
+  }
+
+  status(deadline: Deadline): Promise<Outcome<SystemStatus>> {
+    return this.#ask('port.status', undefined, deadline, 'none', MessageType.HEALTH);
+  }
+
+  audit(
+    sessionId: string,
+    fromSequence: number,
+    limit: number,
+    deadline: Deadline,
+  ): Promise<Outcome<readonly AuditEntry[]>> {
+    return this.#ask('port.audit', { sessionId, fromSequence, limit }, deadline, 'none');
+  }
+
+  verifyAudit(
+    sessionId: string,
+    deadline: Deadline,
+  ): Promise<
+    Outcome<{ readonly entries: number; readonly intact: boolean; readonly finding: string }>
+  > {
+    return this.#ask('port.verify-audit', { sessionId }, deadline, 'none');
+  }
+
+  reportRefusal(
+    sessionId: string | null,
+    origin: Origin,
+    code: string,
+    finding: string,
+    devices: readonly LinearId[],
+  ): void {
+    // Lost while security is away; the refusal itself stands, and the link counts what it could not send.
+    this.#link.notify(MessageType.EVENT, 'port.report-refusal', {
+      sessionId,
+      origin,
+      code,
+      finding,
+      devices,
+    });
+  }
+
+  onEvent(listen: (event: AgentEvent) => void): () => void {
+    this.#events.add(listen);
+    return () => this.#events.delete(listen);
+  }
+
+  onKernelSnapshot(listen: (snapshot: KernelSnapshot) => void): () => void {
+    this.#snapshots.add(listen);
+    return () => this.#snapshots.delete(listen);
+  }
+
+  onAvailable(listen: (available: boolean) => void): () => void {
+    let last = this.#link.peerState === 'up';
+    return this.#link.onPeer((state) => {
+      const now = state === 'up';
+      if (now === last) return;
+      last = now;
+      listen(now);
+    });
+  }
+
+  #ask<T>(
+    method: string,
+    body: unknown,
+    deadline: Deadline,
+    effect: Effect,
+    type: MessageType = MessageType.OPERATION_REQUEST,
+  ): Promise<Outcome<T>> {
+    return askChecked(this.#link, { type, method, body, shape: anObject<T>(), effect }, deadline);
+  }
+}
+
+/** The orchestrator served at the other end of `link`. */
+export function orchestratorClient(link: Link): OrchestratorPort {
+  return new OrchestratorClient(link);
+}

@@ -1,0 +1,166 @@
+// Serves the orchestrator's port to the interface process, which is trusted with nothing: bodies are checked, and no
+// fault leaves with what only this machine's log may hold.
+
+import type { Fault } from '#foundation/fault';
+import { type Outcome, succeed } from '#foundation/outcome';
+import type { Intent, OperationReceipt } from '#model/operation';
+import type { OrchestratorPort, StopRequest } from '#model/orchestrator-port';
+import type { Credential, Origin } from '#model/principal';
+import { type Link, MessageType } from './link.ts';
+import {
+  credentialShape,
+  digest,
+  identifier,
+  intentShape,
+  originShape,
+  stopRequestShape,
+} from './message-schema.ts';
+import { conform, integer, listOf, nothing, nullable, object, text } from './shape.ts';
+import { serveChecked } from './track-server.ts';
+import { faultForPeer } from './wire-fault.ts';
+
+interface InSession {
+  readonly sessionId: string;
+}
+interface InSessionFrom extends InSession {
+  readonly origin: Origin;
+}
+
+const LIST_MAX = 1000;
+const sessionId = text(256, 1);
+const inSession = object<InSession>({ sessionId });
+
+const authenticateShape = object<{ readonly credential: Credential; readonly origin: Origin }>({
+  credential: credentialShape,
+  origin: originShape,
+});
+const operateShape = object<InSessionFrom & { readonly intent: Intent }>({
+  sessionId,
+  intent: intentShape,
+  origin: originShape,
+});
+const operationShape = object<InSession & { readonly operationId: string }>({
+  sessionId,
+  operationId: identifier,
+});
+const operationsShape = object<InSession & { readonly limit: number }>({
+  sessionId,
+  limit: integer(1, LIST_MAX),
+});
+const stopShape = object<InSessionFrom & { readonly request: StopRequest }>({
+  sessionId,
+  request: stopRequestShape,
+  origin: originShape,
+});
+const resetShape = object<InSessionFrom & { readonly reason: string }>({
+  sessionId,
+  reason: text(4096),
+  origin: originShape,
+});
+const approveShape = object<InSessionFrom & { readonly planDigest: string }>({
+  sessionId,
+  planDigest: digest,
+  origin: originShape,
+});
+const auditShape = object<InSession & { readonly fromSequence: number; readonly limit: number }>({
+  sessionId,
+  fromSequence: integer(0, Number.MAX_SAFE_INTEGER),
+  limit: integer(1, LIST_MAX),
+});
+
+export interface RefusalReport {
+  readonly sessionId: string | null;
+  readonly origin: Origin;
+  readonly code: string;
+  readonly finding: string;
+  readonly devices: readonly number[];
+}
+
+const refusalShape = object<RefusalReport>({
+  sessionId: nullable(sessionId),
+  origin: originShape,
+  code: text(64, 1),
+  finding: text(1024),
+  devices: listOf(integer(0, 0xffff_ffff), 84),
+});
+
+/** Registers every method and forwards events and kernel snapshots; returns a function that stops forwarding. */
+export function serveOrchestrator(link: Link, port: OrchestratorPort): () => void {
+  serveChecked(link, 'port.authenticate', authenticateShape, ({ credential, origin }, deadline) =>
+    port.authenticate(credential, origin, deadline),
+  );
+  serveChecked(link, 'port.end-session', inSession, (body, deadline) =>
+    port.endSession(body.sessionId, deadline),
+  );
+  serveChecked(
+    link,
+    'port.operate',
+    operateShape,
+    async ({ sessionId: id, intent, origin }, deadline) =>
+      publicReceipt(await port.operate(id, intent, origin, deadline)),
+  );
+  serveChecked(link, 'port.operation', operationShape, async (body, deadline) =>
+    publicReceipt(await port.operation(body.sessionId, body.operationId, deadline)),
+  );
+  serveChecked(link, 'port.operations', operationsShape, async (body, deadline) => {
+    const outcome = await port.operations(body.sessionId, body.limit, deadline);
+    return outcome.ok ? succeed(outcome.value.map(withoutInternals)) : outcome;
+  });
+  serveChecked(link, 'port.stop', stopShape, ({ sessionId: id, request, origin }, deadline) =>
+    port.stop(id, request, origin, deadline),
+  );
+  serveChecked(link, 'port.reset-stop', resetShape, ({ sessionId: id, reason, origin }, deadline) =>
+    port.resetStop(id, reason, origin, deadline),
+  );
+  serveChecked(link, 'port.approvals', inSession, (body, deadline) =>
+    port.approvals(body.sessionId, deadline),
+  );
+  serveChecked(
+    link,
+    'port.approve',
+    approveShape,
+    ({ sessionId: id, planDigest, origin }, deadline) =>
+      port.approve(id, planDigest, origin, deadline),
+  );
+  serveChecked(link, 'port.status', nothing, (_body, deadline) => port.status(deadline));
+  serveChecked(link, 'port.audit', auditShape, (body, deadline) =>
+    port.audit(body.sessionId, body.fromSequence, body.limit, deadline),
+  );
+  serveChecked(link, 'port.verify-audit', inSession, (body, deadline) =>
+    port.verifyAudit(body.sessionId, deadline),
+  );
+  link.onNotice('port.report-refusal', (body) => {
+    const report = conform(refusalShape, body, 'port.report-refusal');
+    if (!report.ok) return;
+    const { sessionId: id, origin, code, finding, devices } = report.value;
+    port.reportRefusal(id, origin, code, finding, devices);
+  });
+  // A notice that finds the ring full is dropped and counted by the link; the next picture replaces it.
+  const stopEvents = port.onEvent((event) => {
+    link.notify(MessageType.EVENT, 'port.event', event);
+  });
+  const stopSnapshots = port.onKernelSnapshot((snapshot) => {
+    link.notify(MessageType.STATE_SYNC, 'port.kernel-snapshot', snapshot);
+  });
+  return () => {
+    stopEvents();
+    stopSnapshots();
+  };
+}
+
+function publicReceipt(outcome: Outcome<OperationReceipt>): Outcome<OperationReceipt> {
+  return outcome.ok ? succeed(withoutInternals(outcome.value)) : outcome;
+}
+
+/** A receipt whose faults hold nothing for this machine's log only. */
+function withoutInternals(receipt: OperationReceipt): OperationReceipt {
+  const clean = <T extends { readonly fault?: Fault }>(part: T): T =>
+    part.fault?.internal === undefined
+      ? part
+      : { ...part, fault: faultForPeer(part.fault, 'interface') };
+  return clean({
+    ...receipt,
+    readings: receipt.readings.map(clean),
+    tracks: receipt.tracks.map(clean),
+  });
+}

@@ -1,0 +1,52 @@
+// Serves a track to the process at the other end of a link: checks every body, then hands it over.
+
+import type { Deadline } from '#foundation/deadline';
+import type { Outcome } from '#foundation/outcome';
+import type { KernelTrack, Track } from '#model/track';
+import type { Link } from './link.ts';
+import {
+  assessRequestShape,
+  authorizationShape,
+  commitRequestShape,
+  identifier,
+  intentShape,
+  prepareRequestShape,
+  stopOrderShape,
+} from './message-schema.ts';
+import { conform, nothing, type Shape } from './shape.ts';
+
+/** Registers a handler whose body is checked first; a body that does not fit is refused and nothing is done. */
+export function serveChecked<T>(
+  link: Link,
+  method: string,
+  shape: Shape<T>,
+  handle: (body: T, deadline: Deadline) => Promise<Outcome<unknown>>,
+): void {
+  link.serve(method, async (body, deadline) => {
+    const checked = conform(shape, body, method);
+    return checked.ok ? handle(checked.value, deadline) : checked;
+  });
+}
+
+export function serveTrack(link: Link, track: Track): void {
+  serveChecked(link, 'track.assess', assessRequestShape, (body, deadline) =>
+    track.assess(body, deadline),
+  );
+  serveChecked(link, 'track.prepare', prepareRequestShape, (body, deadline) =>
+    track.prepare(body, deadline),
+  );
+  serveChecked(link, 'track.commit', commitRequestShape, (body, deadline) =>
+    track.commit(body, deadline),
+  );
+  serveChecked(link, 'track.abort', identifier, (body, deadline) => track.abort(body, deadline));
+  serveChecked(link, 'track.stop', stopOrderShape, (body, deadline) => track.stop(body, deadline));
+  serveChecked(link, 'track.snapshot', nothing, (_body, deadline) => track.snapshot(deadline));
+}
+
+export function serveKernelTrack(link: Link, track: KernelTrack): void {
+  serveTrack(link, track);
+  serveChecked(link, 'track.plan', intentShape, (body, deadline) => track.plan(body, deadline));
+  serveChecked(link, 'track.release-stop', authorizationShape, (body, deadline) =>
+    track.releaseStop(body, deadline),
+  );
+}
