@@ -146,12 +146,9 @@ link.onCorrupt((finding) => trip(`frame from security corrupt: ${finding}`));
 if (link.peerState === 'up') onSecurity('up');
 
 let published = false;
+/** Also without a change: its arrival tells panels that their picture is fresh. */
 function publish(): void {
   const snapshot = published ? track.memory.changes() : track.memory.whole();
-  if (published && snapshot.devices.length === 0) {
-    link.notify(MessageType.HEALTH, 'alive', { stopEngaged: snapshot.stopEngaged });
-    return;
-  }
   if (link.notify(MessageType.STATE_SYNC, 'snapshot', snapshot).ok) published = true;
 }
 

@@ -7,13 +7,14 @@ import { dirname, join } from 'node:path';
 import { loadAccounts } from '#config/accounts';
 import { checkBoard } from '#config/board';
 import { systemClock } from '#foundation/clock';
+import { Deadline } from '#foundation/deadline';
 import { DurableStore } from '#foundation/durable-store';
 import { describeFault } from '#foundation/fault';
 import type { PeerState } from '#link/link';
 import { serveOrchestrator } from '#link/orchestrator-server';
 import { SharedLink } from '#link/shared-link';
 import { SharedStopLatch } from '#link/stop-latch';
-import { KernelTrackClient, TrackClient } from '#link/track-client';
+import { kernelTrackClient, trackClient } from '#link/track-client';
 import type { KernelSnapshot, TrackHealth } from '#model/snapshot';
 import type { StopCause, StopReceipt } from '#model/stop';
 import { TRACKS, type TrackName } from '#model/track-name';
@@ -91,8 +92,8 @@ const interfaceLink = new SharedLink({
   clock,
   onError,
 });
-const kernel = new KernelTrackClient(kernelLink);
-const interfaceTrack = new TrackClient('interface', interfaceLink);
+const kernel = kernelTrackClient(kernelLink);
+const interfaceTrack = trackClient(interfaceLink);
 
 const peers = new Map<TrackName, PeerState>([['security', 'up']]);
 function healthOf(name: TrackName): TrackHealth {
@@ -167,11 +168,18 @@ kernelLink.onNotice('stopped', (body) => {
   orchestrator.kernelStopped(cause, receipt);
 });
 
+async function resendPicture(): Promise<void> {
+  const snapshot = await kernel.snapshot(Deadline.after(clock, 1_000));
+  if (snapshot.ok && snapshot.value.track === 'kernel') orchestrator.takeKernelSnapshot(snapshot.value);
+}
+
 function watch(name: TrackName, link: SharedLink): void {
   const take = (state: PeerState) => {
     const before = peers.get(name) ?? 'absent';
     peers.set(name, state);
     if (before === state) return;
+    // Panels that just came back need the whole picture, not the next change.
+    if (state === 'up' && name === 'interface') void resendPicture();
     if (state === 'up' && name === 'kernel' && stops.causes.length > 0) latch.engage();
     if (before !== 'absent' || state !== 'up') orchestrator.trackChanged(healthOf(name));
   };

@@ -56,6 +56,7 @@ export function operationRecord(order: RecordedOrder, progress: RecordedProgress
     tracks: progress.tracks.map(({ track, ok, durationMs }) => ({ track, ok, durationMs })),
     details: {
       code: progress.fault?.code ?? '',
+      ...(intent.claims === undefined ? {} : { claims: intent.claims }),
       registers: progress.readings.map(
         ({ device, register, value, before }): Canonical => ({ device, register, value, before }),
       ),

@@ -2,7 +2,6 @@
 // Invariants: every request carries a live session or is refused; at most `operationsMax` operations run at once;
 // the stop needs nothing of all this.
 
-import { randomUUID } from 'node:crypto';
 import type { Clock } from '#foundation/clock';
 import type { Deadline } from '#foundation/deadline';
 import { describeFault, fault } from '#foundation/fault';

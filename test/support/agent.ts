@@ -1,0 +1,131 @@
+// Starts the real agent with `scripts/start.ts` on free ports, waits for its ready file, and ends it again.
+
+import { type ChildProcess, spawn } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { request } from 'node:https';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+export const REPOSITORY = new URL('../..', import.meta.url).pathname;
+export const NODE = join(REPOSITORY, 'node_modules/.bin/node');
+
+export interface ReadyPerson {
+  readonly id: string;
+  readonly clearance: string;
+  readonly token: string;
+  readonly certificate: string;
+  readonly key: string;
+}
+
+export interface ReadyFile {
+  readonly http: string;
+  readonly websocket: string;
+  readonly grpc: string;
+  readonly socket: string;
+  readonly ca: string;
+  readonly people: readonly ReadyPerson[];
+  readonly pids: Readonly<Record<'supervisor' | 'kernel' | 'security' | 'interface' | 'simulator', number>>;
+  readonly simulator: { readonly control: string; readonly directory: string } | null;
+  readonly stateDirectory: string;
+  readonly runDirectory: string;
+}
+
+export interface RestAnswer {
+  readonly status: number;
+  // Tests look into answers by name; the shapes are the product's own documents.
+  readonly body: Record<string, unknown>;
+  readonly text: string;
+}
+
+export class Agent {
+  readonly #child: ChildProcess;
+  readonly #directory: string;
+  readonly #readyFile: string;
+  #output = '';
+
+  private constructor(directory: string, extra: readonly string[]) {
+    this.#directory = directory;
+    this.#readyFile = join(directory, 'ready.json');
+    this.#child = spawn(
+      NODE,
+      [
+        join(REPOSITORY, 'scripts/start.ts'),
+        ...['--state-dir', join(directory, 's'), '--ready-file', this.#readyFile],
+        ...['--http', '127.0.0.1:0', '--grpc', '127.0.0.1:0', ...extra],
+      ],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    for (const stream of [this.#child.stdout, this.#child.stderr]) {
+      stream?.on('data', (chunk: Buffer) => {
+        this.#output += chunk.toString();
+      });
+    }
+  }
+
+  static async start(extra: readonly string[] = []): Promise<Agent> {
+    const agent = new Agent(mkdtempSync(join(tmpdir(), 'dsmil-e2e-')), extra);
+    await agent.waitUntil('the ready file', () => existsSync(agent.#readyFile), 30_000);
+    return agent;
+  }
+
+  /** Read anew each time: a restarted process has another pid. */
+  get ready(): ReadyFile {
+    return JSON.parse(readFileSync(this.#readyFile, 'utf8')) as ReadyFile;
+  }
+
+  /** What the supervisor printed so far. */
+  get output(): string {
+    return this.#output;
+  }
+
+  log(name: string): string {
+    return readFileSync(join(this.ready.stateDirectory, 'log', `${name}.log`), 'utf8');
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode === null) {
+      const ended = new Promise((resolve) => this.#child.once('exit', resolve));
+      this.#child.kill('SIGTERM');
+      await ended;
+    }
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  async waitUntil(what: string, holds: () => boolean | Promise<boolean>, limitMs = 10_000): Promise<void> {
+    const untilMs = performance.now() + limitMs;
+    while (!(await holds())) {
+      if (performance.now() > untilMs || this.#child.exitCode !== null) {
+        throw new Error(`waited ${limitMs} ms for ${what}\n${this.#output}`);
+      }
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+
+  /** One REST call as one of the demonstration people (0, 1) or as nobody. */
+  rest(person: 0 | 1 | null, method: string, path: string, body?: unknown): Promise<RestAnswer> {
+    const { http, ca, people } = this.ready;
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    const headers: Record<string, string> = { connection: 'close' };
+    if (person !== null) headers.authorization = `Bearer ${people[person]?.token}`;
+    if (text !== undefined) headers['content-type'] = 'application/json';
+    return new Promise((resolve, reject) => {
+      const call = request(`${http}/api/v1/${path}`, { method, headers, ca: readFileSync(ca) }, (response) => {
+        let received = '';
+        response.on('data', (chunk: Buffer) => {
+          received += chunk.toString();
+        });
+        response.on('end', () => {
+          let parsed: Record<string, unknown> = {};
+          try {
+            parsed = JSON.parse(received) as Record<string, unknown>;
+          } catch {
+            // Not JSON (metrics): `text` has it.
+          }
+          resolve({ status: response.statusCode ?? 0, body: parsed, text: received });
+        });
+      });
+      call.on('error', reject);
+      call.end(text);
+    });
+  }
+}
