@@ -38,9 +38,10 @@ function buildAddon(): void {
   mkdirSync(dirname(output), { recursive: true });
   const unfinished = `${output}.${process.pid}`;
   const warnings = process.argv.includes('--strict') ? ['-Werror'] : [];
+  const compiler = process.env.CC ?? 'cc';
   try {
     execFileSync(
-      process.env.CC ?? 'cc',
+      compiler,
       [
         ...['-std=gnu11', '-O2', '-g', '-fPIC', '-shared', '-pthread'],
         ...['-Wall', '-Wextra', ...warnings],
@@ -52,6 +53,11 @@ function buildAddon(): void {
       { stdio: 'inherit' },
     );
     renameSync(unfinished, output);
+  } catch (error) {
+    const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
+    const finding = missing ? `no C compiler ${compiler}; install gcc or set CC` : String(error);
+    process.stderr.write(`drivers/native: the add-on was not built: ${finding}\n`);
+    process.exitCode = 1;
   } finally {
     rmSync(unfinished, { force: true });
   }

@@ -331,6 +331,8 @@ static inline __attribute__((always_inline)) struct stop read_entries(struct bat
     if (length < bytes || offset > length - bytes) return (struct stop){index, CODE_EXCEEDED};
     if (((uintptr_t)base + offset) & (bytes - 1)) return (struct stop){index, CODE_MISALIGNED};
     *progress = index;
+    // A fault in the load leaves by a jump: the words before it must be in memory by then.
+    __asm__ volatile("" ::: "memory");
     uint64_t value;
     if (bytes == 4) {
       value = load(base + offset, 4);
