@@ -8,6 +8,8 @@ import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+/** Every definition as a FileDescriptorSet, for server reflection. */
+const DESCRIPTORS = 'descriptors.binpb';
 const generated = join('src', 'contract', 'generated');
 
 function buf(...args: readonly string[]): void {
@@ -28,7 +30,7 @@ function filesBelow(folder: string): ReadonlyMap<string, string> {
   for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
     if (!entry.isFile()) continue;
     const path = join(entry.parentPath, entry.name);
-    files.set(relative(folder, path), readFileSync(path, 'utf8'));
+    files.set(relative(folder, path), readFileSync(path, 'latin1'));
   }
   return files;
 }
@@ -37,6 +39,7 @@ function differences(): readonly string[] {
   const folder = mkdtempSync(join(tmpdir(), 'dsmil-generate-'));
   try {
     buf('generate', '--output', folder);
+    buf('build', '--output', join(folder, generated, DESCRIPTORS));
     const fresh = filesBelow(join(folder, generated));
     const committed = filesBelow(join(root, generated));
     const names = new Set([...fresh.keys(), ...committed.keys()]);
@@ -51,7 +54,9 @@ buf('lint');
 if (option === '--check') {
   const different = differences();
   for (const name of different) {
-    console.error(`${join(generated, name)}: differs from what proto/ gives; run: node scripts/generate.ts`);
+    console.error(
+      `${join(generated, name)}: differs from what proto/ gives; run: node scripts/generate.ts`,
+    );
   }
   process.exit(different.length === 0 ? 0 : 1);
 }
@@ -60,3 +65,4 @@ if (option !== undefined) {
   process.exit(2);
 }
 buf('generate');
+buf('build', '--output', join(generated, DESCRIPTORS));

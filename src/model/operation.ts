@@ -89,6 +89,8 @@ export interface Intent {
   readonly dryRun: boolean;
   /** Tracks the caller names as involved; kernel and security always are. */
   readonly involved: readonly TrackName[];
+  /** What the request body says about who asks and when, at most 200 characters; recorded, never believed. */
+  readonly claims?: string;
 }
 
 /** The specification's coordination_state. */

@@ -1,4 +1,560 @@
-// The one door behind every transport: session, operation table, device picture and events.
+// The one door behind every transport: admission by the operation table, sessions, limits, quarantine, then security.
 // gRPC, REST, WebSocket and the local socket are thin adapters over this service; none of them decides anything.
+// Invariants: identity comes from the connection alone; whatever is refused here was not sent to security; an
+// emergency stop by an authenticated connection passes every limit and engages the latch even when security is away.
 
-export {};
+import type { OperationRequest, StopRequestMessage } from '#contract/operation-request';
+import type { Cancel, Clock } from '#foundation/clock';
+import { Deadline } from '#foundation/deadline';
+import { describeError, type Fault, fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type { AuditEntry } from '#model/audit-entry';
+import type { Board } from '#model/board';
+import { formatToken, type LinearId } from '#model/device';
+import type { OperationReceipt } from '#model/operation';
+import { type OperationKey, operationRow } from '#model/operation-table';
+import {
+  type ApprovalRequest,
+  type OrchestratorPort,
+  OrchestratorState,
+  type ResetProgress,
+  type Session,
+  type StopReport,
+  type SystemStatus,
+} from '#model/orchestrator-port';
+import { ClearanceLevel } from '#model/principal';
+import { EmergencyPriority, type StopLatch } from '#model/stop';
+import { DevicePicture, type DevicePictureEntry } from './device-picture.ts';
+import { EventHub } from './event-hub.ts';
+import { InterfaceMetrics } from './metrics.ts';
+import {
+  checkOperation,
+  chooseOperationId,
+  findDevice,
+  quarantineReceipt,
+} from './operation-check.ts';
+import { type RateLimit, RateLimiter } from './rate-limiter.ts';
+import { type Connection, SessionCache } from './session-cache.ts';
+
+export interface InterfaceLimits {
+  /** DECISIONS section 2: concurrent operations. */
+  readonly concurrentOperations: number;
+  readonly perPrincipal: RateLimit;
+  readonly perAddress: RateLimit;
+  /** Credentials not yet known, from one address. */
+  readonly signInAttempts: RateLimit;
+  readonly callTimeoutMs: number;
+  readonly callTimeoutMsMax: number;
+}
+
+export const DEFAULT_LIMITS: InterfaceLimits = {
+  concurrentOperations: 16,
+  perPrincipal: { perSecond: 5_000, burst: 5_000 },
+  perAddress: { perSecond: 20_000, burst: 20_000 },
+  signInAttempts: { perSecond: 5, burst: 50 },
+  callTimeoutMs: 5_000,
+  callTimeoutMsMax: 30_000,
+};
+
+export interface InterfaceServiceParts {
+  readonly orchestrator: OrchestratorPort;
+  readonly board: Board;
+  readonly clock: Clock;
+  /** This process's word of the stop latch; absent where there is none (bench in one process). */
+  readonly latch?: Pick<StopLatch, 'engage' | 'engaged'>;
+  readonly limits?: InterfaceLimits;
+  /** The log of this machine; gets texts that never go over the network. */
+  readonly log?: (message: string) => void;
+}
+
+/** An admitted call: the connection and, unless the row is for anyone, its session. */
+export interface Caller {
+  readonly connection: Connection;
+  readonly session: Session | null;
+}
+
+const LATCH_WATCH_EVERY_MS = 100;
+const SWEEP_EVERY_MS = 60_000;
+const STOP_REASON_LENGTH_MAX = 512;
+const LIST_LENGTH_MAX = 1_000;
+
+export class InterfaceService {
+  readonly board: Board;
+  readonly clock: Clock;
+  readonly picture: DevicePicture;
+  readonly events: EventHub;
+  readonly metrics: InterfaceMetrics;
+  readonly limits: InterfaceLimits;
+  readonly #orchestrator: OrchestratorPort;
+  readonly #latch: Pick<StopLatch, 'engage' | 'engaged'> | undefined;
+  readonly #sessions: SessionCache;
+  readonly #principals: RateLimiter;
+  readonly #addresses: RateLimiter;
+  readonly #log: (message: string) => void;
+  readonly #unsubscribe: readonly (() => void)[];
+  #lastStatus: SystemStatus | null = null;
+  #running = 0;
+  #cancelSweep: Cancel = () => undefined;
+  #cancelWatch: Cancel = () => undefined;
+
+  constructor(parts: InterfaceServiceParts) {
+    const { orchestrator, board, clock } = parts;
+    this.limits = parts.limits ?? DEFAULT_LIMITS;
+    this.board = board;
+    this.clock = clock;
+    this.#orchestrator = orchestrator;
+    this.#latch = parts.latch;
+    this.#log = parts.log ?? (() => undefined);
+    this.picture = new DevicePicture(clock, board);
+    this.events = new EventHub(clock);
+    this.#principals = new RateLimiter(clock, this.limits.perPrincipal);
+    this.#addresses = new RateLimiter(clock, this.limits.perAddress);
+    const attempts = new RateLimiter(clock, this.limits.signInAttempts);
+    this.#sessions = new SessionCache(orchestrator, clock, attempts);
+    this.metrics = new InterfaceMetrics({
+      sessions: () => this.#sessions.size,
+      running: () => this.#running,
+      listeners: () => this.events.listeners,
+      limited: () => this.#principals.refused + this.#addresses.refused + attempts.refused,
+      pictureAgeMs: () => this.picture.ageMs(),
+      buses: () => this.picture.buses(),
+    });
+    this.#unsubscribe = [
+      orchestrator.onEvent((event) => this.events.publish(event)),
+      orchestrator.onKernelSnapshot((snapshot) => this.picture.update(snapshot)),
+      orchestrator.onAvailable((available) => this.picture.setAvailable(available)),
+    ];
+    this.#sweep();
+    this.#watchLatch(this.stopEngaged());
+  }
+
+  close(): void {
+    this.#cancelSweep();
+    this.#cancelWatch();
+    for (const stop of this.#unsubscribe) stop();
+  }
+
+  get sessions(): number {
+    return this.#sessions.size;
+  }
+
+  /** Default 5 s, never more than 30 s, whatever the caller wishes. */
+  deadline(wishedMs: number = this.limits.callTimeoutMs): Deadline {
+    const boundedMs = Math.min(Math.max(wishedMs, 0), this.limits.callTimeoutMsMax);
+    return Deadline.after(this.clock, boundedMs);
+  }
+
+  // --- Admission ---------------------------------------------------------------------------------
+
+  /** Whether this connection may call this row now; nothing has been done when it refuses. */
+  async admit(
+    key: OperationKey,
+    connection: Connection,
+    deadline: Deadline,
+  ): Promise<Outcome<Caller>> {
+    const { who } = operationRow(key);
+    if (key !== 'stop') {
+      const limited = this.#limited(
+        this.#addresses,
+        `address ${connection.address}`,
+        connection,
+        null,
+      );
+      if (limited !== null) return refuse(limited);
+    }
+    if (who === 'anyone') return succeed({ connection, session: null });
+    const session = await this.#sessions.sessionOf(connection, deadline);
+    if (!session.ok) return this.#stopWithoutSession(key, connection, session.fault);
+    if (key !== 'stop' && this.#sessions.locked(session.value)) {
+      const finding = 'is locked after an attempt that security took for an attack';
+      return refuse(fault('ACCOUNT_LOCKED', { place: 'session', finding }));
+    }
+    if (who === 'nobody') {
+      const finding = 'is not open to any client';
+      return this.#refuse(
+        fault('NOT_PERMITTED', { place: key, finding }),
+        connection,
+        session.value,
+      );
+    }
+    if (who !== 'signed-in' && session.value.principal.clearance < ClearanceLevel[who]) {
+      const finding = `needs the clearance ${who}`;
+      return this.#refuse(
+        fault('CLEARANCE_TOO_LOW', { place: key, finding }),
+        connection,
+        session.value,
+      );
+    }
+    if (key !== 'stop') {
+      const name = `principal ${session.value.principal.id}`;
+      const limited = this.#limited(this.#principals, name, connection, session.value);
+      if (limited !== null) return refuse(limited);
+    }
+    return succeed({ connection, session: session.value });
+  }
+
+  /** Presents the connection's credential to security now (sign-in). */
+  authenticate(connection: Connection, deadline: Deadline): Promise<Outcome<Session>> {
+    return this.#sessions.sessionOf(connection, deadline);
+  }
+
+  closeConnection(connectionId: string): void {
+    this.#sessions.closeConnection(connectionId);
+  }
+
+  // DECISIONS section 4: a stop needs no more than an authenticated connection, none at the local console, and
+  // works when login is down. TLS has verified a certificate by itself, the kernel a local peer.
+  #stopWithoutSession(key: OperationKey, connection: Connection, reason: Fault): Outcome<Caller> {
+    const kind = connection.credential?.kind;
+    const loginDown = reason.code !== 'NOT_AUTHENTICATED' && reason.code !== 'ACCOUNT_LOCKED';
+    if (key === 'stop' && (kind === 'local' || (kind === 'certificate' && loginDown))) {
+      return succeed({ connection, session: null });
+    }
+    return refuse(reason);
+  }
+
+  #limited(
+    limiter: RateLimiter,
+    name: string,
+    connection: Connection,
+    session: Session | null,
+  ): Fault | null {
+    const admission = limiter.take(name);
+    if (admission.admitted) return null;
+    const found = fault('RATE_LIMITED', {
+      place: name.startsWith('principal') ? 'this identity' : 'this address',
+      finding: 'sends more requests than the agent takes from one caller',
+    });
+    if (admission.occurrence === 'first') this.#report(found, connection, session, []);
+    return found;
+  }
+
+  #refuse(found: Fault, connection: Connection, session: Session): Outcome<never> {
+    this.#report(found, connection, session, []);
+    return refuse(found);
+  }
+
+  #report(
+    found: Fault,
+    connection: Connection,
+    session: Session | null,
+    devices: readonly LinearId[],
+  ): void {
+    const text = `${found.place}: ${found.finding}`;
+    this.metrics.refused(found.code);
+    this.#orchestrator.reportRefusal(
+      session?.id ?? null,
+      connection.origin,
+      found.code,
+      text,
+      devices,
+    );
+  }
+
+  /** Admits, performs and counts one call; whatever is thrown on the way becomes INTERNAL without its text. */
+  async call<T>(
+    key: OperationKey,
+    connection: Connection,
+    deadline: Deadline,
+    perform: (caller: Caller) => Promise<Outcome<T>> | Outcome<T>,
+  ): Promise<Outcome<T>> {
+    const startedMs = this.clock.nowMs();
+    let answer: Outcome<T>;
+    try {
+      const caller = await this.admit(key, connection, deadline);
+      answer = caller.ok ? await perform(caller.value) : caller;
+    } catch (error) {
+      const internal = describeError(error);
+      this.#log(`${key}: ${internal}`);
+      const finding = 'could not be answered because of an error in the agent';
+      answer = refuse(fault('INTERNAL', { place: key, finding, metal: 'unknown', internal }));
+    }
+    const { transport } = connection.origin;
+    const result = answer.ok ? 'ok' : answer.fault.code;
+    this.metrics.called(key, transport, result, this.clock.nowMs() - startedMs);
+    return answer;
+  }
+
+  // --- Operations --------------------------------------------------------------------------------
+
+  /** Plans or performs; a refusal by rule is a receipt with DENIED, anything malformed a fault. */
+  async operate(
+    caller: Caller,
+    request: OperationRequest,
+    deadline: Deadline,
+  ): Promise<Outcome<OperationReceipt>> {
+    const startedMs = this.clock.nowMs();
+    const checked = checkOperation(request, this.picture);
+    if (!checked.ok) return checked;
+    const { intent, quarantined } = checked.value;
+    if (quarantined.length > 0) {
+      const receipt = quarantineReceipt(intent, quarantined, this.clock.nowMs() - startedMs);
+      if (receipt.fault !== undefined) {
+        this.#report(receipt.fault, caller.connection, caller.session, quarantined);
+      }
+      if (caller.session !== null) this.#sessions.lock(caller.session);
+      return succeed(receipt);
+    }
+    if (this.#running >= this.limits.concurrentOperations) {
+      return refuse(
+        fault('BUSY', {
+          place: `operation ${intent.operationId}`,
+          finding: `${this.#running} operations are already running`,
+        }),
+      );
+    }
+    this.#running += 1;
+    try {
+      return await this.#asSession(caller, deadline, (sessionId) =>
+        this.#orchestrator.operate(sessionId, intent, caller.connection.origin, deadline),
+      );
+    } finally {
+      this.#running -= 1;
+    }
+  }
+
+  async operation(
+    caller: Caller,
+    id: string,
+    deadline: Deadline,
+  ): Promise<Outcome<OperationReceipt>> {
+    const checked = chooseOperationId(id === '' ? ' ' : id);
+    if (!checked.ok) return checked;
+    return this.#asSession(caller, deadline, (sessionId) =>
+      this.#orchestrator.operation(sessionId, checked.value, deadline),
+    );
+  }
+
+  async operations(
+    caller: Caller,
+    limit: number,
+    deadline: Deadline,
+  ): Promise<Outcome<readonly OperationReceipt[]>> {
+    return this.#asSession(caller, deadline, (sessionId) =>
+      this.#orchestrator.operations(sessionId, Math.min(limit, LIST_LENGTH_MAX), deadline),
+    );
+  }
+
+  async approvals(
+    caller: Caller,
+    deadline: Deadline,
+  ): Promise<Outcome<readonly ApprovalRequest[]>> {
+    return this.#asSession(caller, deadline, (sessionId) =>
+      this.#orchestrator.approvals(sessionId, deadline),
+    );
+  }
+
+  async approve(
+    caller: Caller,
+    digest: string,
+    deadline: Deadline,
+  ): Promise<Outcome<ApprovalRequest>> {
+    if (!/^[0-9a-f]{64}$/.test(digest)) {
+      const finding = 'is not 64 lower-case hexadecimal digits';
+      return refuse(fault('REQUEST_MALFORMED', { place: 'plan digest', finding }));
+    }
+    return this.#asSession(caller, deadline, (sessionId) =>
+      this.#orchestrator.approve(sessionId, digest, caller.connection.origin, deadline),
+    );
+  }
+
+  async audit(
+    caller: Caller,
+    fromSequence: number,
+    limit: number,
+    deadline: Deadline,
+  ): Promise<Outcome<readonly AuditEntry[]>> {
+    return this.#asSession(caller, deadline, (sessionId) =>
+      this.#orchestrator.audit(sessionId, fromSequence, Math.min(limit, LIST_LENGTH_MAX), deadline),
+    );
+  }
+
+  async verifyAudit(
+    caller: Caller,
+    deadline: Deadline,
+  ): Promise<
+    Outcome<{ readonly entries: number; readonly intact: boolean; readonly finding: string }>
+  > {
+    return this.#asSession(caller, deadline, (sessionId) =>
+      this.#orchestrator.verifyAudit(sessionId, deadline),
+    );
+  }
+
+  async endSession(caller: Caller, deadline: Deadline): Promise<Outcome<void>> {
+    if (caller.session === null) return succeed(undefined);
+    this.#sessions.forget(caller.session);
+    return this.#orchestrator.endSession(caller.session.id, deadline);
+  }
+
+  /** Calls with the caller's session; once more after a new sign-in when security no longer knows it. */
+  async #asSession<T>(
+    caller: Caller,
+    deadline: Deadline,
+    call: (sessionId: string) => Promise<Outcome<T>>,
+  ): Promise<Outcome<T>> {
+    if (caller.session === null) {
+      const finding = 'presents neither a certificate nor a token';
+      return refuse(fault('NOT_AUTHENTICATED', { place: 'connection', finding }));
+    }
+    const answer = await call(caller.session.id);
+    if (answer.ok) return answer;
+    const { code } = answer.fault;
+    if (code === 'ACCOUNT_LOCKED') this.#sessions.lock(caller.session);
+    if (code !== 'NOT_AUTHENTICATED') return answer;
+    // A restarted security track has lost its sessions; it did nothing, so asking again is safe.
+    this.#sessions.forget(caller.session);
+    const renewed = await this.#sessions.sessionOf(caller.connection, deadline);
+    return renewed.ok ? call(renewed.value.id) : renewed;
+  }
+
+  // --- Stop --------------------------------------------------------------------------------------
+
+  /** Engages the latch first, then asks security to reach every track and report. */
+  async stop(
+    caller: Caller,
+    message: StopRequestMessage,
+    deadline: Deadline,
+  ): Promise<Outcome<StopReport>> {
+    const startedMs = this.clock.nowMs();
+    const devices: LinearId[] = [];
+    for (const deviceId of message.deviceIds) {
+      const device = findDevice(deviceId, this.picture);
+      if (!device.ok) return device;
+      if (!devices.includes(device.value)) devices.push(device.value);
+    }
+    const touchable = devices.filter((device) => !this.picture.quarantined(device));
+    if (devices.length > 0 && touchable.length === 0) {
+      const place = devices.map((id) => `device ${formatToken(id)}`).join(', ');
+      const found = fault('DEVICE_QUARANTINED', {
+        place,
+        finding: 'is never driven, not even to a safe value',
+      });
+      this.#report(found, caller.connection, caller.session, devices);
+      return refuse(found);
+    }
+    if (devices.length === 0) this.#latch?.engage();
+    const reason = stopReason(message);
+    const priority = (message.priority in PRIORITIES ? message.priority : 0) as EmergencyPriority;
+    const request = { reason, priority, devices: touchable };
+    const report =
+      caller.session === null
+        ? refuse(
+            fault('TRACK_UNAVAILABLE', {
+              place: 'security',
+              finding: 'does not know this connection',
+            }),
+          )
+        : await this.#asSession(caller, deadline, (sessionId) =>
+            this.#orchestrator.stop(sessionId, request, caller.connection.origin, deadline),
+          );
+    if (report.ok || devices.length > 0 || this.#latch === undefined) return report;
+    // Security gave no receipt, but kernel acts on the latch alone; nobody can vouch for the devices.
+    const cause = {
+      source: 'interface',
+      reason,
+      priority,
+      triggeredBy: caller.connection.origin.peer,
+    } as const;
+    this.events.announceStop({ cause: { ...cause, wallMs: this.clock.wallMs() }, devices: [] });
+    return succeed({
+      success: false,
+      scope: 'whole system; latch engaged, receipts missing',
+      receipts: [],
+      durationMs: this.clock.nowMs() - startedMs,
+    });
+  }
+
+  async reset(caller: Caller, reason: string, deadline: Deadline): Promise<Outcome<ResetProgress>> {
+    const text = reason.trim();
+    if (text.length < 10 || text.length > STOP_REASON_LENGTH_MAX) {
+      const finding = `has ${text.length} characters, not 10 to ${STOP_REASON_LENGTH_MAX}`;
+      return refuse(fault('JUSTIFICATION_NEEDED', { place: 'reason of the reset', finding }));
+    }
+    return this.#asSession(caller, deadline, (sessionId) =>
+      this.#orchestrator.resetStop(sessionId, text, caller.connection.origin, deadline),
+    );
+  }
+
+  // --- Picture -----------------------------------------------------------------------------------
+
+  devices(caller: Caller): readonly DevicePictureEntry[] {
+    const allowed = caller.session?.principal.devices ?? null;
+    const entries = this.picture.entries();
+    return allowed === null ? entries : entries.filter(({ device }) => allowed.includes(device.id));
+  }
+
+  device(caller: Caller, deviceId: number): Outcome<DevicePictureEntry> {
+    const id = findDevice(deviceId, this.picture);
+    if (!id.ok) return id;
+    const entry = this.devices(caller).find(({ device }) => device.id === id.value);
+    if (entry !== undefined) return succeed(entry);
+    const finding = 'is not among the devices of this caller';
+    return refuse(fault('DEVICE_UNKNOWN', { place: `device ${formatToken(id.value)}`, finding }));
+  }
+
+  /** Security's word on the system; without it the last one, marked degraded. */
+  async status(deadline: Deadline): Promise<SystemStatus> {
+    const answer = await this.#orchestrator.status(deadline);
+    if (answer.ok) {
+      this.#lastStatus = answer.value;
+      return answer.value;
+    }
+    const last = this.#lastStatus;
+    const stopEngaged = this.stopEngaged();
+    return {
+      state: stopEngaged ? OrchestratorState.EMERGENCY_STOPPED : OrchestratorState.DEGRADED,
+      stopEngaged,
+      stopCauses: last?.stopCauses ?? [],
+      tracks: [
+        { track: 'kernel', up: false, finding: 'cannot be asked without security' },
+        { track: 'security', up: false, finding: 'does not answer' },
+        { track: 'interface', up: true, finding: '' },
+      ],
+      activeOperations: this.#running,
+      auditSequence: last?.auditSequence ?? 0,
+      bootId: last?.bootId ?? '',
+      boardName: this.board.name,
+      boardDigest: this.board.digest,
+    };
+  }
+
+  /** The latch where this process maps it, else what kernel last said. */
+  stopEngaged(): boolean {
+    return this.#latch?.engaged() ?? this.picture.stopEngaged();
+  }
+
+  // Kernel may stop by itself while security, which would send the event, is away: clients are told all the same.
+  #watchLatch(before: boolean): void {
+    this.#cancelWatch = this.clock.after(LATCH_WATCH_EVERY_MS, () => {
+      const engaged = this.stopEngaged();
+      if (engaged && !before && !this.events.toldStopRecently()) {
+        const cause = { source: 'interface', reason: 'the stop latch is engaged' } as const;
+        const priority = EmergencyPriority.IMMEDIATE;
+        const wallMs = this.clock.wallMs();
+        this.events.announceStop({
+          cause: { ...cause, priority, triggeredBy: 'latch', wallMs },
+          devices: [],
+        });
+      }
+      this.#watchLatch(engaged);
+    });
+  }
+
+  #sweep(): void {
+    this.#cancelSweep = this.clock.after(SWEEP_EVERY_MS, () => {
+      this.#sessions.sweep();
+      this.#sweep();
+    });
+  }
+}
+
+const PRIORITIES: Readonly<Record<number, true>> = Object.fromEntries(
+  Object.values(EmergencyPriority).map((value) => [value, true] as const),
+);
+
+/** A stop is never refused for its wording: what is missing is said, what is too long is cut. */
+function stopReason(message: StopRequestMessage): string {
+  const reason = message.reason.trim() === '' ? 'no reason given' : message.reason.trim();
+  const claims = message.claims === '' ? '' : ` (claims: ${message.claims})`;
+  return `${reason.slice(0, STOP_REASON_LENGTH_MAX - claims.length)}${claims}`;
+}

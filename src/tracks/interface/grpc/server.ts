@@ -1,0 +1,173 @@
+// The gRPC server: TLS with optional client certificates, the two services, health, and reflection when asked.
+// Faults: a port that cannot be bound is CONFIG_INVALID with the address.
+
+import {
+  experimental,
+  Server,
+  type ServerCredentials,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import { HealthImplementation, type ServingStatusMap } from 'grpc-health-check';
+import { ApplianceServiceService } from '#contract/generated/dsmil/appliance/v1/appliance';
+import { DsmilCommunicationServiceService } from '#contract/generated/dsmil/communication/v1/communication';
+import type { Clock } from '#foundation/clock';
+import { describeError, fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type { InterfaceService } from '../service.ts';
+import { applianceService } from './appliance.ts';
+import { communicationService } from './communication.ts';
+import { addReflection } from './reflection.ts';
+
+/** PEM texts: our authority's certificate, the server's chain and its key. */
+export interface TlsMaterial {
+  readonly authority: string;
+  readonly certificate: string;
+  readonly key: string;
+}
+
+/** Reflection shows the definitions to anyone who connects; off unless asked for. */
+export type Reflection = 'off' | 'on';
+
+export interface GrpcListenOptions {
+  readonly host: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+  readonly tls: TlsMaterial;
+}
+
+const RECEIVE_BYTES_MAX = 64 * 1024;
+const SEND_BYTES_MAX = 4 * 1024 * 1024;
+const HEALTH_EVERY_MS = 1_000;
+const DRAIN_MS = 500;
+
+/**
+ * The same material for as long as the server runs. The answer comes a turn later: grpc-js listens to an update
+ * only after it has asked for it.
+ */
+class FixedCertificates {
+  readonly #tls: TlsMaterial;
+
+  constructor(tls: TlsMaterial) {
+    this.#tls = tls;
+  }
+
+  addCaCertificateListener(listener: (update: { caCertificate: Buffer }) => void): void {
+    queueMicrotask(() => listener({ caCertificate: Buffer.from(this.#tls.authority) }));
+  }
+
+  removeCaCertificateListener(): void {}
+
+  addIdentityCertificateListener(
+    listener: (update: { certificate: Buffer; privateKey: Buffer }) => void,
+  ): void {
+    const { certificate, key } = this.#tls;
+    queueMicrotask(() =>
+      listener({ certificate: Buffer.from(certificate), privateKey: Buffer.from(key) }),
+    );
+  }
+
+  removeIdentityCertificateListener(): void {}
+}
+
+/**
+ * TLS that asks for a client certificate and goes on without one. `createSsl` offers only "demand" or "do not
+ * ask"; the provider form alone has both switches.
+ */
+function optionalMutualTls(tls: TlsMaterial): ServerCredentials {
+  const provider = new FixedCertificates(tls);
+  return experimental.createCertificateProviderServerCredentials(
+    provider,
+    provider,
+    OPTIONAL_CLIENT_CERTIFICATE,
+  );
+}
+
+const OPTIONAL_CLIENT_CERTIFICATE = false;
+
+export class GrpcServer {
+  readonly #server: Server;
+  readonly #health: HealthImplementation;
+  readonly #service: InterfaceService;
+  readonly #clock: Clock;
+  #cancel: () => void = () => undefined;
+
+  constructor(service: InterfaceService, reflection: Reflection = 'off') {
+    this.#service = service;
+    this.#clock = service.clock;
+    this.#server = new Server({
+      'grpc.max_receive_message_length': RECEIVE_BYTES_MAX,
+      'grpc.max_send_message_length': SEND_BYTES_MAX,
+      'grpc.max_concurrent_streams': 128,
+      'grpc.keepalive_time_ms': 30_000,
+      'grpc.keepalive_timeout_ms': 10_000,
+      'grpc.max_connection_idle_ms': 600_000,
+      'grpc-node.max_session_memory': 16,
+    });
+    this.#add(DsmilCommunicationServiceService, communicationService(service));
+    this.#add(ApplianceServiceService, applianceService(service));
+    this.#health = new HealthImplementation(servingMap('NOT_SERVING'));
+    this.#health.addToServer(this.#server);
+    if (reflection === 'on') addReflection(this.#server);
+  }
+
+  /** Fully qualified methods this server answers, for the completeness test. */
+  static methods(): readonly string[] {
+    return [DsmilCommunicationServiceService, ApplianceServiceService].flatMap((definition) =>
+      Object.values(definition).map((method) => method.path.slice(1)),
+    );
+  }
+
+  async listen(options: GrpcListenOptions): Promise<Outcome<number>> {
+    const host = options.host.includes(':') ? `[${options.host}]` : options.host;
+    const address = `${host}:${options.port}`;
+    const port = await new Promise<number | Error>((resolve) => {
+      this.#server.bindAsync(address, optionalMutualTls(options.tls), (error, bound) =>
+        resolve(error ?? bound),
+      );
+    });
+    if (typeof port !== 'number') {
+      const finding = 'the address cannot be bound';
+      return refuse(
+        fault('CONFIG_INVALID', {
+          place: `gRPC ${address}`,
+          finding,
+          internal: describeError(port),
+        }),
+      );
+    }
+    await this.#updateHealth();
+    return succeed(port);
+  }
+
+  /** Lets open calls end for half a second, then cuts them. */
+  async close(): Promise<void> {
+    this.#cancel();
+    const drained = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
+    await Promise.race([drained, this.#clock.sleep(DRAIN_MS)]);
+    this.#server.forceShutdown();
+  }
+
+  #add(definition: object, implementation: object): void {
+    this.#server.addService(
+      definition as Parameters<Server['addService']>[0],
+      implementation as UntypedServiceImplementation,
+    );
+  }
+
+  async #updateHealth(): Promise<void> {
+    const status = await this.#service.status(this.#service.deadline(HEALTH_EVERY_MS));
+    const serving = status.tracks.every((track) => track.up) ? 'SERVING' : 'NOT_SERVING';
+    for (const [name, value] of Object.entries(servingMap(serving))) {
+      this.#health.setStatus(name, value);
+    }
+    this.#cancel = this.#clock.after(HEALTH_EVERY_MS, () => void this.#updateHealth());
+  }
+}
+
+function servingMap(status: 'SERVING' | 'NOT_SERVING'): ServingStatusMap {
+  return {
+    '': status,
+    'dsmil.communication.v1.DsmilCommunicationService': status,
+    'dsmil.appliance.v1.ApplianceService': status,
+  };
+}

@@ -1,0 +1,145 @@
+// Counters and latencies of the interface track in a registry of its own: Prometheus text and samples.
+
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { FaultCode } from '#foundation/fault-catalogue';
+import type { OperationKey } from '#model/operation-table';
+import type { Transport } from '#model/principal';
+import type { BusState } from '#model/snapshot';
+
+export interface MetricSources {
+  readonly sessions: () => number;
+  readonly running: () => number;
+  readonly listeners: () => number;
+  readonly limited: () => number;
+  readonly pictureAgeMs: () => number;
+  readonly buses: () => readonly BusState[];
+}
+
+export interface MetricSample {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+const LATENCY_BUCKETS_S = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 5];
+
+export class InterfaceMetrics {
+  readonly #registry = new Registry();
+  readonly #calls: Counter<'operation' | 'transport' | 'result'>;
+  readonly #seconds: Histogram<'operation' | 'transport'>;
+  readonly #refusals: Counter<'code'>;
+
+  constructor(sources: MetricSources) {
+    const registers = [this.#registry];
+    this.#calls = new Counter({
+      name: 'dsmil_interface_calls_total',
+      help: 'Calls by row of the operation table, transport and result (ok or fault code).',
+      labelNames: ['operation', 'transport', 'result'],
+      registers,
+    });
+    this.#seconds = new Histogram({
+      name: 'dsmil_interface_call_seconds',
+      help: 'Time from the decoded request to the answer.',
+      labelNames: ['operation', 'transport'],
+      buckets: LATENCY_BUCKETS_S,
+      registers,
+    });
+    this.#refusals = new Counter({
+      name: 'dsmil_interface_refusals_total',
+      help: 'Attempts that the interface refused by itself.',
+      labelNames: ['code'],
+      registers,
+    });
+    this.#gauge('dsmil_interface_sessions', 'Signed-in connections.', sources.sessions);
+    this.#gauge('dsmil_interface_operations_running', 'Operations in flight.', sources.running);
+    this.#gauge(
+      'dsmil_interface_event_listeners',
+      'Clients that receive events.',
+      sources.listeners,
+    );
+    this.#gauge('dsmil_interface_limited', 'Requests refused for their rate.', sources.limited);
+    this.#gauge('dsmil_interface_picture_age_seconds', 'Age of the device picture.', () => {
+      const ageMs = sources.pictureAgeMs();
+      return Number.isFinite(ageMs) ? ageMs / 1000 : -1;
+    });
+    this.#busGauges(sources.buses);
+  }
+
+  called(
+    operation: OperationKey,
+    transport: Transport,
+    result: 'ok' | FaultCode,
+    ms: number,
+  ): void {
+    this.#calls.inc({ operation, transport, result });
+    this.#seconds.observe({ operation, transport }, ms / 1000);
+  }
+
+  refused(code: FaultCode): void {
+    this.#refusals.inc({ code });
+  }
+
+  /** Prometheus text exposition format 0.0.4. */
+  text(): Promise<string> {
+    return this.#registry.metrics();
+  }
+
+  get contentType(): string {
+    return this.#registry.contentType;
+  }
+
+  /** All samples, or those of the named metrics. */
+  async samples(names: readonly string[]): Promise<readonly MetricSample[]> {
+    const metrics = await this.#registry.getMetricsAsJSON();
+    return metrics
+      .filter((metric) => names.length === 0 || names.includes(metric.name))
+      .flatMap((metric) =>
+        metric.values.map((sample) => ({
+          name: (sample as { metricName?: string }).metricName ?? metric.name,
+          labels: Object.fromEntries(
+            Object.entries(sample.labels).map(([key, value]) => [key, String(value)]),
+          ),
+          value: sample.value,
+        })),
+      );
+  }
+
+  #gauge(name: string, help: string, read: () => number): void {
+    new Gauge({
+      name,
+      help,
+      registers: [this.#registry],
+      collect() {
+        this.set(read());
+      },
+    });
+  }
+
+  #busGauges(buses: () => readonly BusState[]): void {
+    const registers = [this.#registry];
+    new Gauge({
+      name: 'dsmil_bus_queue_length',
+      help: 'Accesses waiting, by bus.',
+      labelNames: ['bus'],
+      registers,
+      collect() {
+        this.reset();
+        for (const bus of buses()) this.set({ bus: bus.id }, bus.queueLength);
+      },
+    });
+    new Gauge({
+      name: 'dsmil_bus_count',
+      help: 'Counters of each bus as the kernel track last reported them.',
+      labelNames: ['bus', 'counter'],
+      registers,
+      collect() {
+        this.reset();
+        for (const bus of buses()) {
+          for (const [counter, value] of Object.entries(bus.counters)) {
+            this.set({ bus: bus.id, counter }, Number(value));
+          }
+        }
+      },
+    });
+  }
+}

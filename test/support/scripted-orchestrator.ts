@@ -1,0 +1,286 @@
+// An OrchestratorPort that keeps registers in a map and remembers what it was asked: the far side in adapter tests.
+
+import { randomUUID } from 'node:crypto';
+import type { Deadline } from '#foundation/deadline';
+import { type Fault, fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type { AuditEntry } from '#model/audit-entry';
+import type { LinearId } from '#model/device';
+import type { AgentEvent, AgentEventDraft } from '#model/event';
+import {
+  CoordinationResult,
+  type Intent,
+  type OperationReceipt,
+  OperationType,
+} from '#model/operation';
+import {
+  type ApprovalRequest,
+  type OrchestratorPort,
+  OrchestratorState,
+  type ResetProgress,
+  type Session,
+  type StopReport,
+  type StopRequest,
+  type SystemStatus,
+} from '#model/orchestrator-port';
+import { ClearanceLevel, type Credential, type Origin, type Principal } from '#model/principal';
+import { RiskLevel } from '#model/risk';
+import type { KernelSnapshot } from '#model/snapshot';
+
+export function person(id: string, clearance: ClearanceLevel): Principal {
+  return {
+    id,
+    name: id,
+    kind: 'person',
+    clearance,
+    compartments: [],
+    devices: null,
+    underReview: false,
+  };
+}
+
+export interface RecordedRefusal {
+  readonly sessionId: string | null;
+  readonly code: string;
+  readonly finding: string;
+  readonly devices: readonly LinearId[];
+}
+
+export class ScriptedOrchestrator implements OrchestratorPort {
+  /** Token, certificate URI or `uid N` to who it is. */
+  readonly accounts = new Map<string, Principal>([
+    ['token-alice', person('alice', ClearanceLevel.TOP_SECRET)],
+    ['token-bob', person('bob', ClearanceLevel.CONFIDENTIAL)],
+    ['token-nobody', person('nobody', ClearanceLevel.NONE)],
+    ['urn:dsmil:person:alice', person('alice', ClearanceLevel.TOP_SECRET)],
+    [`uid ${process.getuid?.() ?? 0}`, person('technician', ClearanceLevel.SECRET)],
+  ]);
+  readonly registers = new Map<string, bigint>();
+  readonly intents: Intent[] = [];
+  readonly stops: StopRequest[] = [];
+  readonly refusals: RecordedRefusal[] = [];
+  readonly authentications: Credential[] = [];
+  readonly receipts: OperationReceipt[] = [];
+  readonly sessions = new Map<string, Session>();
+  /** Set to make every question to security fail with this. */
+  broken: Fault | null = null;
+  /** Set to make the next operations throw, as an error in our own code would. */
+  throwing: Error | null = null;
+  /** Awaited by every operation before it answers. */
+  gate: Promise<void> = Promise.resolve();
+  #sequence = 0;
+  readonly #events = new Set<(event: AgentEvent) => void>();
+  readonly #snapshots = new Set<(snapshot: KernelSnapshot) => void>();
+  readonly #available = new Set<(available: boolean) => void>();
+
+  emit(draft: AgentEventDraft): AgentEvent {
+    const event = { ...draft, sequence: ++this.#sequence, wallMs: Date.now() };
+    for (const listen of this.#events) listen(event);
+    return event;
+  }
+
+  sendSnapshot(snapshot: KernelSnapshot): void {
+    for (const listen of this.#snapshots) listen(snapshot);
+  }
+
+  setAvailable(available: boolean): void {
+    for (const listen of this.#available) listen(available);
+  }
+
+  async authenticate(credential: Credential): Promise<Outcome<Session>> {
+    this.authentications.push(credential);
+    if (this.broken !== null) return refuse(this.broken);
+    const key =
+      credential.kind === 'token'
+        ? credential.token
+        : credential.kind === 'certificate'
+          ? credential.uri
+          : `uid ${credential.uid}`;
+    const principal = this.accounts.get(key);
+    if (principal === undefined) {
+      return refuse(
+        fault('NOT_AUTHENTICATED', { place: 'sign-in', finding: 'unknown credential' }),
+      );
+    }
+    const session = { id: randomUUID(), principal, expiresAtWallMs: Date.now() + 3_600_000 };
+    this.sessions.set(session.id, session);
+    return succeed(session);
+  }
+
+  async endSession(sessionId: string): Promise<Outcome<void>> {
+    this.sessions.delete(sessionId);
+    return succeed(undefined);
+  }
+
+  async operate(
+    sessionId: string,
+    intent: Intent,
+    _origin: Origin,
+    _deadline: Deadline,
+  ): Promise<Outcome<OperationReceipt>> {
+    const session = this.#session(sessionId);
+    if (!session.ok) return session;
+    this.intents.push(intent);
+    if (this.throwing !== null) throw this.throwing;
+    await this.gate;
+    const readings = intent.targets.flatMap((target) =>
+      target.registers.map((access) => {
+        const key = `${target.device}.${access.register}`;
+        const before = this.registers.get(key) ?? 0n;
+        if (access.value !== undefined && !intent.dryRun) this.registers.set(key, access.value);
+        const value = this.registers.get(key) ?? 0n;
+        return { device: target.device, register: access.register, value, before };
+      }),
+    );
+    const receipt: OperationReceipt = {
+      operationId: intent.operationId,
+      type: intent.type,
+      state: 'COMPLETED',
+      result: CoordinationResult.SUCCESS,
+      risk: RiskLevel.LOW,
+      reasons: ['kernel: scripted'],
+      effect: intent.type === OperationType.WRITE && !intent.dryRun ? 'committed' : 'none',
+      planDigest: 'ab'.repeat(32),
+      readings,
+      tracks: [{ track: 'kernel', ok: true, durationMs: 0.5 }],
+      auditSequence: this.intents.length,
+      durationMs: 1.25,
+      ...(intent.dryRun ? { transactions: ['write tpm-control.CONTROL 0x00000001'] } : {}),
+    };
+    this.receipts.push(receipt);
+    return succeed(receipt);
+  }
+
+  async operation(sessionId: string, operationId: string): Promise<Outcome<OperationReceipt>> {
+    const session = this.#session(sessionId);
+    if (!session.ok) return session;
+    const receipt = this.receipts.find((one) => one.operationId === operationId);
+    if (receipt !== undefined) return succeed(receipt);
+    return refuse(
+      fault('OPERATION_UNKNOWN', { place: `operation ${operationId}`, finding: 'unknown' }),
+    );
+  }
+
+  async operations(
+    sessionId: string,
+    limit: number,
+  ): Promise<Outcome<readonly OperationReceipt[]>> {
+    const session = this.#session(sessionId);
+    return session.ok ? succeed(this.receipts.slice(-limit)) : session;
+  }
+
+  async stop(sessionId: string, request: StopRequest): Promise<Outcome<StopReport>> {
+    const session = this.#session(sessionId);
+    if (!session.ok) return session;
+    this.stops.push(request);
+    const scope =
+      request.devices.length === 0 ? 'whole system' : `devices ${request.devices.join(', ')}`;
+    const receipt = {
+      track: 'kernel',
+      ok: true,
+      message: 'stopped',
+      unsafe: [],
+      durationMs: 2,
+    } as const;
+    return succeed({
+      success: true,
+      scope,
+      receipts: [{ ...receipt, safe: [0, 1] }],
+      durationMs: 3,
+    });
+  }
+
+  async resetStop(sessionId: string): Promise<Outcome<ResetProgress>> {
+    const session = this.#session(sessionId);
+    return session.ok
+      ? succeed({ released: false, message: 'one more person has to ask' })
+      : session;
+  }
+
+  async approvals(sessionId: string): Promise<Outcome<readonly ApprovalRequest[]>> {
+    const session = this.#session(sessionId);
+    return session.ok ? succeed([this.#approval('')]) : session;
+  }
+
+  async approve(sessionId: string, _planDigest: string): Promise<Outcome<ApprovalRequest>> {
+    const session = this.#session(sessionId);
+    return session.ok ? succeed(this.#approval(session.value.principal.id)) : session;
+  }
+
+  async status(): Promise<Outcome<SystemStatus>> {
+    if (this.broken !== null) return refuse(this.broken);
+    return succeed({
+      state: OrchestratorState.READY,
+      stopEngaged: false,
+      stopCauses: [],
+      tracks: [
+        { track: 'kernel', up: true, finding: '' },
+        { track: 'security', up: true, finding: '' },
+        { track: 'interface', up: true, finding: '' },
+      ],
+      activeOperations: 0,
+      auditSequence: 7,
+      bootId: 'boot',
+      boardName: 'small',
+      boardDigest: '0'.repeat(64),
+    });
+  }
+
+  async audit(sessionId: string): Promise<Outcome<readonly AuditEntry[]>> {
+    const session = this.#session(sessionId);
+    return session.ok ? succeed([]) : session;
+  }
+
+  async verifyAudit(
+    sessionId: string,
+  ): Promise<Outcome<{ entries: number; intact: boolean; finding: string }>> {
+    const session = this.#session(sessionId);
+    return session.ok ? succeed({ entries: 7, intact: true, finding: '' }) : session;
+  }
+
+  reportRefusal(
+    sessionId: string | null,
+    _origin: Origin,
+    code: string,
+    finding: string,
+    devices: readonly LinearId[],
+  ): void {
+    this.refusals.push({ sessionId, code, finding, devices });
+  }
+
+  onEvent(listen: (event: AgentEvent) => void): () => void {
+    this.#events.add(listen);
+    return () => this.#events.delete(listen);
+  }
+
+  onKernelSnapshot(listen: (snapshot: KernelSnapshot) => void): () => void {
+    this.#snapshots.add(listen);
+    return () => this.#snapshots.delete(listen);
+  }
+
+  onAvailable(listen: (available: boolean) => void): () => void {
+    this.#available.add(listen);
+    listen(true);
+    return () => this.#available.delete(listen);
+  }
+
+  #session(id: string): Outcome<Session> {
+    if (this.broken !== null) return refuse(this.broken);
+    const session = this.sessions.get(id);
+    if (session !== undefined) return succeed(session);
+    return refuse(fault('NOT_AUTHENTICATED', { place: 'session', finding: 'unknown or expired' }));
+  }
+
+  #approval(approvedBy: string): ApprovalRequest {
+    return {
+      planDigest: 'ab'.repeat(32),
+      operation: 'WRITE',
+      devices: [0],
+      requestedBy: 'bob',
+      justification: 'routine calibration',
+      transactions: ['write tpm-control.CONTROL 0x00000001'],
+      expiresAtWallMs: 1_800_000_000_000,
+      approvedBy,
+    };
+  }
+}
