@@ -211,10 +211,8 @@ static int32_t pop_frame(struct link *link) {
   uint32_t used = head - link->tail;
   if (used == 0) return POP_EMPTY;
   if (used > link->mask + 1) {
-    // The head was altered: nothing between here and there can be believed.
-    link->tail = head;
-    __atomic_store_n(&in_ring(link)->tail, head, __ATOMIC_RELEASE);
-    link->expecting = false;
+    // The head was altered. Until the producer publishes its own again, the ring counts as empty.
+    __atomic_store_n(&in_ring(link)->head, link->tail, __ATOMIC_RELEASE);
     return POP_CORRUPT;
   }
   const struct slot *slot = &link->in[link->tail & link->mask];
@@ -342,11 +340,14 @@ static napi_value link_free(napi_env env, napi_callback_info info) {
   return link == NULL ? NULL : number(env, (int32_t)free_slots(link));
 }
 
-// beat(): bumps the own heartbeat and fills the peer's words into the state; -3 when the file was truncated.
+// beat(): bumps the own heartbeat, publishes the own positions again (so an altered word heals), and fills the
+// peer's words into the state; -3 when the file was truncated.
 static napi_value link_beat(napi_env env, napi_callback_info info) {
   struct link *link = link_of(env, info);
   if (link == NULL) return NULL;
   __atomic_fetch_add(&own_side(link)->heartbeat, 1, __ATOMIC_RELEASE);
+  __atomic_store_n(&out_ring(link)->head, link->head, __ATOMIC_RELEASE);
+  __atomic_store_n(&in_ring(link)->tail, link->tail, __ATOMIC_RELEASE);
   read_peer(link);
   return number(env, link->file.broken ? LINK_BROKEN : 0);
 }
