@@ -26,7 +26,9 @@ if (mode === 'engage') {
   link.serve('echo', async (body) => succeed(body));
   link.serve('never', () => new Promise(() => undefined));
   link.serve('refuse', async () =>
-    refuse(fault('INTERLOCK_OPEN', { place: 'door', finding: 'open', internal: 'ENOENT: /secret' })),
+    refuse(
+      fault('INTERLOCK_OPEN', { place: 'door', finding: 'open', internal: 'ENOENT: /secret' }),
+    ),
   );
   link.onNotice('ping', (body) => link.notify(MessageType.EVENT, 'pong', body));
   link.onNotice('exit', () => link.close());
