@@ -267,15 +267,36 @@ static napi_value write16(napi_env env, napi_callback_info info) { return write_
 static napi_value write32(napi_env env, napi_callback_info info) { return write_cell(env, info, 4); }
 static napi_value write64(napi_env env, napi_callback_info info) { return write_cell(env, info, 8); }
 
-// ---- Batches: a plan is a Uint32Array of (handle, offset, bytes) triples, checked again at every use.
+// ---- Batches: a plan is a Uint32Array of runs (handle, offset, bytes, count), checked again at every use.
+// A run is `count` registers of one width side by side; each has its own word in the words array, in order.
+
+#define RUN_WORDS 4
 
 struct batch {
   struct table *table;
   const uint32_t *plan;
-  uint32_t start;
-  uint32_t count;
+  size_t plan_length;
+  uint32_t start;  // words before this one are left alone
+  uint32_t word_count;
   void *words;
   bool wide;  // words are 64-bit
+};
+
+// Where a batch stopped: before word `index`, for the reason `code`; code 0 when it is done.
+struct stop {
+  uint32_t index;
+  int code;
+};
+
+// One run as far as it may be accessed: words first .. end - 1, then `code` if it may not be finished.
+struct run {
+  struct window *window;
+  uint64_t offset;
+  uint32_t bytes;
+  uint32_t index;  // of the word that belongs to `offset`
+  uint32_t first;
+  uint32_t end;
+  int code;
 };
 
 // 0, or the code of a batch that cannot even be started.
@@ -286,127 +307,157 @@ static int batch_of(napi_env env, napi_callback_info info, struct batch *batch) 
   if (napi_get_cb_info(env, info, &argument_count, arguments, NULL, &data) != napi_ok) return CODE_ARGUMENT;
   napi_typedarray_type plan_type;
   napi_typedarray_type word_type;
-  size_t plan_length;
-  size_t word_length;
+  size_t word_count;
   void *plan;
-  if (napi_get_typedarray_info(env, arguments[0], &plan_type, &plan_length, &plan, NULL, NULL) != napi_ok ||
-      napi_get_typedarray_info(env, arguments[1], &word_type, &word_length, &batch->words, NULL, NULL) !=
+  if (napi_get_typedarray_info(env, arguments[0], &plan_type, &batch->plan_length, &plan, NULL, NULL) !=
+          napi_ok ||
+      napi_get_typedarray_info(env, arguments[1], &word_type, &word_count, &batch->words, NULL, NULL) !=
           napi_ok ||
       napi_get_value_uint32(env, arguments[2], &batch->start) != napi_ok || plan_type != napi_uint32_array ||
-      (word_type != napi_uint32_array && word_type != napi_biguint64_array) || plan_length % 3 != 0 ||
-      plan_length / 3 > BATCH_COUNT_MAX || word_length < plan_length / 3) {
+      (word_type != napi_uint32_array && word_type != napi_biguint64_array) ||
+      batch->plan_length % RUN_WORDS != 0 || word_count > BATCH_COUNT_MAX) {
     return CODE_ARGUMENT;
   }
   batch->table = data;
   batch->plan = plan;
-  batch->count = (uint32_t)(plan_length / 3);
+  batch->word_count = (uint32_t)word_count;
   batch->wide = word_type == napi_biguint64_array;
   return 0;
 }
 
-// Where a batch stopped: before entry `index`, for the reason `code`; code 0 when it is done.
-struct stop {
-  uint32_t index;
-  int code;
-};
-
-// Consecutive entries mostly share window and width, so both are resolved and checked only where they change.
-static inline __attribute__((always_inline)) struct stop read_entries(struct batch batch,
-                                                                      volatile uint32_t *progress, bool wide) {
-  uint32_t handle = 0;
-  uint32_t bytes = 0;
-  const volatile uint8_t *base = NULL;
-  uint64_t length = 0;
-  for (uint32_t index = batch.start; index < batch.count; index++) {
-    const uint32_t *entry = batch.plan + (size_t)index * 3;
-    uint64_t offset = entry[1];
-    if (__builtin_expect(entry[0] != handle || base == NULL, 0)) {
-      const struct window *window = window_of(batch.table, entry[0]);
-      if (window == NULL) return (struct stop){index, CODE_CLOSED};
-      handle = entry[0];
-      base = window->base;
-      length = window->length;
-    }
-    bytes = entry[2];
-    if (length < bytes || offset > length - bytes) return (struct stop){index, CODE_EXCEEDED};
-    if (((uintptr_t)base + offset) & (bytes - 1)) return (struct stop){index, CODE_MISALIGNED};
-    *progress = index;
-    // A fault in the load leaves by a jump: the words before it must be in memory by then.
-    __asm__ volatile("" ::: "memory");
-    uint64_t value;
-    if (bytes == 4) {
-      value = load(base + offset, 4);
-    } else if (bytes == 2) {
-      value = load(base + offset, 2);
-    } else if (bytes == 1) {
-      value = load(base + offset, 1);
-    } else if (bytes == 8 && wide) {
-      value = load(base + offset, 8);
+// The run at `entry`, whose first register belongs to word `index`.
+static inline struct run run_of(const struct batch *batch, const uint32_t *entry, uint32_t index) {
+  uint32_t count = entry[3];
+  struct run run = {.offset = entry[1], .bytes = entry[2], .index = index};
+  if (count > batch->word_count - index) {
+    run.first = run.end = index;
+    run.code = CODE_ARGUMENT;
+    return run;
+  }
+  run.end = index + count;
+  run.first = batch->start > index ? batch->start : index;
+  if (run.first >= run.end) return run;
+  uint32_t bytes = run.bytes;
+  run.window = window_of(batch->table, entry[0]);
+  if (bytes != 4 && bytes != 8 && bytes != 2 && bytes != 1) {
+    run.code = CODE_WIDTH;
+  } else if (bytes == 8 && !batch->wide) {
+    run.code = CODE_WIDTH;
+  } else if (run.window == NULL) {
+    run.code = CODE_CLOSED;
+  } else {
+    uint64_t length = run.window->length;
+    uint64_t inside = run.offset >= length ? 0 : (length - run.offset) / bytes;
+    if (run.first - index >= inside) {
+      run.code = CODE_EXCEEDED;
+    } else if (((uintptr_t)run.window->base + run.offset) & (bytes - 1)) {
+      run.code = CODE_MISALIGNED;
     } else {
-      return (struct stop){index, CODE_WIDTH};
-    }
-    if (wide) {
-      ((uint64_t *)batch.words)[index] = value;
-    } else {
-      ((uint32_t *)batch.words)[index] = (uint32_t)value;
+      if (inside < count) {
+        run.end = index + (uint32_t)inside;
+        run.code = CODE_EXCEEDED;
+      }
+      return run;
     }
   }
-  return (struct stop){batch.count, 0};
+  run.end = run.first;
+  return run;
 }
 
 static inline uint64_t word_at(const struct batch *batch, uint32_t index) {
   return batch->wide ? ((const uint64_t *)batch->words)[index] : ((const uint32_t *)batch->words)[index];
 }
 
-static struct stop check_writes(const struct batch *batch) {
-  for (uint32_t index = batch->start; index < batch->count; index++) {
-    const uint32_t *entry = batch->plan + (size_t)index * 3;
-    uint32_t bytes = entry[2];
-    if (bytes != 1 && bytes != 2 && bytes != 4 && bytes != 8) return (struct stop){index, CODE_WIDTH};
-    const struct window *window = window_of(batch->table, entry[0]);
-    if (window == NULL) return (struct stop){index, CODE_CLOSED};
-    int code = check(window, entry[1], bytes);
-    if (code == 0 && !window->writable) code = CODE_READ_ONLY;
-    if (code == 0 && bytes < 8 && word_at(batch, index) >> (bytes * 8) != 0) code = CODE_VALUE;
-    if (code != 0) return (struct stop){index, code};
+// Called with constants for `bytes` and `wide`, so that each pair becomes a loop of its own.
+static inline __attribute__((always_inline)) void read_run(struct run run, void *words, uint32_t bytes,
+                                                           bool wide, volatile uint32_t *progress) {
+  const volatile uint8_t *address = run.window->base + run.offset + (uint64_t)(run.first - run.index) * bytes;
+  for (uint32_t index = run.first; index < run.end; index++, address += bytes) {
+    *progress = index;
+    // A fault in the load leaves by a jump: the words before it must be in memory by then.
+    __asm__ volatile("" ::: "memory");
+    uint64_t value = load(address, bytes);
+    if (wide) {
+      ((uint64_t *)words)[index] = value;
+    } else {
+      ((uint32_t *)words)[index] = (uint32_t)value;
+    }
   }
-  return (struct stop){batch->count, 0};
+}
+
+static struct stop read_runs(const struct batch *batch, volatile uint32_t *progress) {
+  uint32_t index = 0;
+  for (size_t at = 0; at < batch->plan_length; at += RUN_WORDS) {
+    struct run run = run_of(batch, batch->plan + at, index);
+    if (run.first < run.end) {
+      switch (run.bytes * 2 + batch->wide) {
+        case 2: read_run(run, batch->words, 1, false, progress); break;
+        case 3: read_run(run, batch->words, 1, true, progress); break;
+        case 4: read_run(run, batch->words, 2, false, progress); break;
+        case 5: read_run(run, batch->words, 2, true, progress); break;
+        case 8: read_run(run, batch->words, 4, false, progress); break;
+        case 9: read_run(run, batch->words, 4, true, progress); break;
+        default: read_run(run, batch->words, 8, true, progress); break;
+      }
+    }
+    if (run.code != 0) return (struct stop){run.end, run.code};
+    index += batch->plan[at + 3];
+  }
+  return (struct stop){index, 0};
+}
+
+static struct stop check_writes(const struct batch *batch) {
+  uint32_t index = 0;
+  for (size_t at = 0; at < batch->plan_length; at += RUN_WORDS) {
+    struct run run = run_of(batch, batch->plan + at, index);
+    for (uint32_t word = run.first; word < run.end; word++) {
+      if (!run.window->writable) return (struct stop){word, CODE_READ_ONLY};
+      if (run.bytes < 8 && word_at(batch, word) >> (run.bytes * 8) != 0) return (struct stop){word, CODE_VALUE};
+    }
+    if (run.code != 0) return (struct stop){run.end, run.code};
+    index += batch->plan[at + 3];
+  }
+  return (struct stop){index, 0};
 }
 
 // Only after check_writes.
-static struct stop write_entries(const struct batch *batch, volatile uint32_t *progress) {
-  for (uint32_t index = batch->start; index < batch->count; index++) {
-    const uint32_t *entry = batch->plan + (size_t)index * 3;
-    *progress = index;
-    store(batch->table->windows[entry[0] & (SLOT_COUNT - 1)].base + entry[1], entry[2], word_at(batch, index));
+static struct stop write_runs(const struct batch *batch, volatile uint32_t *progress) {
+  uint32_t index = 0;
+  for (size_t at = 0; at < batch->plan_length; at += RUN_WORDS) {
+    struct run run = run_of(batch, batch->plan + at, index);
+    for (uint32_t word = run.first; word < run.end; word++) {
+      *progress = word;
+      store(run.window->base + run.offset + (uint64_t)(word - index) * run.bytes, run.bytes,
+            word_at(batch, word));
+    }
+    index += batch->plan[at + 3];
   }
-  return (struct stop){batch->count, 0};
+  return (struct stop){index, 0};
 }
 
-static struct stop guarded_read_entries(const struct batch *batch) {
+static struct stop guarded_read_runs(const struct batch *batch) {
   struct guard guard;
   guard.table = batch->table;
   guard.progress = batch->start;
   if (sigsetjmp(guard.jump, 0) != 0) return (struct stop){guard.progress, CODE_BUS_ERROR};
   current_guard = &guard;
-  struct stop stop = batch->wide ? read_entries(*batch, &guard.progress, true)
-                                 : read_entries(*batch, &guard.progress, false);
+  struct stop stop = read_runs(batch, &guard.progress);
   current_guard = NULL;
   return stop;
 }
 
-static struct stop guarded_write_entries(const struct batch *batch) {
+static struct stop guarded_write_runs(const struct batch *batch) {
   struct guard guard;
   guard.table = batch->table;
   guard.progress = batch->start;
   if (sigsetjmp(guard.jump, 0) != 0) return (struct stop){guard.progress, CODE_BUS_ERROR};
   current_guard = &guard;
-  struct stop stop = write_entries(batch, &guard.progress);
+  struct stop stop = write_runs(batch, &guard.progress);
   current_guard = NULL;
   return stop;
 }
 
-// The number of entries when done, else -(16 * index + code).
+// The number of words when done, else -(16 * index + code).
 static napi_value stop_value(napi_env env, struct stop stop) {
   napi_value result = NULL;
   double number = stop.code == 0 ? (double)stop.index : -((double)stop.index * 16 + stop.code);
@@ -418,17 +469,17 @@ static napi_value stop_value(napi_env env, struct stop stop) {
 static napi_value read_batch(napi_env env, napi_callback_info info) {
   struct batch batch;
   int refused = batch_of(env, info, &batch);
-  return stop_value(env, refused != 0 ? (struct stop){0, refused} : guarded_read_entries(&batch));
+  return stop_value(env, refused != 0 ? (struct stop){0, refused} : guarded_read_runs(&batch));
 }
 
-// writeWindowBatch(plan, words, start). All entries are checked before the first is written, so only a bus
+// writeWindowBatch(plan, words, start). All registers are checked before the first is written, so only a bus
 // error leaves a batch half done.
 static napi_value write_batch(napi_env env, napi_callback_info info) {
   struct batch batch;
   int refused = batch_of(env, info, &batch);
   if (refused != 0) return stop_value(env, (struct stop){0, refused});
   struct stop checked = check_writes(&batch);
-  return stop_value(env, checked.code != 0 ? checked : guarded_write_entries(&batch));
+  return stop_value(env, checked.code != 0 ? checked : guarded_write_runs(&batch));
 }
 
 // ---- Mapping and unmapping.

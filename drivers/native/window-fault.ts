@@ -4,13 +4,15 @@ import { type Fault, fault } from '#foundation/fault';
 import type { WidthBits } from '#model/register';
 
 /** Native result codes, negated: the numbers of register-window.c. */
-const CODES = {
+export const CODES = {
   closed: 1,
   exceeded: 2,
   misaligned: 3,
   readOnly: 4,
   busError: 5,
   value: 6,
+  width: 7,
+  argument: 8,
 } as const;
 
 /** What a negative result code of a window or batch means, in the words of the catalogue. */

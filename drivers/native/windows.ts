@@ -9,7 +9,7 @@ import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { WidthBits, Word } from '#model/register';
 import { addon } from './addon.ts';
 import { mapRefusal, physicalAddressOf } from './map-refusal.ts';
-import { windowFault } from './window-fault.ts';
+import { CODES, windowFault } from './window-fault.ts';
 
 interface NativeWindows {
   readonly windowPageBytes: number;
@@ -191,20 +191,28 @@ export interface BatchStop {
  */
 export class WindowBatch {
   readonly cells: readonly WindowCell[];
+  /** Runs of registers side by side: handle, offset, bytes, count. */
   readonly #plan: Uint32Array;
+  readonly #windows: readonly { readonly window: RegisterWindow; readonly handle: number }[];
 
   constructor(cells: readonly WindowCell[]) {
     this.cells = [...cells];
-    this.#plan = new Uint32Array(cells.length * 3);
-    cells.forEach((cell, index) => {
-      // An offset that is no 32-bit number lies beyond every window, and so does 2^32 - 1 for any aligned access.
-      const representable =
-        Number.isInteger(cell.offset) && cell.offset >= 0 && cell.offset < LENGTH_MAX;
-      this.#plan.set(
-        [cell.window.handle, representable ? cell.offset : LENGTH_MAX - 1, cell.widthBits / 8],
-        index * 3,
-      );
-    });
+    const runs: [handle: number, offset: number, bytes: number, count: number][] = [];
+    for (const { window, offset, widthBits } of cells) {
+      const bytes = widthBits / 8;
+      const run = runs.at(-1);
+      const joins = run !== undefined && run[0] === window.handle && run[2] === bytes;
+      // Offsets beyond 2^32 lie outside every window; 2^32 - 1 does so too and can be told to native code.
+      const place =
+        Number.isInteger(offset) && offset >= 0 ? Math.min(offset, LENGTH_MAX - 1) : LENGTH_MAX - 1;
+      if (joins && run[1] + run[3] * bytes === place) run[3] += 1;
+      else runs.push([window.handle, place, bytes, 1]);
+    }
+    this.#plan = Uint32Array.from(runs.flat());
+    this.#windows = [...new Set(cells.map((cell) => cell.window))].map((window) => ({
+      window,
+      handle: window.handle,
+    }));
   }
 
   get count(): number {
@@ -213,20 +221,19 @@ export class WindowBatch {
 
   /** True while every window is still the one the batch was compiled for. */
   current(): boolean {
-    return this.cells.every((cell, index) => {
-      const handle = cell.window.handle;
-      return handle !== 0 && handle === this.#plan[index * 3];
-    });
+    return this.#windows.every(({ window, handle }) => handle !== 0 && handle === window.handle);
   }
 
   /** Reads all cells from `start` on into `words`; undefined when all were read. */
   read(words: BatchWords, start = 0): BatchStop | undefined {
+    if (words.length < this.count) return { index: start, code: -CODES.argument };
     const result = native.readWindowBatch(this.#plan, words, start);
     return result >= 0 ? undefined : stopOf(result);
   }
 
   /** Writes `words`; every cell is checked before the first is written, so only a bus error stops it midway. */
   write(words: BatchWords, start = 0): BatchStop | undefined {
+    if (words.length < this.count) return { index: start, code: -CODES.argument };
     const result = native.writeWindowBatch(this.#plan, words, start);
     return result >= 0 ? undefined : stopOf(result);
   }

@@ -255,14 +255,26 @@ describe('two processes that map one file', () => {
 });
 
 describe('a batch', () => {
-  const cells = fc.array(
-    fc.record({
-      window: fc.nat({ max: 2 }),
-      widthBits: fc.constantFrom(...WIDTHS),
-      slot: fc.nat({ max: 40 }),
-    }),
-    { maxLength: 60 },
-  );
+  // Single registers and rows of neighbours, which a batch puts together.
+  const cells = fc
+    .array(
+      fc.record({
+        window: fc.nat({ max: 2 }),
+        widthBits: fc.constantFrom(...WIDTHS),
+        slot: fc.nat({ max: 40 }),
+        neighbours: fc.nat({ max: 8 }),
+      }),
+      { maxLength: 30 },
+    )
+    .map((choices) =>
+      choices.flatMap(({ window, widthBits, slot, neighbours }) =>
+        Array.from({ length: neighbours + 1 }, (_, index) => ({
+          window,
+          widthBits,
+          slot: slot + index,
+        })),
+      ),
+    );
 
   function windows(): RegisterWindow[] {
     const places = [
@@ -349,6 +361,24 @@ describe('a batch', () => {
     expect([...words]).toEqual([5, 0, 0, 0, 0, 5]);
   });
 
+  it('stops inside a row of neighbours where the window ends, and starts inside one', () => {
+    const window = map({ length: 64 });
+    for (let index = 0; index < 16; index++) window.write(index * 4, 32, BigInt(index + 1));
+    const offsets = Array.from({ length: 8 }, (_, index) => 48 + index * 4);
+    const batch = new WindowBatch(
+      offsets.map((offset) => ({ window, offset, widthBits: 32 as const })),
+    );
+    const words = new Uint32Array(8);
+    expect(batch.read(words, 2)).toEqual({ index: 4, code: -2 });
+    expect([...words]).toEqual([0, 0, 15, 16, 0, 0, 0, 0]);
+    expect(batch.read(words, 6)).toEqual({ index: 6, code: -2 });
+    expect(batch.write(words.fill(99))).toEqual({ index: 4, code: -2 });
+    expect(window.read(60, 32)).toBe(16);
+    const whole = new WindowBatch(batch.cells.slice(0, 4));
+    expect(whole.write(words, 3)).toBeUndefined();
+    expect([48, 52, 56, 60].map((offset) => window.read(offset, 32))).toEqual([13, 14, 15, 99]);
+  });
+
   it('writes nothing at all when one of its words or entries is refused', () => {
     const window = map({ length: 64 });
     const wide = new WindowBatch([
@@ -356,7 +386,8 @@ describe('a batch', () => {
       { window, offset: 4, widthBits: 8 },
     ]);
     expect(wide.write(Uint32Array.of(1, 256))).toEqual({ index: 1, code: -6 });
-    expect(wide.write(Uint32Array.of(1))).toMatchObject({ index: 0 });
+    expect(wide.write(Uint32Array.of(1))).toEqual({ index: 0, code: -8 });
+    expect(wide.read(Uint32Array.of(1))).toEqual({ index: 0, code: -8 });
     const outside = new WindowBatch([
       { window, offset: 0, widthBits: 64 },
       { window, offset: 60, widthBits: 64 },
