@@ -3,7 +3,8 @@
 
 import { succeed } from '#foundation/outcome';
 import type { BusDescription } from '#model/board';
-import { WindowBus, type WindowRegion } from './window-bus.ts';
+import { WindowBus } from './window-bus.ts';
+import type { WindowRegion } from './window-source.ts';
 
 export type MemoryDescription = Extract<BusDescription, { readonly kind: 'memory' }>;
 

@@ -9,7 +9,8 @@ import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { BusDescription } from '#model/board';
 import { mapRefusal } from '../native/map-refusal.ts';
 import { PAGE_BYTES } from '../native/windows.ts';
-import { WindowBus, type WindowRegion, type WindowSource } from './window-bus.ts';
+import { WindowBus } from './window-bus.ts';
+import type { WindowRegion, WindowSource } from './window-source.ts';
 
 export type UioDescription = Extract<BusDescription, { readonly kind: 'uio' }>;
 

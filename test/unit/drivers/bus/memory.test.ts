@@ -17,7 +17,7 @@ import type { Cell } from '#model/bus';
 import { tokenOf } from '#model/device';
 import type { WidthBits } from '#model/register';
 import { MemoryBus } from '../../../../drivers/bus/memory.ts';
-import type { WindowRegion } from '../../../../drivers/bus/window-bus.ts';
+import type { WindowRegion } from '../../../../drivers/bus/window-source.ts';
 
 const ORIGIN = 0x6000_0000;
 const WINDOW_BYTES = 0x1000;

@@ -7,7 +7,7 @@ import { Deadline } from '#foundation/deadline';
 import type { Outcome } from '#foundation/outcome';
 import type { Cell } from '#model/bus';
 import { UioBus, type UioDescription } from '../../../../drivers/bus/uio.ts';
-import type { WindowRegion } from '../../../../drivers/bus/window-bus.ts';
+import type { WindowRegion } from '../../../../drivers/bus/window-source.ts';
 import { PAGE_BYTES } from '../../../../drivers/native/windows.ts';
 
 const MAP_BYTES = 2 * PAGE_BYTES;
