@@ -1,0 +1,274 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { systemClock } from '#foundation/clock';
+import { Deadline } from '#foundation/deadline';
+import { fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import { MessageType } from '#link/link';
+import { type LoopbackPair, loopbackPair } from '#link/loopback';
+import { orchestratorClient } from '#link/orchestrator-client';
+import { serveOrchestrator } from '#link/orchestrator-server';
+import type { AgentEvent } from '#model/event';
+import {
+  type Intent,
+  NO_REQUIREMENTS,
+  type OperationReceipt,
+  OperationType,
+} from '#model/operation';
+import type { OrchestratorPort } from '#model/orchestrator-port';
+import { RiskLevel } from '#model/risk';
+import type { KernelSnapshot } from '#model/snapshot';
+
+const origin = { transport: 'rest', peer: '127.0.0.1:4000' } as const;
+const lost = fault('BUS_IO', {
+  place: 'fan.duty',
+  finding: 'EIO',
+  metal: 'unknown',
+  internal: 'EIO: /dev/x',
+});
+
+const intent: Intent = {
+  operationId: 'op-1',
+  type: OperationType.READ,
+  targets: [{ device: 3, registers: [] }],
+  requirements: NO_REQUIREMENTS,
+  justification: '',
+  confirmedRisk: RiskLevel.UNKNOWN,
+  dryRun: false,
+  involved: [],
+};
+
+const receipt: OperationReceipt = {
+  operationId: 'op-1',
+  type: OperationType.READ,
+  state: 'FAILED',
+  result: 3,
+  risk: RiskLevel.SAFE,
+  reasons: [],
+  effect: 'in-doubt',
+  planDigest: 'a'.repeat(64),
+  readings: [{ device: 3, register: 'duty', fault: lost }],
+  tracks: [{ track: 'kernel', ok: false, fault: lost, durationMs: 1 }],
+  fault: lost,
+  auditSequence: 9,
+  durationMs: 2,
+};
+
+const snapshot: KernelSnapshot = {
+  track: 'kernel',
+  version: 4,
+  stopEngaged: false,
+  held: false,
+  devices: [],
+  buses: [],
+};
+
+/** A port that records its calls and answers everything but `operate` with a refusal. */
+class RecordingPort implements OrchestratorPort {
+  readonly seen: [string, ...unknown[]][] = [];
+  event: (event: AgentEvent) => void = () => undefined;
+  snapshot: (snapshot: KernelSnapshot) => void = () => undefined;
+
+  #refused<T>(method: string, ...given: unknown[]): Promise<Outcome<T>> {
+    this.seen.push([method, ...given]);
+    return Promise.resolve(refuse(fault('NOT_PERMITTED', { place: method, finding: 'refused' })));
+  }
+
+  authenticate: OrchestratorPort['authenticate'] = (credential, from) =>
+    this.#refused('authenticate', credential, from);
+  endSession: OrchestratorPort['endSession'] = (id) => this.#refused('endSession', id);
+  operate: OrchestratorPort['operate'] = (id, given, from) => {
+    this.seen.push(['operate', id, given, from]);
+    return Promise.resolve(succeed(receipt));
+  };
+  operation: OrchestratorPort['operation'] = (id, operationId) =>
+    this.#refused('operation', id, operationId);
+  operations: OrchestratorPort['operations'] = async () => succeed([receipt]);
+  stop: OrchestratorPort['stop'] = (id, request, from) => this.#refused('stop', id, request, from);
+  resetStop: OrchestratorPort['resetStop'] = (id, reason, from) =>
+    this.#refused('resetStop', id, reason, from);
+  approvals: OrchestratorPort['approvals'] = (id) => this.#refused('approvals', id);
+  approve: OrchestratorPort['approve'] = (id, digest, from) =>
+    this.#refused('approve', id, digest, from);
+  status: OrchestratorPort['status'] = () => this.#refused('status');
+  audit: OrchestratorPort['audit'] = (id, sequence, limit) =>
+    this.#refused('audit', id, sequence, limit);
+  verifyAudit: OrchestratorPort['verifyAudit'] = (id) => this.#refused('verifyAudit', id);
+  reportRefusal: OrchestratorPort['reportRefusal'] = (...given) => {
+    this.seen.push(['reportRefusal', ...given]);
+  };
+  onEvent: OrchestratorPort['onEvent'] = (listen) => {
+    this.event = listen;
+    return () => undefined;
+  };
+  onKernelSnapshot: OrchestratorPort['onKernelSnapshot'] = (listen) => {
+    this.snapshot = listen;
+    return () => undefined;
+  };
+  onAvailable: OrchestratorPort['onAvailable'] = () => () => undefined;
+}
+
+describe('the orchestrator over a link', () => {
+  let pair: LoopbackPair;
+  afterEach(() => pair.left.close());
+
+  function serve(): { readonly port: RecordingPort; readonly client: OrchestratorPort } {
+    const onError = (error: unknown) => {
+      throw error;
+    };
+    pair = loopbackPair('security', 'interface', { clock: systemClock, onError });
+    const port = new RecordingPort();
+    serveOrchestrator(pair.left, port);
+    return { port, client: orchestratorClient(pair.right) };
+  }
+
+  const within = () => Deadline.after(systemClock, 1000);
+
+  it('hands every call over as it was made, and brings refusals back', async () => {
+    const { port, client } = serve();
+    const credential = { kind: 'local', uid: 0, gid: 0, pid: 7 } as const;
+    const request = { reason: 'smoke', priority: 4, devices: [] } as const;
+    const digest = 'b'.repeat(64);
+    const outcomes: Outcome<unknown>[] = [
+      await client.authenticate(credential, origin, within()),
+      await client.endSession('s', within()),
+      await client.operation('s', 'op-1', within()),
+      await client.stop('s', request, origin, within()),
+      await client.resetStop('s', 'clear', origin, within()),
+      await client.approvals('s', within()),
+      await client.approve('s', digest, origin, within()),
+      await client.status(within()),
+      await client.audit('s', 5, 10, within()),
+      await client.verifyAudit('s', within()),
+    ];
+    for (const outcome of outcomes)
+      expect(outcome).toMatchObject({ ok: false, fault: { code: 'NOT_PERMITTED' } });
+    client.reportRefusal(null, origin, 'DEVICE_QUARANTINED', 'probe', [9]);
+    await systemClock.sleep(1);
+    expect(port.seen).toEqual([
+      ['authenticate', credential, origin],
+      ['endSession', 's'],
+      ['operation', 's', 'op-1'],
+      ['stop', 's', request, origin],
+      ['resetStop', 's', 'clear', origin],
+      ['approvals', 's'],
+      ['approve', 's', digest, origin],
+      ['status'],
+      ['audit', 's', 5, 10],
+      ['verifyAudit', 's'],
+      ['reportRefusal', null, origin, 'DEVICE_QUARANTINED', 'probe', [9]],
+    ]);
+  });
+
+  it('brings receipts without what is for the log of this machine only', async () => {
+    const { port, client } = serve();
+    const outcomes = [
+      await client.operate('s', intent, origin, within()),
+      await client.operations('s', 10, within()),
+    ];
+    expect(port.seen).toEqual([['operate', 's', intent, origin]]);
+    expect(JSON.stringify(outcomes)).not.toContain('/dev/x');
+    const { internal: _internal, ...kept } = lost;
+    expect(outcomes[0]).toEqual(
+      succeed({
+        ...receipt,
+        fault: kept,
+        readings: [{ ...receipt.readings[0], fault: kept }],
+        tracks: [{ ...receipt.tracks[0], fault: kept }],
+      }),
+    );
+  });
+
+  it.each<[string, string, unknown]>([
+    [
+      'a credential of an unknown kind',
+      'port.authenticate',
+      { credential: { kind: 'root' }, origin },
+    ],
+    [
+      'an endless token',
+      'port.authenticate',
+      { credential: { kind: 'token', token: 'x'.repeat(5000) }, origin },
+    ],
+    [
+      'a negative user id',
+      'port.authenticate',
+      { credential: { kind: 'local', uid: -1, gid: 0, pid: 1 }, origin },
+    ],
+    [
+      'an unknown transport',
+      'port.authenticate',
+      { credential: { kind: 'token', token: 'x' }, origin: { ...origin, transport: 'x' } },
+    ],
+    ['no session', 'port.operate', { intent, origin }],
+    [
+      'an endless justification',
+      'port.operate',
+      { sessionId: 's', intent: { ...intent, justification: 'x'.repeat(5000) }, origin },
+    ],
+    [
+      'a clearance that does not exist',
+      'port.operate',
+      {
+        sessionId: 's',
+        intent: { ...intent, requirements: { ...NO_REQUIREMENTS, requiredClearance: 9 } },
+        origin,
+      },
+    ],
+    [
+      'a stop of a device that no board has',
+      'port.stop',
+      { sessionId: 's', request: { reason: '', priority: 4, devices: [0x8009] }, origin },
+    ],
+    ['a page without end', 'port.audit', { sessionId: 's', fromSequence: 0, limit: 1e9 }],
+    ['a body where there is none', 'port.status', {}],
+  ])('refuses %s and does nothing', async (_what, method, body) => {
+    const { port } = serve();
+    const outcome = await pair.right.request(MessageType.OPERATION_REQUEST, method, body, within());
+    expect(outcome).toMatchObject({ ok: false, fault: { code: 'LINK_PROTOCOL' } });
+    expect(port.seen).toEqual([]);
+  });
+
+  it('ignores a malformed report', async () => {
+    const { port } = serve();
+    pair.right.notify(MessageType.EVENT, 'port.report-refusal', { sessionId: 1 });
+    await systemClock.sleep(1);
+    expect(port.seen).toEqual([]);
+  });
+
+  it('brings events and kernel snapshots to all who listen, until they stop', async () => {
+    const { port, client } = serve();
+    const event: AgentEvent = {
+      sequence: 1,
+      type: 1,
+      severity: 1,
+      source: 'kernel',
+      wallMs: 1,
+      data: { a: 'b' },
+    };
+    const seen: unknown[] = [];
+    const stop = client.onEvent((given) => seen.push(given));
+    client.onKernelSnapshot((given) => seen.push(given));
+    port.event(event);
+    port.snapshot(snapshot);
+    await systemClock.sleep(1);
+    stop();
+    port.event(event);
+    await systemClock.sleep(1);
+    expect(seen).toEqual([event, snapshot]);
+  });
+
+  it('tells when security goes and comes back, and says unknown of what was open', async () => {
+    const { port, client } = serve();
+    port.operate = () => new Promise(() => undefined);
+    const seen: boolean[] = [];
+    client.onAvailable((available) => seen.push(available));
+    const open = client.operate('s', intent, origin, within());
+    const plan = client.operate('s', { ...intent, dryRun: true }, origin, within());
+    await systemClock.sleep(1);
+    pair.part();
+    pair.restart();
+    expect(seen).toEqual([false, true]);
+    expect(await open).toMatchObject({ fault: { code: 'TRACK_UNAVAILABLE', metal: 'unknown' } });
+    expect(await plan).toMatchObject({ fault: { code: 'TRACK_UNAVAILABLE', metal: 'untouched' } });
+  });
+});
