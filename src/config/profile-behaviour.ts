@@ -185,7 +185,7 @@ class BehaviourReader {
       return wrong('mask', 'a register with limits is always written whole');
     }
     const given = integerOf(text.value);
-    const signed = spec.signed && mask === widthMask(spec.widthBits) ? 'signed' : 'unsigned';
+    const signed = spec.signed && mask === whole ? 'signed' : 'unsigned';
     const value = wordOf(given, spec.widthBits, signed);
     if (value === undefined) return wrong('value', `${given} does not fit ${spec.widthBits} bits`);
     const outside = value & (~mask | spec.reservedMask);

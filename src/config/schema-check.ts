@@ -77,7 +77,10 @@ function problemOf(document: YamlDocument, base: DocumentPath, error: SchemaErro
       return document.problem(path, `must be ${listed(list)}, not ${found}${hint}`);
     }
     case 'type':
-      return document.problem(path, `must be ${article(String(parameters.type))}, not ${found}`);
+      return document.problem(
+        path,
+        `must be ${NOUNS[String(parameters.type)] ?? parameters.type}, not ${found}`,
+      );
     case 'minimum':
       return document.problem(path, `must be at least ${parameters.limit}, not ${found}`);
     case 'maximum':
@@ -96,7 +99,7 @@ function problemOf(document: YamlDocument, base: DocumentPath, error: SchemaErro
       return document.problem([...path, Number(parameters.i)], 'stands twice in the list');
     case 'pattern':
     case 'anyOf':
-      return document.problem(path, `${shown(error.data, found)} is not a ${title}`);
+      return document.problem(path, `${shown(error.data, found)} is not a valid ${title}`);
     default:
       return document.problem(path, error.message ?? `fails the schema rule ${error.keyword}`);
   }
@@ -127,9 +130,14 @@ function listed(items: readonly string[]): string {
   return `one of ${items.join(', ')}`;
 }
 
-function article(type: string): string {
-  return `${/^[aeiou]/.test(type) ? 'an' : 'a'} ${type === 'object' ? 'mapping' : type === 'array' ? 'list' : type}`;
-}
+const NOUNS: Readonly<Record<string, string>> = {
+  object: 'a mapping',
+  array: 'a list',
+  integer: 'an integer',
+  string: 'text',
+  number: 'a number',
+  boolean: 'true or false',
+};
 
 function nounFor(data: unknown): string {
   if (data === null || data === undefined) return 'empty';

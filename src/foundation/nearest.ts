@@ -7,7 +7,7 @@ export function nearestName(name: string, candidates: Iterable<string>): string 
   if (name.length === 0 || name.length > LENGTH_MAX) return undefined;
   const wanted = name.toLowerCase();
   let best: string | undefined;
-  let bestDistance = Math.max(2, Math.floor(name.length / 3)) + 1;
+  let bestDistance = Math.max(1, Math.floor(name.length / 3)) + 1;
   for (const candidate of candidates) {
     if (candidate.length > LENGTH_MAX) continue;
     const distance = editDistance(wanted, candidate.toLowerCase());
