@@ -42,8 +42,17 @@ const RANGES: Readonly<Record<string, Range>> = {
   'milli-percent': { minimum: 30_000, maximum: 60_000 },
 };
 
-/** Values of well-known attributes (Documentation/ABI/testing sysfs-class-*), raw. */
-const KNOWN: Readonly<Record<string, Word>> = {
+/** Plausible values that do not drift, by unit of the scaled value. */
+const STILL: Readonly<Record<string, number>> = {
+  h: 6_120,
+  cycles: 143,
+  permille: 420,
+  hPa: 1_013,
+  lux: 240,
+};
+
+/** Values of well-known attributes (Documentation/ABI/testing/sysfs-class-*), raw. */
+const ATTRIBUTES: Readonly<Record<string, Word>> = {
   brightness: 128n,
   max_brightness: 255n,
   pwm1_enable: 1n,
@@ -57,7 +66,11 @@ const KNOWN: Readonly<Record<string, Word>> = {
   status: 2n,
 };
 
-const LIMIT_NAME = /(_|^)(max|crit|min|emergency|hyst|limit|alarm)(_|$)/i;
+/** Values of registers by their name in the profile, raw. */
+const REGISTERS: Readonly<Record<string, Word>> = { slots: 64n, slots_used: 12n, lid_state: 1n };
+
+const LIMIT_NAME = /(_|^)(max|crit|min|emergency|hyst|limit|threshold|cap|alarm)(_|$)/i;
+const LOW_LIMIT_NAME = /(_|^)min(_|$)/i;
 const CAPACITY_FALL_MS = 120_000;
 const FAN_RPM_STOPPED = 400;
 const FAN_RPM_SPAN = 4_200;
@@ -96,34 +109,28 @@ function nameOf({ spec, location }: PlacedRegister): string {
 function powerOnWord(placed: PlacedRegister, random: Random): Word {
   const { spec } = placed;
   const name = nameOf(placed).toLowerCase();
-  const known = placed.location.kind === 'sysfs' ? KNOWN[name] : undefined;
+  const known = placed.location.kind === 'sysfs' ? ATTRIBUTES[name] : REGISTERS[name];
   if (known !== undefined) return known & widthMask(spec.widthBits);
   switch (spec.name.toUpperCase()) {
     case 'CONTROL':
       return CONTROL_ENABLE;
     case 'STATUS':
       return STATUS_READY | STATUS_ACTIVE;
-    case 'INTERRUPT':
-    case 'ERROR':
-    case 'DEBUG':
-    case 'CONFIG':
-      return 0n;
-    case 'SAFETY':
-      return spec.safeValue ?? 0n;
     default:
-      break;
+      return withinLimits(spec, plausible(spec, name, random));
   }
+}
+
+function plausible(spec: RegisterSpec, name: string, random: Random): Word {
   const range = RANGES[spec.unit];
-  if (range !== undefined && LIMIT_NAME.test(name))
-    return withinLimits(spec, rawOf(spec, range.maximum * 1.7));
-  if (range !== undefined) {
-    const scaled = range.minimum + random.next() * (range.maximum - range.minimum);
-    return withinLimits(spec, rawOf(spec, scaled));
+  if (name.endsWith('_alarm') || spec.access === 'wo') return 0n;
+  if (range === undefined) {
+    const still = spec.access === 'ro' ? STILL[spec.unit] : undefined;
+    return still === undefined ? (spec.safeValue ?? 0n) : rawOf(spec, still);
   }
-  if (spec.limits !== null) {
-    return BigInt.asUintN(spec.widthBits, (spec.limits.minimum + spec.limits.maximum) / 2n);
-  }
-  return 0n;
+  if (LOW_LIMIT_NAME.test(name)) return rawOf(spec, range.minimum * 0.25);
+  if (LIMIT_NAME.test(name)) return rawOf(spec, range.maximum * 1.7);
+  return rawOf(spec, range.minimum + random.next() * (range.maximum - range.minimum));
 }
 
 function withinLimits(spec: RegisterSpec, word: Word): Word {
@@ -142,6 +149,8 @@ export function behavioursOf(device: DeviceDescriptor, random: Random): readonly
   for (const placed of device.registers) {
     const { spec } = placed;
     const name = nameOf(placed).toLowerCase();
+    const alarm = alarmBehaviour(device.registers, placed);
+    if (alarm !== undefined) behaviours.push(alarm);
     if (spec.access !== 'ro' || LIMIT_NAME.test(name)) continue;
     const duty = dutyFor(device.registers, placed);
     if (duty !== undefined) behaviours.push(fanBehaviour(spec, duty));
@@ -174,6 +183,25 @@ function fanBehaviour(spec: RegisterSpec, duty: RegisterSpec): Behaviour {
     const now = Number(file.peek(spec.name)) * spec.scale;
     const step = (target - now) * Math.min(1, elapsedMs / FAN_SETTLE_MS);
     file.poke(spec.name, rawOf(spec, Math.abs(step) < 1 ? target : now + step));
+  };
+}
+
+/** `temp1_max_alarm` is 1 while a measurement of the unit of `temp1_max` is above it. */
+function alarmBehaviour(
+  registers: readonly PlacedRegister[],
+  alarm: PlacedRegister,
+): Behaviour | undefined {
+  const threshold = registers.find((other) => `${nameOf(other)}_alarm` === nameOf(alarm))?.spec;
+  if (threshold === undefined || alarm.spec.access !== 'ro') return undefined;
+  const measured = registers
+    .filter((other) => other.spec.access === 'ro' && other.spec.unit === threshold.unit)
+    .map((other) => other.spec);
+  const scaled = (file: RegisterFile, spec: RegisterSpec): number =>
+    Number(signedValue(spec, file.peek(spec.name))) * spec.scale;
+  return (file, _elapsedMs, held) => {
+    if (held(alarm.spec.name)) return;
+    const above = measured.some((spec) => scaled(file, spec) > scaled(file, threshold));
+    file.poke(alarm.spec.name, above ? 1n : 0n);
   };
 }
 

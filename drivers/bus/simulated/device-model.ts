@@ -70,13 +70,18 @@ export class DeviceModel {
       taken: effect.taken,
     });
     if (this.device.quarantined) return;
-    if (effect.strobes !== 0n) this.#reset(name);
+    if (effect.strobes !== 0n || this.#orders(name, word)) this.#reset();
     if (name === this.#control) this.#followEnable();
   }
 
   /** What the register holds, without side effects. */
   peek(name: string): Word {
     return this.#file.peek(name);
+  }
+
+  /** What a reader of shared memory or of a file finds: as `peek`, but a write-only register shows zeros. */
+  shown(name: string): Word {
+    return this.#file.shown(name);
   }
 
   /** A person turns the knob of the world outside: the register stays there until `release`. */
@@ -99,13 +104,22 @@ export class DeviceModel {
       behave(this.#file, elapsedMs, (name) => this.#held.has(name));
   }
 
-  /** A self-clearing bit resets the block: power-on contents, but the enable bit just written stands. */
-  #reset(name: string): void {
-    const written = this.#file.peek(name);
+  /** True for a write that the profile gives as the device's reset, beside self-clearing bits. */
+  #orders(name: string, word: Word): boolean {
+    const writes = this.device.behaviour.operations.reset ?? [];
+    return writes.some(
+      (write) =>
+        write.register === name && write.value !== 0n && (word & write.mask) === write.value,
+    );
+  }
+
+  /** Power-on contents, but CONTROL stands as it was written: a reset turns nothing on. */
+  #reset(): void {
+    const control = this.#control === undefined ? undefined : this.#file.peek(this.#control);
     this.#file.reset();
     this.#held.clear();
-    if (name !== this.#control) return;
-    this.#file.write(name, written);
+    if (this.#control === undefined || control === undefined) return;
+    this.#file.write(this.#control, control);
     this.#followEnable();
   }
 

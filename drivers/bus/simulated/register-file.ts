@@ -46,10 +46,15 @@ export class RegisterFile {
   /** As the bus reads: an `rc` register is cleared, a `wo` register shows zeros. */
   read(name: string): Word {
     const slot = this.#slot(name);
-    if (slot.spec.access === 'wo') return withStuck(slot, 0n);
-    const word = withStuck(slot, slot.word);
+    const word = this.shown(name);
     if (slot.spec.access === 'rc') slot.word = 0n;
     return word;
+  }
+
+  /** As `read`, without side effects. */
+  shown(name: string): Word {
+    const slot = this.#slot(name);
+    return withStuck(slot, slot.spec.access === 'wo' ? 0n : slot.word);
   }
 
   /** As the bus writes. */

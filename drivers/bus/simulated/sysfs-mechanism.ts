@@ -107,7 +107,7 @@ export class SysfsMechanism implements Mechanism {
     if (line === null || model.device.quarantined) return;
     if (line !== textOf(shown)) {
       const word = parseWord(shown, line);
-      if (word !== null && word !== model.peek(spec.name)) model.write(spec.name, word);
+      if (word !== null) model.write(spec.name, word);
       if (line === textOf(shown)) attribute.accept(line);
       else attribute.mend(textOf(shown));
       this.#publish(model);
@@ -150,6 +150,8 @@ export class SysfsMechanism implements Mechanism {
 
 /** What the model holds, as the kernel prints it: decimal with a sign, or the word that stands for the number. */
 function textOf({ model, spec, names }: Shown): string {
+  // A write-only attribute stays blank, so that the same order given twice is seen twice.
+  if (spec.access === 'wo') return '';
   const signedness = spec.signed ? 'signed' : 'unsigned';
   return formatAttribute(model.peek(spec.name), spec.widthBits, signedness, names).trimEnd();
 }
