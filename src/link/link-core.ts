@@ -1,26 +1,32 @@
-// What every link does above its carrier: open requests, handlers, notices, peer state and counters.
-// Invariants: a request ends exactly once, by answer, deadline, loss of the peer or close; requests and handlers are
-// bounded, with a few places kept for emergency stops; an answer goes only to the incarnation that asked.
+// What every link does above its carrier: open requests, notices, peer state and counters.
+// Invariants: a request ends exactly once, by answer, deadline, loss of the peer or close; open requests are bounded,
+// with a few places kept for emergency stops.
 
 import type { Cancel, Clock } from '#foundation/clock';
-import { Deadline } from '#foundation/deadline';
-import { describeError, type Fault, type FaultDetails, fault } from '#foundation/fault';
+import type { Deadline } from '#foundation/deadline';
+import { type Fault, type FaultDetails, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { TrackName } from '#model/track-name';
-import { decodeBody, encodeBody } from './codec.ts';
+import { decodeBody } from './codec.ts';
 import {
   DEADLINE_MS_MAX,
   type LinkCounters,
   MESSAGE_BYTES_MAX,
-  MessageType,
+  type MessageType,
   OUTSTANDING_MAX,
   type PeerState,
   type RequestHandler,
 } from './link.ts';
 import type { Message } from './message.ts';
-import { faultForPeer, faultFromPeer } from './wire-fault.ts';
-
-export type SendResult = 'sent' | 'full' | 'too-large' | 'broken';
+import {
+  encodeChecked,
+  type LinkCounts,
+  noCounts,
+  placesForStops,
+  RequestServer,
+  type SendResult,
+} from './request-server.ts';
+import { faultFromPeer } from './wire-fault.ts';
 
 export interface LinkCoreOptions {
   readonly self: TrackName;
@@ -37,9 +43,6 @@ interface OpenRequest {
   readonly cancelTimer: Cancel;
 }
 
-const PLACES_FOR_STOPS = 16;
-const METHOD_PATTERN = /^[a-z][a-zA-Z0-9.-]{0,63}$/;
-
 export class LinkCore {
   readonly self: TrackName;
   readonly peer: TrackName;
@@ -47,28 +50,12 @@ export class LinkCore {
   readonly #send: (message: Message) => SendResult;
   readonly #onError: (error: unknown, where: string) => void;
   readonly #open = new Map<number, OpenRequest>();
-  readonly #handlers = new Map<string, RequestHandler>();
+  readonly #server: RequestServer;
   readonly #noticeListeners = new Map<string, ((body: unknown) => void)[]>();
   readonly #peerListeners = new Set<(state: PeerState) => void>();
-  /** Answers that found the ring full; sent as soon as there is room. */
-  #outbox: Message[] = [];
   #correlation = 0;
-  #serving = 0;
-  #incarnation = 0;
   #peerState: PeerState = 'absent';
-  readonly counts = {
-    messagesSent: 0,
-    messagesReceived: 0,
-    framesSent: 0,
-    framesReceived: 0,
-    overruns: 0,
-    corruptFrames: 0,
-    staleFrames: 0,
-    protocolErrors: 0,
-    strayAnswers: 0,
-    timeouts: 0,
-    peerLosses: 0,
-  };
+  readonly counts: LinkCounts = noCounts();
 
   constructor(options: LinkCoreOptions) {
     this.self = options.self;
@@ -76,6 +63,7 @@ export class LinkCore {
     this.#clock = options.clock;
     this.#send = options.send;
     this.#onError = options.onError;
+    this.#server = new RequestServer({ ...options, counts: this.counts });
   }
 
   get peerState(): PeerState {
@@ -97,18 +85,19 @@ export class LinkCore {
     const encoded = this.#encode(body, method);
     if (!encoded.ok) return Promise.resolve(encoded);
     const correlation = this.#nextCorrelation();
+    const waitMs = Math.min(deadline.remainingMs(), DEADLINE_MS_MAX);
     const sent = this.#send({
       type,
       kind: 'request',
       correlation,
-      deadlineMs: deadline.atMs,
+      deadlineMs: Math.min(deadline.atMs, this.#clock.nowMs() + DEADLINE_MS_MAX),
       method,
       text: encoded.value,
     });
     if (sent !== 'sent') return Promise.resolve(refuse(this.#unsent(sent, method)));
     this.counts.messagesSent += 1;
     return new Promise((settle) => {
-      const cancelTimer = this.#clock.after(Math.max(0, deadline.remainingMs()), () => {
+      const cancelTimer = this.#clock.after(waitMs, () => {
         this.counts.timeouts += 1;
         this.#finish(correlation, refuse(this.#overdue(method)));
       });
@@ -135,9 +124,7 @@ export class LinkCore {
   }
 
   serve(method: string, handler: RequestHandler): void {
-    if (!METHOD_PATTERN.test(method)) throw new RangeError(`${method} is no method name`);
-    if (this.#handlers.has(method)) throw new Error(`${method} already has a handler`);
-    this.#handlers.set(method, handler);
+    this.#server.serve(method, handler);
   }
 
   onNotice(method: string, listener: (body: unknown) => void): void {
@@ -153,8 +140,7 @@ export class LinkCore {
 
   /** The peer is a new process: whatever was asked of the old one is over. */
   peerReplaced(): void {
-    this.#incarnation += 1;
-    this.#outbox = [];
+    this.#server.forgetCallers();
     this.#failAll('restarted');
   }
 
@@ -164,7 +150,7 @@ export class LinkCore {
     this.#peerState = state;
     if (state === 'lost' || state === 'absent') {
       if (before === 'up' || before === 'silent') this.counts.peerLosses += 1;
-      this.#outbox = [];
+      this.#server.forgetCallers();
       this.#failAll(state === 'lost' ? 'died' : 'closed the link');
     }
     for (const listener of [...this.#peerListeners])
@@ -174,24 +160,19 @@ export class LinkCore {
   /** Ends everything: nothing is sent or delivered afterwards. */
   close(): void {
     this.setPeer('absent');
-    this.#incarnation += 1;
+    this.#server.forgetCallers();
   }
 
   /** Sends answers that found the ring full. */
   flush(): void {
-    for (let next = this.#outbox[0]; next !== undefined; next = this.#outbox[0]) {
-      const sent = this.#send(next);
-      if (sent === 'full') return;
-      this.#outbox.shift();
-      if (sent === 'sent') this.counts.messagesSent += 1;
-    }
+    this.#server.flush();
   }
 
   receive(message: Message): void {
     this.counts.messagesReceived += 1;
     switch (message.kind) {
       case 'request':
-        this.#serve(message);
+        this.#server.receive(message);
         break;
       case 'answer':
       case 'fault':
@@ -239,97 +220,6 @@ export class LinkCore {
     }
   }
 
-  #serve(message: Message): void {
-    const refusal = this.#inadmissible(message);
-    const body = refusal === null ? decodeBody(message.text) : refuse(refusal);
-    const handler = this.#handlers.get(message.method);
-    if (!body.ok || handler === undefined) {
-      if (!body.ok && body.fault.code === 'LINK_PROTOCOL') this.counts.protocolErrors += 1;
-      if (!body.ok) this.#answer(message, body);
-      return;
-    }
-    const atMs = Math.min(message.deadlineMs, this.#clock.nowMs() + DEADLINE_MS_MAX);
-    void this.#run(message, handler, body.value, new Deadline(this.#clock, atMs));
-  }
-
-  #inadmissible(message: Message): Fault | null {
-    const place = `${this.self} track`;
-    if (!this.#handlers.has(message.method)) {
-      return fault('LINK_PROTOCOL', {
-        place,
-        finding: `has no method ${printable(message.method)}`,
-      });
-    }
-    if (!Number.isFinite(message.deadlineMs)) {
-      return fault('LINK_PROTOCOL', { place, finding: 'was given no deadline' });
-    }
-    if (message.deadlineMs <= this.#clock.nowMs()) {
-      const finding = `${message.method} came after its deadline`;
-      return fault('DEADLINE_EXCEEDED', { place, finding, consequence: 'nothing was done' });
-    }
-    if (this.#serving < OUTSTANDING_MAX + placesForStops(message.type)) return null;
-    this.counts.overruns += 1;
-    return fault('LINK_OVERRUN', { place, finding: `serves ${this.#serving} requests already` });
-  }
-
-  async #run(
-    message: Message,
-    handler: RequestHandler,
-    body: unknown,
-    deadline: Deadline,
-  ): Promise<void> {
-    const incarnation = this.#incarnation;
-    this.#serving += 1;
-    let outcome: Outcome<unknown>;
-    try {
-      outcome = await handler(body, deadline);
-    } catch (error) {
-      this.#onError(error, message.method);
-      outcome = refuse(
-        fault('INTERNAL', {
-          place: `${this.self} track`,
-          finding: `${message.method} failed by a mistake in this program`,
-          metal: 'unknown',
-          internal: describeError(error),
-        }),
-      );
-    }
-    this.#serving -= 1;
-    if (incarnation === this.#incarnation) this.#answer(message, outcome);
-  }
-
-  #answer(request: Message, outcome: Outcome<unknown>): void {
-    const value = outcome.ok ? outcome.value : faultForPeer(outcome.fault, this.peer);
-    const encoded = this.#encode(value, request.method);
-    // A fault holds only text, so it always encodes.
-    if (!encoded.ok) {
-      this.#answer(request, encoded);
-      return;
-    }
-    const type =
-      request.type === MessageType.OPERATION_REQUEST
-        ? MessageType.OPERATION_RESPONSE
-        : request.type;
-    const kind = outcome.ok ? 'answer' : 'fault';
-    const message: Message = {
-      type,
-      kind,
-      correlation: request.correlation,
-      deadlineMs: 0,
-      method: '',
-      text: encoded.value,
-    };
-    const sent = this.#outbox.length === 0 ? this.#send(message) : 'full';
-    if (sent === 'sent') {
-      this.counts.messagesSent += 1;
-    } else if (sent === 'full') {
-      if (this.#outbox.length < OUTSTANDING_MAX) this.#outbox.push(message);
-      else this.counts.overruns += 1;
-    } else if (sent === 'too-large' && outcome.ok) {
-      this.#answer(request, refuse(this.#unsent(sent, request.method)));
-    }
-  }
-
   #answered(message: Message): void {
     const open = this.#open.get(message.correlation);
     if (open === undefined) {
@@ -337,9 +227,13 @@ export class LinkCore {
       return;
     }
     const body = decodeBody(message.text);
-    if (!body.ok) this.counts.protocolErrors += 1;
-    const outcome =
-      body.ok && message.kind === 'fault' ? refuse(faultFromPeer(body.value, this.peer)) : body;
+    let outcome = body;
+    if (!body.ok) {
+      this.counts.protocolErrors += 1;
+      outcome = refuse({ ...body.fault, place: `${this.peer} track`, metal: 'unknown' });
+    } else if (message.kind === 'fault') {
+      outcome = refuse(faultFromPeer(body.value, this.peer));
+    }
     this.#finish(message.correlation, outcome);
   }
 
@@ -362,19 +256,7 @@ export class LinkCore {
   }
 
   #encode(body: unknown, method: string): Outcome<string> {
-    try {
-      return succeed(encodeBody(body));
-    } catch (error) {
-      this.#onError(error, method);
-      const internal = describeError(error);
-      return refuse(
-        fault('INTERNAL', {
-          place: `${this.self} track`,
-          finding: `${method} holds what cannot be sent`,
-          internal,
-        }),
-      );
-    }
+    return encodeChecked(body, method, this.self, this.#onError);
   }
 
   #unsent(result: Exclude<SendResult, 'sent'>, method: string): Fault {
@@ -412,12 +294,4 @@ export class LinkCore {
   ): Fault {
     return fault(code, { place: `${this.peer} track`, ...details });
   }
-}
-
-function placesForStops(type: MessageType): number {
-  return type === MessageType.EMERGENCY_STOP ? PLACES_FOR_STOPS : 0;
-}
-
-function printable(method: string): string {
-  return JSON.stringify(method.slice(0, 64));
 }

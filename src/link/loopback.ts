@@ -12,8 +12,9 @@ import {
   type PeerState,
   type RequestHandler,
 } from './link.ts';
-import { LinkCore, type SendResult } from './link-core.ts';
+import { LinkCore } from './link-core.ts';
 import { bytesOf, type Message } from './message.ts';
+import type { SendResult } from './request-server.ts';
 
 export interface LoopbackOptions {
   readonly clock: Clock;

@@ -1,7 +1,7 @@
 // Serves the orchestrator's port to the interface process, which is trusted with nothing: bodies are checked, and no
 // fault leaves with what only this machine's log may hold.
 
-import type { Fault } from '#foundation/fault';
+import { type Fault, FaultError } from '#foundation/fault';
 import { type Outcome, succeed } from '#foundation/outcome';
 import type { Intent, OperationReceipt } from '#model/operation';
 import type { OrchestratorPort, StopRequest } from '#model/orchestrator-port';
@@ -131,7 +131,7 @@ export function serveOrchestrator(link: Link, port: OrchestratorPort): () => voi
   );
   link.onNotice('port.report-refusal', (body) => {
     const report = conform(refusalShape, body, 'port.report-refusal');
-    if (!report.ok) return;
+    if (!report.ok) throw new FaultError(report.fault);
     const { sessionId: id, origin, code, finding, devices } = report.value;
     port.reportRefusal(id, origin, code, finding, devices);
   });

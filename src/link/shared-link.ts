@@ -23,7 +23,7 @@ import {
   type PeerState,
   type RequestHandler,
 } from './link.ts';
-import { LinkCore, type SendResult } from './link-core.ts';
+import { LinkCore } from './link-core.ts';
 import {
   Assembler,
   bytesOf,
@@ -32,6 +32,7 @@ import {
   piecesOf,
   writePieceHeader,
 } from './message.ts';
+import type { SendResult } from './request-server.ts';
 
 export interface SharedLinkOptions {
   /** Directory of the link files, normally /run/dsmil/links; both sides name the same one. */

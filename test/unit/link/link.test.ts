@@ -187,6 +187,13 @@ describe.each([
     expect(pair.interface.counters().messagesSent).toBe(0);
   });
 
+  it('takes a deadline without end as the longest one', async () => {
+    pair = await make();
+    pair.security.serve('echo', async (given) => succeed(given));
+    const endless = new Deadline(systemClock, Number.POSITIVE_INFINITY);
+    expect(await pair.interface.request(MessageType.RAW, 'echo', 1, endless)).toEqual(succeed(1));
+  });
+
   it('hands the deadline over and never lengthens it', async () => {
     pair = await make();
     const deadline = within(1_500);

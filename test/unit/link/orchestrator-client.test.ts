@@ -109,12 +109,12 @@ class RecordingPort implements OrchestratorPort {
 
 describe('the orchestrator over a link', () => {
   let pair: LoopbackPair;
+  let errors: unknown[];
   afterEach(() => pair.left.close());
 
   function serve(): { readonly port: RecordingPort; readonly client: OrchestratorPort } {
-    const onError = (error: unknown) => {
-      throw error;
-    };
+    errors = [];
+    const onError = (error: unknown) => errors.push(error);
     pair = loopbackPair('security', 'interface', { clock: systemClock, onError });
     const port = new RecordingPort();
     serveOrchestrator(pair.left, port);
@@ -228,11 +228,12 @@ describe('the orchestrator over a link', () => {
     expect(port.seen).toEqual([]);
   });
 
-  it('ignores a malformed report', async () => {
+  it('drops a malformed report and says so', async () => {
     const { port } = serve();
     pair.right.notify(MessageType.EVENT, 'port.report-refusal', { sessionId: 1 });
     await systemClock.sleep(1);
     expect(port.seen).toEqual([]);
+    expect(errors).toMatchObject([{ fault: { code: 'LINK_PROTOCOL' } }]);
   });
 
   it('brings events and kernel snapshots to all who listen, until they stop', async () => {
