@@ -14,6 +14,8 @@ export interface Authorization {
 }
 
 export const AUTHORIZATION_LIFETIME_MS = 30_000;
+/** The act that an authorization to release the emergency stop is bound to, in place of a plan digest. */
+export const RELEASE_STOP_ACT = 'release-emergency-stop';
 
 export function authorizationBytes(unsigned: Omit<Authorization, 'signature'>): Buffer {
   return Buffer.from(

@@ -34,10 +34,11 @@ export function linearIdOf(deviceId: number): LinearId | undefined {
   if (!Number.isInteger(deviceId) || deviceId < 0) return undefined;
   if (deviceId < DEVICE_COUNT_MAX) return deviceId;
   const offset = deviceId - TOKEN_BASE;
-  if (offset < 0) return undefined;
+  // Before any bit operation: those look at the low 32 bits only.
+  if (offset < 0 || offset >= GROUP_COUNT * 0x10) return undefined;
   const group = offset >> 4;
   const index = offset & 0xf;
-  if (group >= GROUP_COUNT || index >= DEVICES_PER_GROUP) return undefined;
+  if (index >= DEVICES_PER_GROUP) return undefined;
   return group * DEVICES_PER_GROUP + index;
 }
 

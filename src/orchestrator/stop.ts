@@ -1,23 +1,24 @@
 // The coordinated stop: latch first, then all three tracks at once, each with its receipt; and the way back.
-// Invariants: never waits for audit, database or login; a reset needs two different people and restarts nothing.
+// Invariants: never waits for audit, database or login, nor longer than its limit for any track; a reset needs two
+// different people who both ask after the last stop, and restarts nothing.
 
 import type { Clock } from '#foundation/clock';
 import { Deadline } from '#foundation/deadline';
-import { fault } from '#foundation/fault';
+import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
-import type { Authorization } from '#model/authorization';
+import { type Authorization, RELEASE_STOP_ACT } from '#model/authorization';
 import { formatToken } from '#model/device';
 import type { ResetProgress, StopReport, StopRequest } from '#model/orchestrator-port';
 import { ClearanceLevel, clearanceName, type Principal } from '#model/principal';
-import type { StopCause, StopLatch, StopReceipt } from '#model/stop';
+import type { StopCause, StopLatch, StopOrder, StopReceipt } from '#model/stop';
 import type { KernelTrack, Track } from '#model/track';
 import type { EventSource, TrackName } from '#model/track-name';
 import { TRACKS } from '#model/track-name';
 
-/** The act that an authorization to release the stop is bound to, in place of a plan digest. */
-export const RELEASE_STOP_ACT = 'release-emergency-stop';
 const RECEIPT_LIMIT_MS = 5_000;
 const RESET_WINDOW_MS = 300_000;
+/** Causes kept at once; the oldest gives way. */
+const CAUSES_MAX = 32;
 
 export interface StopCoordinatorParts {
   readonly clock: Clock;
@@ -50,7 +51,9 @@ export class StopCoordinator {
 
   /** Kernel tripped by itself, or somebody engaged the latch directly. */
   note(cause: StopCause): void {
-    this.#causes = [...this.#causes, cause].slice(-32);
+    this.#causes = [...this.#causes, cause].slice(-CAUSES_MAX);
+    // Who asked for the reset before this cause has not seen it.
+    this.#reset = null;
     this.#parts.keepCauses(this.#causes);
   }
 
@@ -67,20 +70,7 @@ export class StopCoordinator {
       wallMs: clock.wallMs(),
     };
     const order = { cause, devices: request.devices };
-    const deadline = Deadline.after(clock, RECEIPT_LIMIT_MS);
-    const pending = TRACKS.map(async (name): Promise<StopReceipt> => {
-      const receipt = await this.#parts[name].stop(order, deadline);
-      if (receipt.ok) return receipt.value;
-      const message = `no receipt: ${receipt.fault.finding}`;
-      return {
-        track: name,
-        ok: false,
-        message,
-        safe: [],
-        unsafe: [],
-        durationMs: clock.nowMs() - startMs,
-      };
-    });
+    const pending = TRACKS.map((name) => this.#receipt(name, order));
     this.note(cause);
     const receipts = await Promise.all(pending);
     return {
@@ -89,6 +79,34 @@ export class StopCoordinator {
       receipts,
       durationMs: clock.nowMs() - startMs,
     };
+  }
+
+  /** A receipt in any case: from the track, or saying why there is none. */
+  #receipt(name: TrackName, order: StopOrder): Promise<StopReceipt> {
+    const { clock } = this.#parts;
+    const startMs = clock.nowMs();
+    const deadline = Deadline.after(clock, RECEIPT_LIMIT_MS);
+    const none = (finding: string): StopReceipt => {
+      const durationMs = clock.nowMs() - startMs;
+      return {
+        track: name,
+        ok: false,
+        message: `no receipt: ${finding}`,
+        safe: [],
+        unsafe: [],
+        durationMs,
+      };
+    };
+    return new Promise((resolve) => {
+      const giveUp = clock.after(RECEIPT_LIMIT_MS, () =>
+        resolve(none(`no answer within ${RECEIPT_LIMIT_MS} ms`)),
+      );
+      this.#parts[name]
+        .stop(order, deadline)
+        .then((receipt) => resolve(receipt.ok ? receipt.value : none(receipt.fault.finding)))
+        .catch((error: unknown) => resolve(none(describeError(error))))
+        .finally(giveUp);
+    });
   }
 
   /** The first person opens the reset, a second one completes it within five minutes. */
@@ -110,6 +128,7 @@ export class StopCoordinator {
       const message = `${principal.id} asked for the reset; a second person has to ask within ${RESET_WINDOW_MS / 1000} s`;
       return succeed({ released: false, message });
     }
+    const causes = this.#causes;
     const authorization = this.#parts.grant(this.#parts.newId(), RELEASE_STOP_ACT, [
       first.by.id,
       principal.id,
@@ -119,6 +138,10 @@ export class StopCoordinator {
       Deadline.after(clock, RECEIPT_LIMIT_MS),
     );
     if (!released.ok) return released;
+    if (this.#causes !== causes) {
+      this.#parts.latch.engage();
+      return no('a new stop came during the reset');
+    }
     this.#reset = null;
     this.#causes = [];
     this.#parts.keepCauses([]);

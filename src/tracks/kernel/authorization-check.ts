@@ -16,7 +16,7 @@ export interface AuthorizedAct {
 export class AuthorizationCheck {
   readonly #clock: Clock;
   #publicKey: KeyObject | null = null;
-  /** Used signatures until they expire by themselves. */
+  /** What was signed of used authorizations, until they expire by themselves; one signature has many base64 spellings. */
   readonly #used = new Map<string, number>();
 
   constructor(clock: Clock) {
@@ -25,6 +25,8 @@ export class AuthorizationCheck {
 
   /** Security makes a new key at each start; authorizations under the old one are void from here on. */
   trust(publicKey: KeyObject): void {
+    // The link alone came back: what was used stays used.
+    if (this.#publicKey?.equals(publicKey) === true) return;
     this.#publicKey = publicKey;
     this.#used.clear();
   }
@@ -38,11 +40,13 @@ export class AuthorizationCheck {
       return no('the authorization is for another operation');
     if (authorization.planDigest !== act.planDigest)
       return no('the authorization is for another plan');
-    if (authorization.expiresAtMs <= this.#clock.nowMs())
+    const { expiresAtMs } = authorization;
+    if (!Number.isFinite(expiresAtMs) || expiresAtMs <= this.#clock.nowMs())
       return no('the authorization has expired');
-    if (this.#used.has(authorization.signature)) return no('the authorization was used before');
+    const signed = authorizationBytes(authorization);
+    if (this.#used.has(signed.toString())) return no('the authorization was used before');
     const signature = Buffer.from(authorization.signature, 'base64');
-    if (!verify(null, authorizationBytes(authorization), this.#publicKey, signature)) {
+    if (!verify(null, signed, this.#publicKey, signature)) {
       return no('the signature is not by security');
     }
     return succeed(undefined);
@@ -53,10 +57,10 @@ export class AuthorizationCheck {
     const checked = this.check(authorization, act);
     if (!checked.ok) return checked;
     const nowMs = this.#clock.nowMs();
-    for (const [signature, expiresAtMs] of this.#used) {
-      if (expiresAtMs <= nowMs) this.#used.delete(signature);
+    for (const [signed, expiresAtMs] of this.#used) {
+      if (expiresAtMs <= nowMs) this.#used.delete(signed);
     }
-    this.#used.set(authorization.signature, authorization.expiresAtMs);
+    this.#used.set(authorizationBytes(authorization).toString(), authorization.expiresAtMs);
     return checked;
   }
 }

@@ -1,10 +1,11 @@
 // One queue per physical bus: stop before operations before polling, a circuit breaker per device, counters.
 // Invariants: at most one access in flight on a queued bus; a quarantined device's cell never reaches the bus.
-// Faults: DEVICE_QUARANTINED, BUS_QUEUE_FULL, BUS_CIRCUIT_OPEN, DEADLINE_EXCEEDED before the bus was asked.
+// Faults: DEVICE_QUARANTINED, BUS_QUEUE_FULL, BUS_CIRCUIT_OPEN, DEADLINE_EXCEEDED before the bus was asked; STOPPED_MIDWAY
+// for a write that waited while the stop came.
 
 import type { Clock } from '#foundation/clock';
 import type { Deadline } from '#foundation/deadline';
-import { fault } from '#foundation/fault';
+import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { type Cell, isImmediate, type RegisterBus } from '#model/bus';
 import { formatToken, type LinearId } from '#model/device';
@@ -86,6 +87,10 @@ export class BusQueue {
   ): Promise<readonly Outcome<Word>[]> {
     const first = cells[0];
     if (first === undefined) return [];
+    const forbidden = cells
+      .map((cell) => this.#quarantine(cell))
+      .find((found) => found !== undefined);
+    if (forbidden !== undefined) return cells.map(() => refuse(forbidden));
     let outcomes: readonly Outcome<Word>[] = [];
     const limit = Math.max(1, cells.length) * this.accessTimeoutMs;
     const whole = await this.#access(
@@ -95,7 +100,9 @@ export class BusQueue {
       async (until): Promise<Outcome<void>> => {
         outcomes = await this.bus.readMany(cells, until);
         const failed = outcomes.find((outcome) => !outcome.ok);
-        return failed === undefined || failed.ok ? succeed(undefined) : failed;
+        // One answer shows that the device is alive, whatever one of its registers does.
+        const answered = outcomes.some((outcome) => outcome.ok);
+        return answered || failed === undefined || failed.ok ? succeed(undefined) : failed;
       },
       limit,
     );
@@ -105,8 +112,8 @@ export class BusQueue {
 
   /** For the stop path on mapped memory: no queue, no promise, no breaker. */
   writeNow(cell: Cell, word: Word): Outcome<void> {
-    const refusal = this.#quarantine(cell);
-    if (refusal !== undefined) return refusal;
+    const forbidden = this.#quarantine(cell);
+    if (forbidden !== undefined) return refuse(forbidden);
     if (!isImmediate(this.bus)) {
       return refuse(fault('INTERNAL', { place: cell.place, finding: 'its bus is not immediate' }));
     }
@@ -134,16 +141,21 @@ export class BusQueue {
     this.#breakers.delete(device);
   }
 
-  #quarantine(
-    cell: Cell,
-  ): { readonly ok: false; readonly fault: ReturnType<typeof fault> } | undefined {
+  #quarantine(cell: Cell): Fault | undefined {
     if (!this.#parts.isQuarantined(cell.device)) return undefined;
-    return refuse(
-      fault('DEVICE_QUARANTINED', {
-        place: cell.place,
-        finding: `device ${formatToken(cell.device)} is quarantined at bus ${this.bus.id}`,
-      }),
-    );
+    return fault('DEVICE_QUARANTINED', {
+      place: cell.place,
+      finding: `device ${formatToken(cell.device)} is quarantined at bus ${this.bus.id}`,
+    });
+  }
+
+  /** The stop has to try even a device that failed before. */
+  #circuit(cell: Cell, priority: Priority, breaker: CircuitBreaker): Fault | undefined {
+    if (priority === Priority.STOP || breaker.allows()) return undefined;
+    return fault('BUS_CIRCUIT_OPEN', {
+      place: cell.place,
+      finding: `${breaker.failures} accesses in a row failed on bus ${this.bus.id}, next try in ${Math.ceil(breaker.remainingMs())} ms`,
+    });
   }
 
   async #access<T>(
@@ -153,18 +165,9 @@ export class BusQueue {
     call: (limit: Deadline) => Promise<Outcome<T>>,
     limitMs = this.accessTimeoutMs,
   ): Promise<Outcome<T>> {
-    const refusal = this.#quarantine(cell);
-    if (refusal !== undefined) return refusal;
     const breaker = this.#breaker(cell.device);
-    // The stop has to try even a device that failed before.
-    if (priority !== Priority.STOP && !breaker.allows()) {
-      return refuse(
-        fault('BUS_CIRCUIT_OPEN', {
-          place: cell.place,
-          finding: `${breaker.failures} accesses in a row failed on bus ${this.bus.id}, next try in ${Math.ceil(breaker.remainingMs())} ms`,
-        }),
-      );
-    }
+    const refusal = this.#quarantine(cell) ?? this.#circuit(cell, priority, breaker);
+    if (refusal !== undefined) return refuse(refusal);
     if (this.immediate) return this.#judge(breaker, await call(deadline.within(limitMs)));
     return this.#enqueue(cell, deadline, priority, breaker, call, limitMs);
   }
@@ -189,6 +192,12 @@ export class BusQueue {
           if (deadline.expired()) {
             const finding = `the deadline passed while waiting for bus ${this.bus.id}`;
             resolve(refuse(fault('DEADLINE_EXCEEDED', { place: cell.place, finding })));
+            return;
+          }
+          // The accesses before this one may have opened the circuit: a dead device holds up the bus no further.
+          const opened = this.#circuit(cell, priority, breaker);
+          if (opened !== undefined) {
+            resolve(refuse(opened));
             return;
           }
           resolve(this.#judge(breaker, await call(deadline.within(limitMs))));
@@ -237,7 +246,7 @@ export class BusQueue {
     }
   }
 
-  #lost(cell: Cell): ReturnType<typeof fault> {
+  #lost(cell: Cell): Fault {
     return fault('INTERNAL', {
       place: cell.place,
       finding: `bus ${this.bus.id} gave too few answers`,

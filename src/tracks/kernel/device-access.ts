@@ -4,7 +4,7 @@ import type { Deadline } from '#foundation/deadline';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse } from '#foundation/outcome';
 import type { Cell } from '#model/bus';
-import type { DeviceDescriptor, LinearId } from '#model/device';
+import { type DeviceDescriptor, type LinearId, permanentlyQuarantined } from '#model/device';
 import type { RegisterReference } from '#model/plan';
 import type { RegisterSpec, Word } from '#model/register';
 import type { BusQueue, Priority } from './bus-queue.ts';
@@ -28,7 +28,8 @@ export class DeviceAccess {
     for (const device of devices) {
       const queue = queues.get(device.busId);
       // A device without a queue (quarantined, or its bus is unknown) has no way to metal at all.
-      if (queue === undefined || device.quarantined) continue;
+      const forbidden = device.quarantined || permanentlyQuarantined(device.id);
+      if (queue === undefined || forbidden) continue;
       this.#points.set(
         device.id,
         new Map(

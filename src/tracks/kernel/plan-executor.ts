@@ -140,6 +140,8 @@ export class PlanExecutor {
     if (this.#parts.stopEngaged(step.device)) {
       return fault('STOPPED_MIDWAY', { place, finding: 'the stop came before this write' });
     }
+    const held = this.#parts.holdReason();
+    if (held !== null) return fault('INTERLOCK_OPEN', { place, finding: held });
     if (deadline.expired()) {
       return fault('DEADLINE_EXCEEDED', {
         place,
@@ -182,11 +184,9 @@ export class PlanExecutor {
     done: readonly Done[],
     readings: readonly RegisterReading[],
   ): Promise<Execution> {
-    const total = plan.steps.filter((step) => step.kind === 'write').length;
-    if (cause.code === 'STOPPED_MIDWAY') {
-      const consequence = `${done.length} of ${total} writes were made; the devices go to their safe values`;
-      const metal = done.length === 0 ? 'untouched' : 'touched';
-      return { effect: 'stopped', readings, fault: { ...cause, consequence, metal }, inDoubt: [] };
+    const stopped = done.some(({ step }) => this.#parts.stopEngaged(step.device));
+    if (stopped || cause.code === 'STOPPED_MIDWAY') {
+      return this.#stopped(plan, cause, done, readings);
     }
     if (done.length === 0) {
       return { effect: 'none', readings, fault: { ...cause, metal: 'untouched' }, inDoubt: [] };
@@ -212,6 +212,30 @@ export class PlanExecutor {
     };
   }
 
+  /** Stopped devices go to their safe values; what was written to others, which the stop does not concern, is undone. */
+  async #stopped(
+    plan: RegisterPlan,
+    cause: Fault,
+    done: readonly Done[],
+    readings: readonly RegisterReading[],
+  ): Promise<Execution> {
+    const total = plan.steps.filter((step) => step.kind === 'write').length;
+    const stuck = await this.#undo(
+      done.filter(({ step }) => !this.#parts.stopEngaged(step.device)),
+    );
+    const inDoubt = [...new Set(stuck)];
+    // A safe value that arrives between a write and its read-back looks like a mismatch, and is none.
+    const finding =
+      cause.code === 'STOPPED_MIDWAY' ? cause.finding : 'the stop came during this write';
+    const told = fault('STOPPED_MIDWAY', {
+      place: cause.place,
+      finding,
+      consequence: `${done.length} of ${total} writes were made; the stopped devices go to their safe values`,
+      metal: done.length === 0 ? 'untouched' : 'touched',
+    });
+    return { effect: 'stopped', readings, fault: told, inDoubt };
+  }
+
   /** Undoes in reverse order; gives the devices of writes that could not be undone and seen to be undone. */
   async #undo(done: readonly Done[]): Promise<readonly LinearId[]> {
     const { access, clock } = this.#parts;
@@ -222,11 +246,12 @@ export class PlanExecutor {
         stuck.push(step.device);
         continue;
       }
-      const written = await access.write(step, prior, deadline, Priority.OPERATION);
+      const back = prior & ~spec.selfClearingMask;
+      const written = await access.write(step, back, deadline, Priority.OPERATION);
       const mask = spec.readBackMask & widthMask(spec.widthBits);
-      const expect = mask === 0n ? null : { mask, value: prior };
-      const back = written.ok ? await this.#readBack({ ...step, expect }, spec, deadline) : written;
-      if (!back.ok) stuck.push(step.device);
+      const expect = mask === 0n ? null : { mask, value: back };
+      const seen = written.ok ? await this.#readBack({ ...step, expect }, spec, deadline) : written;
+      if (!seen.ok) stuck.push(step.device);
     }
     return stuck;
   }

@@ -1,5 +1,8 @@
 // The kernel track's promise for one plan: devices leased, prior contents read, every rule checked; nothing written.
+// Invariants: a lease ends by itself with its authorization, so that a security process that died leaves nothing locked;
+// a lease whose commit has begun ends only by `release`.
 
+import type { Clock } from '#foundation/clock';
 import type { Deadline } from '#foundation/deadline';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
@@ -12,23 +15,32 @@ import type { DeviceAccess } from './device-access.ts';
 import type { Interlock } from './interlock.ts';
 import { checkAgainstPrior, checkStep, needsPrior } from './register-policy.ts';
 
+interface Lease {
+  readonly operationId: string;
+  /** Monotonic milliseconds. */
+  readonly untilMs: number;
+}
+
 export class Preparation {
   readonly #access: DeviceAccess;
   readonly #interlock: Interlock;
-  readonly #leases = new Map<LinearId, string>();
+  readonly #clock: Clock;
+  readonly #leases = new Map<LinearId, Lease>();
 
-  constructor(access: DeviceAccess, interlock: Interlock) {
+  constructor(access: DeviceAccess, interlock: Interlock, clock: Clock) {
     this.#access = access;
     this.#interlock = interlock;
+    this.#clock = clock;
   }
 
-  /** Reads what the writes would replace and holds the devices until `release`. */
+  /** Reads what the writes would replace and holds the devices until `release`, or until `untilMs` without a commit. */
   async prepare(
     operationId: string,
     plan: RegisterPlan,
+    untilMs: number,
     deadline: Deadline,
   ): Promise<Outcome<readonly RegisterReading[]>> {
-    const leased = this.#lease(operationId, plan);
+    const leased = this.#lease({ operationId, untilMs }, plan);
     if (!leased.ok) return leased;
     const priors = await this.#priors(plan, deadline);
     if (!priors.ok) this.release(operationId);
@@ -36,13 +48,18 @@ export class Preparation {
   }
 
   release(operationId: string): void {
-    for (const [device, holder] of this.#leases) {
-      if (holder === operationId) this.#leases.delete(device);
+    for (const [device, lease] of this.#leases) {
+      if (lease.operationId === operationId) this.#leases.delete(device);
     }
   }
 
-  holds(operationId: string, plan: RegisterPlan): boolean {
-    return devicesOf(plan).every((device) => this.#leases.get(device) === operationId);
+  /** The commit begins: true when every device is still held, and from here on until `release`. */
+  begin(operationId: string, plan: RegisterPlan): boolean {
+    const devices = devicesOf(plan);
+    const held = devices.every((device) => this.#leases.get(device)?.operationId === operationId);
+    const untilMs = Number.POSITIVE_INFINITY;
+    if (held) for (const device of devices) this.#leases.set(device, { operationId, untilMs });
+    return held;
   }
 
   /** Everything that needs no access to metal. */
@@ -60,18 +77,22 @@ export class Preparation {
     return succeed(undefined);
   }
 
-  #lease(operationId: string, plan: RegisterPlan): Outcome<void> {
+  #lease(lease: Lease, plan: RegisterPlan): Outcome<void> {
     const checked = this.check(plan);
     if (!checked.ok) return checked;
     for (const device of devicesOf(plan)) {
       const holder = this.#leases.get(device);
-      if (holder === undefined || holder === operationId) continue;
+      if (holder === undefined || holder.operationId === lease.operationId) continue;
+      if (holder.untilMs <= this.#clock.nowMs()) continue;
       const place = this.#access.devices.get(device)?.slug ?? `device ${device}`;
       return refuse(
-        fault('DEVICE_BUSY', { place, finding: `operation ${holder} holds the device` }),
+        fault('DEVICE_BUSY', {
+          place,
+          finding: `operation ${holder.operationId} holds the device`,
+        }),
       );
     }
-    for (const device of devicesOf(plan)) this.#leases.set(device, operationId);
+    for (const device of devicesOf(plan)) this.#leases.set(device, lease);
     return succeed(undefined);
   }
 

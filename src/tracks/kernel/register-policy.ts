@@ -69,14 +69,25 @@ export function checkStep(
     const finding = `the value sets reserved bits ${formatWord(reserved, spec.widthBits)}`;
     return refuse(fault('RESERVED_BITS', { place, finding }));
   }
+  const left = all & ~step.mask & ~spec.reservedMask;
+  if (left !== 0n && spec.access !== 'w1c' && (!readable(spec) || spec.precious)) {
+    const finding = `the bits ${formatWord(left, spec.widthBits)} cannot be kept because the register is not read before a write`;
+    return refuse(
+      fault('REGISTER_WRITE_ONLY', { place, finding, consequence: 'nothing was written' }),
+    );
+  }
   return succeed(spec);
 }
 
-/** The word that goes to the bus: planned bits over what the register holds; w1c writes only its ones. */
+/**
+ * The word that goes to the bus: planned bits over what the register holds; w1c writes only its ones. A bit that the
+ * device is about to clear by itself (a reset under way) is not kept: written again it would start again.
+ */
 export function wordToWrite(spec: RegisterSpec, step: WriteStep, prior: Word | undefined): Word {
   const planned = step.value & step.mask;
   if (spec.access === 'w1c' || prior === undefined) return planned;
-  const keep = (~step.mask | spec.reservedMask) & widthMask(spec.widthBits);
+  const keep =
+    (~step.mask | spec.reservedMask) & ~spec.selfClearingMask & widthMask(spec.widthBits);
   return (prior & keep) | (planned & ~spec.reservedMask);
 }
 

@@ -52,9 +52,9 @@ export class DeviceMemory {
 
   /** Notes what an operation read or wrote. */
   record(readings: readonly RegisterReading[]): void {
-    for (const reading of readings) {
-      this.#note(reading);
-      const seen = this.#seen.get(reading.device);
+    for (const reading of readings) this.#note(reading);
+    for (const device of new Set(readings.map((reading) => reading.device))) {
+      const seen = this.#seen.get(device);
       if (seen !== undefined) seen.operationCount += 1;
     }
   }
@@ -123,7 +123,7 @@ export class DeviceMemory {
       return { ...base, power: PowerState.UNKNOWN, status: OverallStatus.UNKNOWN };
     }
     const observed = driver.observe(seen.values);
-    if (this.#parts.stopEngaged())
+    if (interlock.stopEngaged(id))
       return { ...base, ...observed, status: OverallStatus.EMERGENCY_STOPPED };
     if (seen.lastFault !== '') return { ...base, ...observed, status: OverallStatus.FAULT };
     return { ...base, ...observed };

@@ -5,8 +5,8 @@ import type { Clock } from '#foundation/clock';
 import { Deadline } from '#foundation/deadline';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
-import type { Authorization } from '#model/authorization';
-import { formatToken, type LinearId } from '#model/device';
+import { type Authorization, RELEASE_STOP_ACT } from '#model/authorization';
+import { formatToken, type LinearId, permanentlyQuarantined } from '#model/device';
 import type { Driver } from '#model/driver';
 import type { Intent } from '#model/operation';
 import { planOf, type RegisterPlan, type RegisterStep, writesOf } from '#model/plan';
@@ -44,8 +44,6 @@ export interface KernelTrackParts {
 
 /** Plans waiting for their authorization; the oldest is forgotten first. */
 const PLANS_MAX = 512;
-/** The act an authorization to release the stop is bound to, in place of a plan digest. */
-export const RELEASE_STOP_ACT = 'release-emergency-stop';
 
 export class KernelDeviceTrack implements KernelTrack {
   readonly name = 'kernel';
@@ -64,7 +62,7 @@ export class KernelDeviceTrack implements KernelTrack {
     this.#parts = parts;
     this.interlock = parts.interlock;
     this.authorizations = new AuthorizationCheck(clock);
-    this.#preparation = new Preparation(access, this.interlock);
+    this.#preparation = new Preparation(access, this.interlock, clock);
     this.#executor = new PlanExecutor({
       access,
       clock,
@@ -89,7 +87,7 @@ export class KernelDeviceTrack implements KernelTrack {
         const place = `device ${target.device}`;
         return refuse(fault('DEVICE_UNKNOWN', { place, finding: 'not on this board' }));
       }
-      if (device.quarantined) {
+      if (device.quarantined || permanentlyQuarantined(device.id)) {
         const finding = `device ${formatToken(device.id)} is quarantined by kernel policy`;
         return refuse(fault('DEVICE_QUARANTINED', { place: device.slug, finding }));
       }
@@ -121,41 +119,50 @@ export class KernelDeviceTrack implements KernelTrack {
     if (!plan.ok) return plan;
     const authorized = this.authorizations.check(request.authorization, request);
     if (!authorized.ok) return authorized;
-    const priors = await this.#preparation.prepare(request.operationId, plan.value, deadline);
+    const { operationId, authorization } = request;
+    const untilMs = authorization.expiresAtMs;
+    const priors = await this.#preparation.prepare(operationId, plan.value, untilMs, deadline);
     return priors.ok ? succeed({ priors: priors.value }) : priors;
   }
 
   async commit(request: CommitRequest, deadline: Deadline): Promise<Outcome<CommitReceipt>> {
-    const startMs = this.#parts.clock.nowMs();
     const found = this.#known(request.planDigest);
     if (!found.ok) return found;
     const plan = found.value;
+    const redeemed = this.authorizations.redeem(request.authorization, request);
+    if (!redeemed.ok) return redeemed;
     const hasWrites = writesOf(plan).length > 0;
-    if (hasWrites && !this.#preparation.holds(request.operationId, plan)) {
-      const finding = 'the plan with writes was not prepared';
+    if (hasWrites && !this.#preparation.begin(request.operationId, plan)) {
+      const finding = 'the plan with writes was not prepared, or too long ago';
       return refuse(fault('PLAN_UNKNOWN', { place: `operation ${request.operationId}`, finding }));
     }
-    const redeemed = this.authorizations.redeem(request.authorization, request);
-    const allowed = redeemed.ok ? this.#preparation.check(plan) : redeemed;
-    if (!allowed.ok) {
+    try {
+      const allowed = this.#preparation.check(plan);
+      return allowed.ok ? succeed(await this.#perform(plan, request, deadline)) : allowed;
+    } finally {
       this.#preparation.release(request.operationId);
-      return allowed;
     }
-    this.#plans.delete(plan.digest);
+  }
+
+  async #perform(
+    plan: RegisterPlan,
+    request: CommitRequest,
+    deadline: Deadline,
+  ): Promise<CommitReceipt> {
+    const startMs = this.#parts.clock.nowMs();
     const limit = new Deadline(this.#parts.clock, Math.min(request.deadlineMs, deadline.atMs));
     const done = await this.#executor.execute(plan, limit);
     for (const device of done.inDoubt) {
       this.interlock.inhibit(device, `operation ${request.operationId} left it in doubt`);
     }
     if (done.inDoubt.length > 0) await this.#safeState.drive(done.inDoubt);
-    this.#preparation.release(request.operationId);
     this.memory.record(done.readings);
     const receipt = {
       effect: done.effect,
       readings: done.readings,
       durationMs: this.#parts.clock.nowMs() - startMs,
     };
-    return succeed(done.fault === undefined ? receipt : { ...receipt, fault: done.fault });
+    return done.fault === undefined ? receipt : { ...receipt, fault: done.fault };
   }
 
   async abort(operationId: string): Promise<Outcome<void>> {
@@ -189,7 +196,12 @@ export class KernelDeviceTrack implements KernelTrack {
   }
 
   async releaseStop(authorization: Authorization): Promise<Outcome<void>> {
-    const act = { operationId: authorization.operationId, planDigest: RELEASE_STOP_ACT };
+    const { operationId, grantedTo } = authorization;
+    if (new Set(grantedTo).size < 2) {
+      const finding = 'the authorization does not name two people';
+      return refuse(fault('RESET_REFUSED', { place: 'emergency stop', finding }));
+    }
+    const act = { operationId, planDigest: RELEASE_STOP_ACT };
     const redeemed = this.authorizations.redeem(authorization, act);
     if (!redeemed.ok) return redeemed;
     // Nothing restarts by itself: the devices keep their safe values until someone activates them again.
