@@ -55,7 +55,9 @@ export class I2cBus implements RegisterBus {
     const location = this.#locate(cell);
     const outcome = location.ok
       ? await this.#turnstile.run(cell.place, deadline, () =>
-          this.#transfer(cell.place, 'read', deadline, () => this.#read(location.value, cell)),
+          this.#transfer(cell.place, 'read', deadline.within(this.#accessTimeoutMs), () =>
+            this.#read(location.value, cell),
+          ),
         )
       : location;
     return this.#tally.finish('reads', outcome);
@@ -66,7 +68,7 @@ export class I2cBus implements RegisterBus {
     const location = fits.ok ? this.#locate(cell) : fits;
     const outcome = location.ok
       ? await this.#turnstile.run(cell.place, deadline, () =>
-          this.#transfer(cell.place, 'write', deadline, () =>
+          this.#transfer(cell.place, 'write', deadline.within(this.#accessTimeoutMs), () =>
             this.#write(location.value, cell, word),
           ),
         )
@@ -152,10 +154,9 @@ export class I2cBus implements RegisterBus {
   async #transfer<T>(
     place: string,
     access: 'read' | 'write',
-    deadline: Deadline,
+    limit: Deadline,
     start: () => Promise<Transfer<T>>,
   ): Promise<Outcome<T>> {
-    const limit = deadline.within(this.#accessTimeoutMs);
     if (!(await this.#lateReturned(limit)) || limit.expired()) {
       const finding = 'an earlier transfer has not returned from the adapter';
       return refuse(fault('BUS_TIMEOUT', { place, finding, consequence: 'nothing was sent' }));
