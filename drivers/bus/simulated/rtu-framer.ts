@@ -3,6 +3,8 @@
 // Invariants: bytes that are no whole request with a good CRC are thrown away at the next silence, and counted;
 // until then nothing after them is believed.
 
+import { crc16 } from '#drivers/bus/modbus-frame';
+
 export interface RtuRequest {
   readonly unit: number;
   readonly pdu: Uint8Array;
@@ -54,27 +56,6 @@ export class RtuFramer {
     if (request === null) this.#discarded += rest.length;
     return request;
   }
-}
-
-export function rtuFrame(unit: number, pdu: Uint8Array): Buffer {
-  const frame = Buffer.alloc(pdu.length + 3);
-  frame.writeUInt8(unit, 0);
-  frame.set(pdu, 1);
-  frame.writeUInt16LE(crc16(frame.subarray(0, pdu.length + 1)), pdu.length + 1);
-  return frame;
-}
-
-/**
- * CRC-16 of Serial Line Protocol 1.02 section 6.2.2. Not shared with the agent's codec on purpose: one mistake in
- * common code would cancel out, here it shows.
- */
-export function crc16(bytes: Uint8Array): number {
-  let crc = 0xffff;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = (crc & 1) === 1 ? (crc >>> 1) ^ 0xa001 : crc >>> 1;
-  }
-  return crc;
 }
 
 /** Length of the request that starts here; null when it cannot be told (yet). */

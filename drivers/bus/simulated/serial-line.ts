@@ -5,13 +5,14 @@
 
 import { closeSync, rmSync, symlinkSync, write } from 'node:fs';
 import { ReadStream } from 'node:tty';
+import { encodeRtuFrame } from '#drivers/bus/modbus-frame';
 import { openPseudoTerminal } from '#drivers/native/host';
 import type { Cancel, Clock } from '#foundation/clock';
 import { FaultError } from '#foundation/fault';
 import type { AccessFault, FaultPlan } from './fault-plan.ts';
 import type { Mechanism } from './mechanism.ts';
 import { exceptionPdu, type ModbusSlaves } from './modbus-slaves.ts';
-import { RtuFramer, type RtuRequest, rtuFrame } from './rtu-framer.ts';
+import { RtuFramer, type RtuRequest } from './rtu-framer.ts';
 
 /** Silence that ends a frame of unknown length; far above t3.5 because the two processes share processors. */
 const SILENCE_MS = 20;
@@ -121,8 +122,8 @@ export class SerialLine implements Mechanism {
 }
 
 function spoilFrame(unit: number, pdu: Uint8Array, spoiled: AccessFault | null): Buffer {
-  if (spoiled?.kind === 'wrong-unit') return rtuFrame(unit === 247 ? 1 : unit + 1, pdu);
-  const frame = rtuFrame(unit, pdu);
+  if (spoiled?.kind === 'wrong-unit') return encodeRtuFrame(unit === 247 ? 1 : unit + 1, pdu);
+  const frame = encodeRtuFrame(unit, pdu);
   if (spoiled?.kind === 'bad-crc')
     frame.writeUInt8(frame.readUInt8(frame.length - 1) ^ 0x5a, frame.length - 1);
   return frame;

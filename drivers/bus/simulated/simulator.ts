@@ -12,8 +12,8 @@ import type { Board, BusDescription } from '#model/board';
 import { ControlDesk } from './control-desk.ts';
 import { ControlServer } from './control-server.ts';
 import { SimulatedHardware } from './hardware.ts';
+import { I2cServer } from './i2c-server.ts';
 import { I2cSlaves } from './i2c-slaves.ts';
-import { I2cSocket } from './i2c-socket.ts';
 import type { Mechanism } from './mechanism.ts';
 import { MemoryMechanism } from './memory-mechanism.ts';
 import { ModbusSlaves } from './modbus-slaves.ts';
@@ -101,7 +101,7 @@ export class Simulator {
         if (!('socket' in bus.adapter)) return null;
         this.#checkPath(bus.id, bus.adapter.socket, (path) => lstatSync(path).isSocket());
         const slaves = new I2cSlaves(bus.id, hardware.on(bus.id), hardware.faults);
-        return new I2cSocket(bus.adapter.socket, slaves, hardware.clock);
+        return new I2cServer(bus.adapter.socket, slaves, hardware.clock);
       }
       case 'serial': {
         this.#checkPath(bus.id, bus.path, (path) => lstatSync(path).isSymbolicLink());

@@ -13,11 +13,11 @@ import {
 } from '#drivers/bus/sysfs-text';
 import type { Cancel } from '#foundation/clock';
 import type { RegisterSpec, Word } from '#model/register';
+import { AttributeFile } from './attribute-file.ts';
 import type { DeviceModel } from './device-model.ts';
 import type { FaultTarget, StateFault } from './fault-plan.ts';
 import type { SimulatedHardware } from './hardware.ts';
 import type { Mechanism } from './mechanism.ts';
-import { SysfsAttribute } from './sysfs-attribute.ts';
 import { SysfsTree } from './sysfs-tree.ts';
 
 /** A writer that has been quiet this long is not about to write again: padding may be restored. */
@@ -26,7 +26,7 @@ const PAUSE_MS = 100;
 interface Shown {
   readonly model: DeviceModel;
   readonly spec: RegisterSpec;
-  readonly attribute: SysfsAttribute;
+  readonly attribute: AttributeFile;
   readonly names: NamedValues | undefined;
 }
 
@@ -63,7 +63,7 @@ export class SysfsMechanism implements Mechanism {
           location.attribute,
         );
         const writable = spec.access !== 'ro' && spec.access !== 'rc';
-        const attribute = new SysfsAttribute(path, writable ? 'writable' : 'read-only');
+        const attribute = new AttributeFile(path, writable ? 'writable' : 'read-only');
         const names = NAMED_VALUES[`${location.directory.split(':', 1)[0]}:${location.attribute}`];
         const shown = { model, spec, attribute, names };
         attribute.open(textOf(shown));

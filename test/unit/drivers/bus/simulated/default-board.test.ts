@@ -1,6 +1,6 @@
 // The default board served whole by the real process, and the end of that process.
 
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -72,27 +72,24 @@ describe('the simulator process', () => {
     expect((await control.ping()).devices).toBe(9);
   });
 
-  it('refuses a board whose buses lie outside its directory, or on something it has not made', () => {
+  it('refuses a board whose buses lie outside its directory', () => {
     const scratch = mkdtempSync(join(tmpdir(), 'dsmil-outside-'));
     const board = writeBoard(scratch);
     const real = join(scratch, 'real.yaml');
     const victim = join(scratch, 'victim');
-    // A symbolic link in the path's place, a plain file where a tree should go, and a path elsewhere.
     writeFileSync(victim, 'precious');
     const text = readFileSync(board, 'utf8');
-    const refused = (from: string, to: string): string => {
-      writeFileSync(real, text.replace(from, to));
+    const refused = (name: string, to: string): string => {
+      writeFileSync(real, text.replace(`\${SIMULATOR}/${name}`, to));
       const result = run(['--board', real, '--directory', join(scratch, 'hardware')]);
       expect(result.status).toBe(1);
       return result.stderr;
     };
-    expect(refused('${SIMULATOR}/memory', victim)).toContain('bus memory-0: its path is outside');
-    expect(refused('${SIMULATOR}/sys', '${SIMULATOR}/../victim')).toContain(
+    expect(refused('memory', victim)).toContain('bus memory-0: its path is outside');
+    expect(refused('sys', join(scratch, 'hardware', '..', 'victim'))).toContain(
       'bus sysfs-0: its path is outside',
     );
-    expect(refused('${SIMULATOR}/i2c.sock', '/dev/null')).toContain(
-      'bus i2c-0: its path is outside',
-    );
+    expect(refused('i2c.sock', '/dev/null')).toContain('bus i2c-0: its path is outside');
     expect(readFileSync(victim, 'utf8')).toBe('precious');
     rmSync(scratch, { recursive: true, force: true });
   });
@@ -126,7 +123,6 @@ async function startSimulatorIn(
   directory: string,
   board: string,
 ): Promise<{ stop(): Promise<void> }> {
-  const { spawn } = await import('node:child_process');
   const ready = `${directory}.ready`;
   const args = ['--board', board, '--directory', directory, '--ready-file', ready];
   const child = spawn(process.execPath, ['src/bin/simulator.ts', ...args], { stdio: 'ignore' });

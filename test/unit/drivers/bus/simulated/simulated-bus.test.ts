@@ -83,15 +83,15 @@ describe('the in-process bus', () => {
   it('gives each wire fault the code of the real driver, and a write that may have landed says so', async () => {
     const { bus, cell, deadline, hardware, target, settle } = build('test-unit');
     await bus.open(deadline());
-    const after = async (fault: Parameters<typeof hardware.faults.inject>[1]) => {
+    const writeUnder = async (fault: Parameters<typeof hardware.faults.inject>[1]) => {
       hardware.faults.inject(target, fault, { count: 1, durationMs: null });
       return settle(bus.write(cell('SPEED'), 7n, deadline()));
     };
-    expect(codeOf(await after({ kind: 'silent' }))).toBe('BUS_TIMEOUT');
-    expect(codeOf(await after({ kind: 'exception', code: 6 }))).toBe('BUS_EXCEPTION');
-    expect(codeOf(await after({ kind: 'late', ms: 500 }))).toBe('BUS_TIMEOUT');
-    expect(codeOf(await after({ kind: 'late', ms: 20 }))).toBe('ok');
-    const corrupt = await after({ kind: 'bad-crc' });
+    expect(codeOf(await writeUnder({ kind: 'silent' }))).toBe('BUS_TIMEOUT');
+    expect(codeOf(await writeUnder({ kind: 'exception', code: 6 }))).toBe('BUS_EXCEPTION');
+    expect(codeOf(await writeUnder({ kind: 'late', ms: 500 }))).toBe('BUS_TIMEOUT');
+    expect(codeOf(await writeUnder({ kind: 'late', ms: 20 }))).toBe('ok');
+    const corrupt = await writeUnder({ kind: 'bad-crc' });
     expect(!corrupt.ok && corrupt.fault).toMatchObject({ code: 'BUS_CORRUPT', metal: 'unknown' });
     expect(hardware.log.last(10).map((write) => write.value)).toEqual([7n, 7n]);
   });

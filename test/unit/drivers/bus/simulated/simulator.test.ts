@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { SerialPort } from 'serialport';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { encodeI2cRequest, type I2cResponse, i2cResponseDecoder } from '#drivers/bus/i2c-wire';
-import { crc16, rtuFrame } from '#drivers/bus/simulated/rtu-framer';
+import { crc16, encodeRtuFrame as rtuFrame } from '#drivers/bus/modbus-frame';
 import { RegisterWindow } from '#drivers/native/windows';
 import { type RunningSimulator, startSimulator, until } from './fixture.ts';
 

@@ -20,7 +20,7 @@ const GARBAGE = '\u0001?garbage~';
 
 export type AttributeFault = 'eio' | 'absent' | 'garbage';
 
-export class SysfsAttribute {
+export class AttributeFile {
   readonly path: string;
   readonly #buffer = Buffer.alloc(2 * TEXT_WIDTH);
   readonly #mode: number;

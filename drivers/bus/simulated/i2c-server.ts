@@ -12,7 +12,7 @@ import type { Mechanism } from './mechanism.ts';
 const CLOCK_STRETCH_MS_MAX = 35;
 const CONNECTIONS_MAX = 16;
 
-export class I2cSocket implements Mechanism {
+export class I2cServer implements Mechanism {
   readonly #path: string;
   readonly #slaves: I2cSlaves;
   readonly #clock: Clock;
