@@ -161,24 +161,33 @@ function composed(text: string, lines: LineCounter): Document | undefined {
 
 /** Anchors by name, collected once: the library's own search walks the whole document for each alias. */
 class AnchorTable {
-  readonly #nodes = new Map<string, Node[]>();
+  readonly #document: Document;
+  #nodes: Map<string, Node[]> | undefined;
 
   constructor(document: Document) {
-    visit(document, {
-      Node: (_, node) => {
-        if (isAlias(node) || node.anchor === undefined) return;
-        const earlier = this.#nodes.get(node.anchor);
-        if (earlier === undefined) this.#nodes.set(node.anchor, [node]);
-        else earlier.push(node);
-      },
-    });
+    this.#document = document;
   }
 
   /** The node itself, or for an alias the last anchor of its name before it (YAML 1.2.2 section 7.1). */
   resolve(node: unknown): unknown {
     if (!isAlias(node)) return node;
+    // Hardly any file has an alias, and the search costs as much as a tenth of the parsing.
+    this.#nodes ??= collectAnchors(this.#document);
     return this.#nodes.get(node.source)?.findLast((anchor) => startOf(anchor) < startOf(node));
   }
+}
+
+function collectAnchors(document: Document): Map<string, Node[]> {
+  const nodes = new Map<string, Node[]>();
+  visit(document, {
+    Node: (_, node) => {
+      if (isAlias(node) || node.anchor === undefined) return;
+      const earlier = nodes.get(node.anchor);
+      if (earlier === undefined) nodes.set(node.anchor, [node]);
+      else earlier.push(node);
+    },
+  });
+  return nodes;
 }
 
 /** Nodes to plain data, with bounds and variables. */

@@ -193,6 +193,8 @@ describe('WRITE', () => {
       'VALUE_OUT_OF_LIMITS',
       '25002 milli-degC is outside the limits -30000 .. 25000 milli-degC',
     ],
+    ['trigger', 4n, 'VALUE_OUT_OF_LIMITS', '4 is outside the limits 1 .. 3'],
+    ['trigger', 0n, 'VALUE_OUT_OF_LIMITS', '0 is outside the limits 1 .. 3'],
     ['level', 3n, 'RESERVED_BITS', '0x0003 sets the reserved bits 0x0001'],
     [
       'wide',
