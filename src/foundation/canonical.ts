@@ -1,4 +1,5 @@
 // One byte sequence for one value: JSON with sorted keys and big integers in hexadecimal, for digests and chains.
+// Invariants: the text is JSON; a big integer reads back as the string of its hexadecimal digits, yet no string has its text.
 
 import { createHash } from 'node:crypto';
 
@@ -13,7 +14,8 @@ export type Canonical =
 
 /** Text that is equal exactly when the values are; `undefined` members are left out. */
 export function canonicalText(value: Canonical): string {
-  if (typeof value === 'bigint') return `"0x${value.toString(16)}"`;
+  // The first zero is escaped, which JSON.stringify never does: 42n and '0x2a' parse alike but differ in bytes.
+  if (typeof value === 'bigint') return `"\\u0030x${value.toString(16)}"`;
   if (value === null || typeof value !== 'object') {
     if (typeof value === 'number' && !Number.isFinite(value)) {
       throw new RangeError(`canonical text of ${value} is not defined`);

@@ -1,6 +1,7 @@
 // One SQLite database whose commits are grouped: everything asked for in one turn of the loop shares one flush.
-// Invariants: a resolved promise means the rows are on disk (WAL, synchronous FULL); a failed group leaves no row.
-// Faults: ENOSPC, EIO and the like reject every writer of the group with the same error.
+// Invariants: a resolved promise means the rows are on disk (WAL, synchronous FULL); a rejected one left no row.
+// Faults: ENOSPC, EIO and the like reject every writer of the group with the same error; a writer that throws (a row
+// that breaks a constraint) is undone and rejected alone, so that one bad request costs the others nothing.
 
 import { DatabaseSync } from 'node:sqlite';
 
@@ -44,10 +45,10 @@ export class DurableStore {
     const writers = this.#writers;
     if (writers.length === 0) return;
     this.#writers = [];
-    const results: unknown[] = [];
+    const settled: (() => void)[] = [];
     try {
       this.database.exec('BEGIN IMMEDIATE');
-      for (const { write } of writers) results.push(write(this.database));
+      for (const writer of writers) settled.push(this.#part(writer));
       this.database.exec('COMMIT');
       this.#flushes += 1;
     } catch (error) {
@@ -55,7 +56,22 @@ export class DurableStore {
       for (const { reject } of writers) reject(error);
       return;
     }
-    for (const [index, { resolve }] of writers.entries()) resolve(results[index] as never);
+    for (const settle of settled) settle();
+  }
+
+  /** One writer's part of the group; throws when the whole group is lost. */
+  #part({ write, resolve, reject }: Writer): () => void {
+    this.database.exec('SAVEPOINT part');
+    try {
+      const result = write(this.database);
+      this.database.exec('RELEASE part');
+      return () => resolve(result as never);
+    } catch (error) {
+      // A full disk or an I/O error may have ended the transaction itself (sqlite.org/lang_transaction.html section 3.3).
+      if (!this.database.isTransaction) throw error;
+      this.database.exec('ROLLBACK TO part; RELEASE part');
+      return () => reject(error);
+    }
   }
 
   close(): void {
