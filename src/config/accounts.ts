@@ -63,11 +63,8 @@ export function loadAccounts(path: string): Outcome<readonly LoadedAccount[]> {
       `${first?.instancePath ?? '/'}: ${first?.message ?? 'does not match the schema'}`,
     );
   }
-  const seen = new Set<string>();
-  for (const { id } of parsed.accounts) {
-    if (seen.has(id)) return invalid(`account ${id} appears twice`);
-    seen.add(id);
-  }
+  const twice = appearsTwice(parsed.accounts);
+  if (twice !== undefined) return invalid(twice);
   return succeed(parsed.accounts.map(accountOf));
 }
 
@@ -78,6 +75,28 @@ export function saveAccounts(path: string, accounts: readonly AccountRecord[]): 
     flush: true,
   });
   renameSync(`${path}.new`, path);
+}
+
+/** An id that names two accounts, or a proof of identity that would sign in as either of two. */
+function appearsTwice(accounts: readonly AccountRecord[]): string | undefined {
+  const ids = new Set<string>();
+  const holders = new Map<string, string>();
+  for (const { id, tokenHashes, certificateUris, localUids } of accounts) {
+    if (ids.has(id)) return `account ${id} appears twice`;
+    ids.add(id);
+    const proofs = [
+      ...tokenHashes.map((hash) => ['a token', hash]),
+      ...certificateUris.map((uri) => [`certificate ${uri}`, uri]),
+      ...localUids.map((uid) => [`local user ${uid}`, `${uid}`]),
+    ] as const;
+    for (const [what, value] of proofs) {
+      const key = `${what} ${value}`;
+      const holder = holders.get(key);
+      if (holder !== undefined && holder !== id) return `${what} belongs to ${holder} and to ${id}`;
+      holders.set(key, id);
+    }
+  }
+  return undefined;
 }
 
 function accountOf(record: AccountRecord): LoadedAccount {

@@ -132,7 +132,7 @@ export class Orchestrator implements OrchestratorPort {
   ): Promise<Outcome<readonly OperationReceipt[]>> {
     const session = this.#parts.sessions.session(sessionId);
     if (!session.ok) return session;
-    return succeed([...this.#receipts.values()].slice(-limit).reverse());
+    return succeed([...this.#receipts.values()].reverse().slice(0, Math.max(0, limit)));
   }
 
   async stop(
@@ -237,7 +237,7 @@ export class Orchestrator implements OrchestratorPort {
     Outcome<{ readonly entries: number; readonly intact: boolean; readonly finding: string }>
   > {
     const session = this.#parts.sessions.session(sessionId);
-    return session.ok ? succeed(this.#parts.audit.verify()) : session;
+    return session.ok ? succeed(await this.#parts.audit.verify()) : session;
   }
 
   reportRefusal(

@@ -14,7 +14,11 @@ export interface AuditPort {
   readonly writable: boolean;
   append(record: AuditRecord, beside?: () => void): Promise<Outcome<AuditEntry>>;
   read(fromSequence: number, limit: number): readonly AuditEntry[];
-  verify(): { readonly entries: number; readonly intact: boolean; readonly finding: string };
+  verify(): Promise<{
+    readonly entries: number;
+    readonly intact: boolean;
+    readonly finding: string;
+  }>;
 }
 
 export interface SessionPort {
@@ -44,7 +48,7 @@ export interface ApprovalPort {
     readonly risk: RiskLevel;
   }>;
   approve(planDigest: string, approver: Principal): Outcome<ApprovalRequest>;
-  consume(planDigest: string, requester: Principal): string | undefined;
+  consume(planDigest: string, requester: Principal, risk: RiskLevel): string | undefined;
   open(): readonly ApprovalRequest[];
 }
 

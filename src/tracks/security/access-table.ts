@@ -83,6 +83,8 @@ export function decideAccess(question: AccessQuestion): Outcome<AccessGrant> {
       const finding = `${what} refused: device ${formatToken(device.id)} is quarantined`;
       return refuse(fault('DEVICE_QUARANTINED', { place: device.slug, finding }));
     }
+  }
+  for (const device of devices) {
     if (principal.devices !== null && !principal.devices.includes(device.id)) {
       const finding = `${principal.id} may not operate this device`;
       return refuse(fault('NOT_PERMITTED', { place: device.slug, finding }));

@@ -1,5 +1,6 @@
 // Two-person approvals: a second person signs off the digest of the exact plan, once, for a short time.
-// Invariants: requester and approver differ; an approval is consumed by its requester's next use of the same digest.
+// Invariants: requester and approver differ; an approval is consumed by its requester's next use of the same digest, and
+// void when the risk has risen since; one plan has one open request, which nobody else can displace.
 
 import type { Clock } from '#foundation/clock';
 import { fault } from '#foundation/fault';
@@ -7,7 +8,7 @@ import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { Intent } from '#model/operation';
 import type { ApprovalRequest } from '#model/orchestrator-port';
 import type { Principal } from '#model/principal';
-import type { RiskLevel } from '#model/risk';
+import { type RiskLevel, riskRank } from '#model/risk';
 
 export const APPROVAL_LIFETIME_MS = 300_000;
 /** Open requests kept at once; the oldest gives way. */
@@ -28,7 +29,7 @@ export class Approvals {
     this.#clock = clock;
   }
 
-  /** Opens a request, or gives the one that is open already for this digest and person. */
+  /** Opens a request, or gives the one that is open already for this digest, whoever made it. */
   ask(
     intent: Intent,
     risk: RiskLevel,
@@ -36,7 +37,7 @@ export class Approvals {
   ): ApprovalRequest {
     this.#forgetExpired();
     const open = this.#pending.get(request.planDigest);
-    if (open !== undefined && open.request.requestedBy === request.requestedBy) return open.request;
+    if (open !== undefined) return open.request;
     const made: ApprovalRequest = {
       ...request,
       expiresAtWallMs: this.#clock.wallMs() + APPROVAL_LIFETIME_MS,
@@ -92,13 +93,15 @@ export class Approvals {
     return succeed(approved);
   }
 
-  /** Uses up the approval of this plan for this requester; nothing when there is none. */
-  consume(planDigest: string, requester: Principal): string | undefined {
+  /** Uses up the approval of this plan for this requester at this risk; nothing when there is none. */
+  consume(planDigest: string, requester: Principal, risk: RiskLevel): string | undefined {
     this.#forgetExpired();
     const pending = this.#pending.get(planDigest);
     if (pending === undefined || pending.request.approvedBy === '') return undefined;
     if (pending.request.requestedBy !== requester.id) return undefined;
     this.#pending.delete(planDigest);
+    // Who approved it has seen a lower risk, and may not be cleared for this one.
+    if (riskRank(risk) > riskRank(pending.risk)) return undefined;
     return pending.request.approvedBy;
   }
 

@@ -23,7 +23,7 @@ const SESSION_LIFETIME_MS = 12 * 3_600_000;
 const SESSIONS_MAX = 1_024;
 
 interface Live {
-  readonly session: Session;
+  session: Session;
   readonly expiresAtMs: number;
   lockedBecause: string | null;
 }
@@ -38,7 +38,7 @@ export class Principals {
     this.#accounts = accounts;
   }
 
-  /** Takes a new account list; sessions of people who are gone or disabled end at once. */
+  /** Takes a new account list at once: sessions of people who are gone or disabled end, the others get the new rights. */
   replaceAccounts(accounts: readonly Account[]): void {
     this.#accounts = accounts;
     for (const [id, live] of this.#sessions) {
@@ -46,6 +46,7 @@ export class Principals {
         (candidate) => candidate.principal.id === live.session.principal.id,
       );
       if (account === undefined || !account.enabled) this.#sessions.delete(id);
+      else live.session = { ...live.session, principal: account.principal };
     }
   }
 

@@ -2,7 +2,7 @@
 
 import type { Clock } from '#foundation/clock';
 import { type Outcome, succeed } from '#foundation/outcome';
-import type { DeviceDescriptor, LinearId } from '#model/device';
+import { type DeviceDescriptor, type LinearId, permanentlyQuarantined } from '#model/device';
 import { devicesOf } from '#model/plan';
 import { type RiskAssessment, RiskLevel } from '#model/risk';
 import type { SecuritySnapshot } from '#model/snapshot';
@@ -52,7 +52,7 @@ export class SecurityTrack implements Track {
   }
 
   isQuarantined(device: DeviceDescriptor): boolean {
-    return device.quarantined;
+    return device.quarantined || permanentlyQuarantined(device.id);
   }
 
   async assess(request: AssessRequest): Promise<Outcome<RiskAssessment>> {
