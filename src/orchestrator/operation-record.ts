@@ -7,6 +7,7 @@ import type { AuditEventName, AuditRecord } from '#model/audit-entry';
 import {
   type EffectOutcome,
   type Intent,
+  OperationType,
   operationName,
   type RegisterReading,
   type TrackResult,
@@ -60,7 +61,7 @@ export function operationRecord(order: RecordedOrder, progress: RecordedProgress
       registers: progress.readings.map(
         ({ device, register, value, before }): Canonical => ({ device, register, value, before }),
       ),
-      ...(intent.type === 1
+      ...(intent.type === OperationType.READ
         ? {}
         : {
             requested: intent.targets.map(

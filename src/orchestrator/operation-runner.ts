@@ -204,6 +204,11 @@ export class OperationRunner {
       ];
     }
     if (intent.dryRun) return 'SHOWN';
+    // Reads too: some registers clear when they are read. The entry of this refusal shows whether audit works again.
+    if (!this.#parts.audit.writable) {
+      const finding = 'the last entry could not be written';
+      return refused(progress, fault('AUDIT_UNAVAILABLE', { place: 'audit chain', finding }));
+    }
     if (writes && this.#parts.stopEngaged()) {
       const place = devices.map((device) => device.slug).join(', ');
       return stoppedBy(
@@ -212,7 +217,7 @@ export class OperationRunner {
       );
     }
     if (decided.value.dualAuthorization) {
-      approver = approvals.consume(plan.digest, principal);
+      approver = approvals.consume(plan.digest, principal, progress.risk);
       if (approver === undefined) {
         approvals.ask(intent, progress.risk, {
           planDigest: plan.digest,
@@ -293,7 +298,8 @@ export class OperationRunner {
     const committed = await kernel.commit(request, patience);
     this.#note(progress, 'kernel', startMs, committed);
     if (!committed.ok) {
-      const unknown = progress.decided && couldHaveReachedMetal(committed.fault);
+      // A lost or late answer says nothing about the metal; a refusal says that nothing was done.
+      const unknown = progress.decided && committed.fault.metal !== 'untouched';
       progress.effect = unknown ? 'in-doubt' : 'none';
       const cause = committed.fault;
       const finding = `${cause.place}: ${cause.finding}`;
@@ -334,8 +340,10 @@ export class OperationRunner {
     if (entry.ok) return entry.value.sequence;
     if (progress.fault === undefined) {
       // Done, but not on record: the person has to know both.
-      const metal = progress.effect === 'none' ? 'untouched' : 'touched';
-      progress.fault = { ...entry.fault, metal };
+      progress.fault =
+        progress.effect === 'none'
+          ? entry.fault
+          : { ...entry.fault, metal: 'touched', consequence: 'the writes stand without a record' };
       progress.phase = 'FAILED';
       if (progress.effect === 'none') progress.readings = [];
     }
@@ -421,11 +429,6 @@ function refused(progress: Progress, cause: Fault): Input {
 function stoppedBy(progress: Progress, cause: Fault): Input {
   progress.fault = cause;
   return 'STOPPED';
-}
-
-/** A lost or late answer to a commit says nothing about the metal; a refusal says that nothing was done. */
-function couldHaveReachedMetal(cause: Fault): boolean {
-  return cause.metal !== 'untouched' || FAULT_CATALOGUE[cause.code].kind !== 'refusal';
 }
 
 function resultOf(progress: Progress): CoordinationResult {
