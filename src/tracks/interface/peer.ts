@@ -4,6 +4,7 @@ import type { PeerCertificate } from 'node:tls';
 import type { Credential } from '#model/principal';
 
 const TOKEN_LENGTH_MAX = 4096;
+const URI_LENGTH_MAX = 2048;
 
 /** `127.0.0.1` of `ipv4:127.0.0.1:40312`, `::1` of `[::1]:40312`. */
 export function addressOf(peer: string): string {
@@ -21,7 +22,14 @@ export function certificateCredential(certificate: PeerCertificate): Credential 
   const names = (certificate.subjectaltname ?? '').split(', ');
   const uris = names.filter((name) => name.startsWith('URI:')).map((name) => name.slice(4));
   const [uri] = uris;
-  if (uris.length !== 1 || uri === undefined || uri.startsWith('"') || uri === '') return null;
+  if (
+    uris.length !== 1 ||
+    uri === undefined ||
+    uri.startsWith('"') ||
+    uri === '' ||
+    uri.length > URI_LENGTH_MAX
+  )
+    return null;
   return { kind: 'certificate', uri, fingerprint: certificate.fingerprint256 };
 }
 

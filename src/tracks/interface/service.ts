@@ -90,10 +90,12 @@ export class InterfaceService {
   readonly #sessions: SessionCache;
   readonly #principals: RateLimiter;
   readonly #addresses: RateLimiter;
-  readonly #log: (message: string) => void;
+  /** The log of this machine, for texts that never go over the network. */
+  readonly log: (message: string) => void;
   readonly #unsubscribe: readonly (() => void)[];
   #lastStatus: SystemStatus | null = null;
   #running = 0;
+  #closed = false;
   #cancelSweep: Cancel = () => undefined;
   #cancelWatch: Cancel = () => undefined;
 
@@ -104,7 +106,7 @@ export class InterfaceService {
     this.clock = clock;
     this.#orchestrator = orchestrator;
     this.#latch = parts.latch;
-    this.#log = parts.log ?? (() => undefined);
+    this.log = parts.log ?? (() => undefined);
     this.picture = new DevicePicture(clock, board);
     this.events = new EventHub(clock);
     this.#principals = new RateLimiter(clock, this.limits.perPrincipal);
@@ -129,9 +131,16 @@ export class InterfaceService {
   }
 
   close(): void {
+    this.#closed = true;
     this.#cancelSweep();
     this.#cancelWatch();
     for (const stop of this.#unsubscribe) stop();
+  }
+
+  /** Null when clients can be served and told, else what is wrong. */
+  health(): string | null {
+    if (this.#closed) return 'the interface is shutting down';
+    return this.picture.available ? null : 'the link to security is down';
   }
 
   get sessions(): number {
@@ -265,7 +274,7 @@ export class InterfaceService {
       answer = caller.ok ? await perform(caller.value) : caller;
     } catch (error) {
       const internal = describeError(error);
-      this.#log(`${key}: ${internal}`);
+      this.log(`${key}: ${internal}`);
       const finding = 'could not be answered because of an error in the agent';
       answer = refuse(fault('INTERNAL', { place: key, finding, metal: 'unknown', internal }));
     }

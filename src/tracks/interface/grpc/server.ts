@@ -14,16 +14,10 @@ import type { Clock } from '#foundation/clock';
 import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { InterfaceService } from '../service.ts';
+import type { TlsMaterial } from '../tls-material.ts';
 import { applianceService } from './appliance.ts';
 import { communicationService } from './communication.ts';
 import { addReflection } from './reflection.ts';
-
-/** PEM texts: our authority's certificate, the server's chain and its key. */
-export interface TlsMaterial {
-  readonly authority: string;
-  readonly certificate: string;
-  readonly key: string;
-}
 
 /** Reflection shows the definitions to anyone who connects; off unless asked for. */
 export type Reflection = 'off' | 'on';

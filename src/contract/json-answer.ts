@@ -1,0 +1,228 @@
+// What the agent says in JSON: names instead of numbers, words as 0x-hexadecimal text, times as RFC 3339.
+// Invariants: no locations, no internal texts; 64-bit values are always text.
+
+import { describeFault, type Fault } from '#foundation/fault';
+import { FAULT_CATALOGUE } from '#foundation/fault-catalogue';
+import type { AuditEntry } from '#model/audit-entry';
+import { formatToken, type LinearId, type PlacedRegister } from '#model/device';
+import { type AgentEvent, EventType, Severity } from '#model/event';
+import {
+  CoordinationResult,
+  type OperationReceipt,
+  operationName,
+  type RegisterReading,
+} from '#model/operation';
+import {
+  type ApprovalRequest,
+  OrchestratorState,
+  type Session,
+  type StopReport,
+  type SystemStatus,
+} from '#model/orchestrator-port';
+import { clearanceName } from '#model/principal';
+import { riskName } from '#model/risk';
+import { OverallStatus, PowerState } from '#model/snapshot';
+import { EmergencyPriority } from '#model/stop';
+import type { SeenDevice } from './device-message.ts';
+
+function nameIn(table: Readonly<Record<string, number>>, value: number): string {
+  return Object.keys(table).find((name) => table[name] === value) ?? 'UNKNOWN';
+}
+
+export function wordToJson(word: bigint): string {
+  return `0x${word.toString(16).toUpperCase()}`;
+}
+
+/** RFC 9457 problem details with the catalogue's code; the type names the code, not a page. */
+export function problemOf(found: Fault) {
+  const { http, action, retry } = FAULT_CATALOGUE[found.code];
+  return {
+    type: `urn:dsmil:fault:${found.code}`,
+    title: action,
+    status: http,
+    detail: describeFault(found),
+    code: found.code,
+    place: found.place,
+    finding: found.finding,
+    consequence: found.consequence,
+    metal: found.metal,
+    retry,
+  };
+}
+export type ProblemJson = ReturnType<typeof problemOf>;
+
+function faultToJson(found: Fault) {
+  const { code, place, finding, consequence, metal } = found;
+  return { code, place, finding, consequence, metal };
+}
+
+function deviceRef(device: LinearId) {
+  return { device, token: formatToken(device) };
+}
+
+function readingToJson(reading: RegisterReading) {
+  return {
+    ...deviceRef(reading.device),
+    register: reading.register,
+    ...(reading.value === undefined ? {} : { value: wordToJson(reading.value) }),
+    ...(reading.before === undefined ? {} : { before: wordToJson(reading.before) }),
+    ...(reading.fault === undefined ? {} : { fault: faultToJson(reading.fault) }),
+  };
+}
+
+export function receiptToJson(receipt: OperationReceipt) {
+  return {
+    operationId: receipt.operationId,
+    operation: operationName(receipt.type),
+    state: receipt.state,
+    result: nameIn(CoordinationResult, receipt.result),
+    risk: riskName(receipt.risk),
+    reasons: receipt.reasons,
+    effect: receipt.effect,
+    planDigest: receipt.planDigest,
+    readings: receipt.readings.map(readingToJson),
+    tracks: receipt.tracks.map((track) => ({
+      track: track.track,
+      ok: track.ok,
+      durationMs: track.durationMs,
+      ...(track.fault === undefined ? {} : { fault: faultToJson(track.fault) }),
+    })),
+    auditSequence: receipt.auditSequence,
+    durationMs: receipt.durationMs,
+    ...(receipt.fault === undefined ? {} : { fault: faultToJson(receipt.fault) }),
+    ...(receipt.transactions === undefined ? {} : { transactions: receipt.transactions }),
+    ...(receipt.approvalsNeeded === undefined ? {} : { approvalsNeeded: receipt.approvalsNeeded }),
+  };
+}
+export type ReceiptJson = ReturnType<typeof receiptToJson>;
+
+export function deviceToJson(seen: SeenDevice) {
+  const { device, state } = seen;
+  return {
+    id: device.id,
+    token: formatToken(device.id),
+    name: device.name,
+    slug: device.slug,
+    group: device.group,
+    groupName: device.groupName,
+    index: device.index,
+    bus: device.busId,
+    busKind: device.busKind,
+    profile: device.profile,
+    baseRisk: riskName(device.baseRisk),
+    quarantined: seen.quarantined,
+    status: nameIn(OverallStatus, seen.status),
+    power: nameIn(PowerState, state.power),
+    inhibited: state.inhibited,
+    stale: seen.stale,
+    operationCount: state.operationCount,
+    lastFault: state.lastFault,
+    readings: state.readings.map(({ register, value }) => ({ register, value: wordToJson(value) })),
+  };
+}
+export type DeviceJson = ReturnType<typeof deviceToJson>;
+
+export function registerToJson({ spec }: PlacedRegister) {
+  return {
+    name: spec.name,
+    widthBits: spec.widthBits,
+    access: spec.access,
+    precious: spec.precious,
+    volatile: spec.volatile,
+    signed: spec.signed,
+    unit: spec.unit,
+    scale: spec.scale,
+    description: spec.description,
+    limits:
+      spec.limits === null
+        ? null
+        : { minimum: spec.limits.minimum.toString(), maximum: spec.limits.maximum.toString() },
+    riskFloor: riskName(spec.riskFloor),
+    fields: spec.fields,
+  };
+}
+
+export function statusToJson(status: SystemStatus) {
+  return {
+    state: nameIn(OrchestratorState, status.state),
+    stopEngaged: status.stopEngaged,
+    stopCauses: status.stopCauses.map((cause) => ({
+      source: cause.source,
+      reason: cause.reason,
+      priority: nameIn(EmergencyPriority, cause.priority),
+      triggeredBy: cause.triggeredBy,
+      at: new Date(cause.wallMs).toISOString(),
+    })),
+    tracks: status.tracks,
+    activeOperations: status.activeOperations,
+    auditSequence: status.auditSequence,
+    bootId: status.bootId,
+    board: { name: status.boardName, digest: status.boardDigest },
+  };
+}
+export type StatusJson = ReturnType<typeof statusToJson>;
+
+export function sessionToJson({ principal, expiresAtWallMs }: Session) {
+  return {
+    id: principal.id,
+    name: principal.name,
+    kind: principal.kind,
+    clearance: clearanceName(principal.clearance),
+    compartments: principal.compartments,
+    devices: principal.devices,
+    expiresAt: new Date(expiresAtWallMs).toISOString(),
+  };
+}
+
+export function approvalToJson(approval: ApprovalRequest) {
+  return {
+    planDigest: approval.planDigest,
+    operation: approval.operation,
+    devices: approval.devices.map((id) => deviceRef(id)),
+    requestedBy: approval.requestedBy,
+    justification: approval.justification,
+    transactions: approval.transactions,
+    expiresAt: new Date(approval.expiresAtWallMs).toISOString(),
+    approvedBy: approval.approvedBy,
+  };
+}
+export type ApprovalJson = ReturnType<typeof approvalToJson>;
+
+export function stopReportToJson(report: StopReport) {
+  return {
+    success: report.success,
+    scope: report.scope,
+    durationMs: report.durationMs,
+    tracks: report.receipts.map((receipt) => ({
+      track: receipt.track,
+      ok: receipt.ok,
+      message: receipt.message,
+      durationMs: receipt.durationMs,
+      safe: receipt.safe.map((id) => deviceRef(id)),
+      unsafe: receipt.unsafe.map(({ device, finding }) => ({ ...deviceRef(device), finding })),
+    })),
+  };
+}
+export type StopReportJson = ReturnType<typeof stopReportToJson>;
+
+export function auditEntryToJson(entry: AuditEntry) {
+  return { ...entry, at: new Date(entry.wallMs).toISOString() };
+}
+
+export function eventToJson(event: AgentEvent) {
+  return {
+    sequence: event.sequence,
+    type: nameIn(EventType, event.type),
+    severity: nameIn(Severity, event.severity),
+    source: event.source,
+    at: new Date(event.wallMs).toISOString(),
+    data: event.data,
+  };
+}
+
+/** JSON text in which a big integer is 0x-hexadecimal text. */
+export function jsonText(value: unknown): string {
+  return JSON.stringify(value, (_key, member: unknown) =>
+    typeof member === 'bigint' ? wordToJson(member) : member,
+  );
+}

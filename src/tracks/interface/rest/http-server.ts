@@ -1,0 +1,96 @@
+// The HTTPS server in front of the REST application: TLS with optional client certificates, limits and time-outs.
+// Faults: an address that cannot be bound is CONFIG_INVALID with the address.
+
+import type { Server } from 'node:http';
+import { createServer, type Server as HttpsServer } from 'node:https';
+import type { AddressInfo, ListenOptions } from 'node:net';
+import { describeError, fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type { TlsMaterial } from '../tls-material.ts';
+import type { RestApp } from './rest-app.ts';
+
+export interface HttpListenOptions {
+  readonly host: string;
+  /** 0 picks a free one. */
+  readonly port: number;
+  readonly tls: TlsMaterial;
+}
+
+const CONNECTIONS_MAX = 512;
+
+/** Time-outs of every HTTP server of ours: a slow or silent client loses its connection. */
+export const HTTP_TIMES = {
+  headersTimeout: 10_000,
+  requestTimeout: 30_000,
+  keepAliveTimeout: 65_000,
+} as const;
+
+export class HttpServer {
+  readonly server: HttpsServer;
+
+  constructor(app: RestApp, tls: TlsMaterial) {
+    this.server = createServer(
+      {
+        cert: tls.certificate,
+        key: tls.key,
+        ca: tls.authority,
+        requestCert: true,
+        // Without a certificate a token may still identify the caller; `authorized` is checked where it is read.
+        rejectUnauthorized: false,
+        minVersion: 'TLSv1.2',
+        handshakeTimeout: 10_000,
+        ...HTTP_TIMES,
+      },
+      app.serve,
+    );
+    this.server.maxConnections = CONNECTIONS_MAX;
+    this.server.on('clientError', answerBadRequest);
+  }
+
+  async listen(options: Omit<HttpListenOptions, 'tls'>): Promise<Outcome<number>> {
+    const { host, port } = options;
+    const listening = await listenOn(this.server, { host, port }, `HTTPS ${host}:${port}`);
+    if (!listening.ok) return listening;
+    return succeed((this.server.address() as AddressInfo).port);
+  }
+
+  async close(): Promise<void> {
+    await closeServer(this.server);
+  }
+}
+
+/** Bytes that are no HTTP request get a bare 400, never the parser's words. */
+export function answerBadRequest(
+  _error: Error,
+  socket: { readonly writable: boolean; end(text: string): unknown; destroy(): unknown },
+): void {
+  if (socket.writable)
+    socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
+  else socket.destroy();
+}
+
+export async function listenOn(
+  server: Server | HttpsServer,
+  options: ListenOptions,
+  place: string,
+): Promise<Outcome<void>> {
+  return new Promise((resolve) => {
+    const failed = (error: Error): void => {
+      const finding = 'the address cannot be bound';
+      resolve(refuse(fault('CONFIG_INVALID', { place, finding, internal: describeError(error) })));
+    };
+    server.once('error', failed);
+    server.listen(options, () => {
+      server.off('error', failed);
+      resolve(succeed(undefined));
+    });
+  });
+}
+
+/** Stops taking connections and cuts the open ones. */
+export function closeServer(server: Server | HttpsServer): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}
