@@ -30,7 +30,7 @@ enum {
   EPOCH_BITS = 20,
   // Longer than a wake-up on another processor (20 to 45 us on a virtual machine), so that the first spin after
   // brisk traffic begins can catch a peer that had to be woken.
-  SPIN_NS_MAX = 100000,
+  SPIN_NS_MAX = 50000,
   SPIN_NS_MIN = 3000,
   // Sleeps shorter than this might have been saved by spinning.
   SHORT_SLEEP_NS = 150000,
@@ -248,7 +248,7 @@ static bool spin(struct link *link) {
       if (readable(link)) {
         uint64_t longer = 8 * spun + 2 * SPIN_NS_MIN;
         link->spin_ns = longer < SPIN_NS_MAX ? (uint32_t)longer : SPIN_NS_MAX;
-        if (link->short_sleeps_needed > 2) link->short_sleeps_needed /= 2;
+        if (link->short_sleeps_needed > 2) link->short_sleeps_needed -= (link->short_sleeps_needed + 7) / 8;
         link->state[STATE_SPIN_HITS]++;
         return true;
       }
@@ -259,7 +259,7 @@ static bool spin(struct link *link) {
   link->spin_ns /= 2;
   if (link->spin_ns < SPIN_NS_MIN) {
     link->spin_ns = 0;
-    if (link->short_sleeps_needed < SHORT_SLEEPS_NEEDED_MAX) link->short_sleeps_needed *= 2;
+    if (link->short_sleeps_needed < SHORT_SLEEPS_NEEDED_MAX) link->short_sleeps_needed *= 4;
   }
   return false;
 }
