@@ -33,6 +33,7 @@ const GUEST_MODULES = [
   'i2c-stub',
   'lm75',
   'jc42',
+  'sbs-battery',
   'i6300esb',
   'uio_cif',
   'uio_pci_generic',

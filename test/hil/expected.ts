@@ -1,0 +1,42 @@
+// The tests that the guest must report, by name: one that is missing fails, one that is not here fails too.
+
+export const RELAXED_TESTS = [
+  'edu shows its identification through its PCI BAR',
+  'edu inverts its liveness register through its PCI BAR',
+  'edu computes a factorial through its PCI BAR',
+  'a 64-bit register of edu is written and read in one access',
+  'registers of edu are read in one batch, each with its own outcome',
+  'edu answers through /dev/mem',
+  'system memory through /dev/mem is refused with its reason',
+  'a PCI function that is not there is an absent bus',
+  'the BAR of a kernel driver is open under iomem=relaxed',
+  'an SMBus EEPROM behind i2c-i801 keeps a byte',
+  'an SMBus EEPROM takes a word low byte first, and swapped when asked',
+  'a raw block written to an SMBus EEPROM lies there high byte first',
+  'eight EEPROMs on one adapter are told apart',
+  'a chip that is not there does not acknowledge',
+  'the lm75 driver shows what the chip holds through hwmon',
+  'a limit written through hwmon is read back from the lm75 driver',
+  'a negative temperature limit passes through hwmon',
+  'a chip that a kernel driver has claimed is refused on raw I2C',
+  'a write to a read-only attribute changes nothing',
+  'a chip without a kernel driver is used through raw I2C',
+  'the jc42 driver shows what the chip holds through hwmon',
+  'the sbs-battery driver shows its charge through power_supply',
+  'the machine clock tells the time through sysfs',
+  'a sysfs directory that is not there is an absent bus',
+  'a second serial port reads Modbus registers of a peer on the host',
+  'a second serial port writes Modbus registers of a peer on the host',
+  'a Modbus peer that refuses an address is not asked again',
+  'the i6300esb watchdog runs while open and rests after the magic close',
+  'a UIO map of uio_cif is memory shared with the host',
+  'an access beyond a UIO map is refused',
+  'edu answers through a UIO map of uio_pci_generic',
+] as const;
+
+export const STRICT_TESTS = [
+  'a BAR without a driver is open without iomem=relaxed',
+  'the BAR of a kernel driver is refused with its owner',
+  'the range of a kernel driver through /dev/mem is refused with its owner',
+  'kernel lockdown is named where it closes a BAR and /dev/mem',
+] as const;
