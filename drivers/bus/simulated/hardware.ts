@@ -12,8 +12,8 @@ import type { StuckBits } from './register-file.ts';
 import { WriteLog } from './write-log.ts';
 
 const LOG_CAPACITY = 10_000;
-/** Sensors move twice a second: visible to a person, nearly free for the processor. */
-const TICK_MS = 500;
+/** Sensors move once a second: visible to a person, nearly free for the processor. */
+const TICK_MS = 1_000;
 
 export interface HardwareOptions {
   readonly board: Board;
