@@ -19,7 +19,7 @@ import type { Mechanism } from './mechanism.ts';
 
 /** After a write more are likely. A wake-up alone costs tens of microseconds, so an idle board is looked at less. */
 const BUSY_LOOK_MS = 1;
-const IDLE_LOOK_MS = 5;
+const IDLE_LOOK_MS = 8;
 const BUSY_FOR_MS = 250;
 const PAGE_BYTES = 4096;
 
