@@ -25,5 +25,6 @@ for (const { name, command } of STAGES) {
     process.exit(status ?? 1);
   }
   // The last stage ends with the test runner's own summary.
-  if (command[0] !== 'vitest') process.stdout.write(`== ${name}: ${((performance.now() - startMs) / 1000).toFixed(1)} s\n`);
+  if (command[0] !== 'vitest')
+    process.stdout.write(`== ${name}: ${((performance.now() - startMs) / 1000).toFixed(1)} s\n`);
 }

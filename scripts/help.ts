@@ -13,7 +13,8 @@ const MENU: Readonly<Record<string, string>> = {
   'generate:check': 'fails when generating would change anything',
   'test:unit': 'pure parts and single rooms, and the house rules',
   'test:system': 'the three real processes and their real clients',
-  'test:hil': 'hardware and peers that nobody here wrote: a real kernel in QEMU, Modbus and gRPC peers',
+  'test:hil':
+    'hardware and peers that nobody here wrote: a real kernel in QEMU, Modbus and gRPC peers',
   bench: 'measure, each beside its limit (-- --json FILE writes the rows)',
   dsmil: "the technician's command line (-- --help)",
   'build:native': 'compile the native add-on, and i2c-bus for the Node in use',
@@ -21,7 +22,9 @@ const MENU: Readonly<Record<string, string>> = {
   help: 'this list',
 };
 
-const { scripts } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+const { scripts } = JSON.parse(
+  readFileSync(new URL('../package.json', import.meta.url), 'utf8'),
+) as {
   readonly scripts: Readonly<Record<string, string>>;
 };
 for (const name of Object.keys(scripts)) {

@@ -6,9 +6,14 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { PROFILE_DIRECTORIES } from '../src/bin/command-line.ts';
 import { type DemoPerson, provisionDemo } from '../src/bin/provision.ts';
 import { SupervisedProcess } from '../src/bin/supervised-process.ts';
+import { checkBoard } from '../src/config/board.ts';
+import { COMPILED_SUFFIX, writeCompiledBoard } from '../src/config/compiled-board.ts';
 import { layoutOf } from '../src/config/layout.ts';
+import { formatProblem } from '../src/config/problem.ts';
+import { bundle, bundlePath, type Program } from './bundle.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const DEFAULT_BOARD = join(root, 'drivers/profiles/boards/default.yaml');
@@ -16,6 +21,12 @@ const DEFAULT_BOARD = join(root, 'drivers/profiles/boards/default.yaml');
 const DIRECTORY_LENGTH_MAX = 78;
 const READY_LIMIT_MS = 30_000;
 const ORDER = ['kernel', 'security', 'interface'] as const;
+/** The agent's heaps are small: a young generation of a few MiB costs more memory than it saves time. */
+const NODE_FLAGS = [
+  '--disable-warning=ExperimentalWarning',
+  '--max-semi-space-size=2',
+  '--max-old-space-size=256',
+];
 
 const { values } = parseArgs({
   options: {
@@ -61,17 +72,12 @@ const processes = new Map<string, SupervisedProcess>();
 let people: readonly DemoPerson[] = [];
 let announced = false;
 
-function make(
-  name: string,
-  script: string,
-  processArguments: readonly string[],
-  nodeFlags: readonly string[],
-): SupervisedProcess {
+function make(name: Program, processArguments: readonly string[]): SupervisedProcess {
   const child = new SupervisedProcess({
     name,
-    script: join(root, script),
+    script: bundlePath(name),
     arguments: processArguments,
-    nodeFlags: ['--disable-warning=ExperimentalWarning', ...nodeFlags],
+    nodeFlags: NODE_FLAGS,
     environment: { ...process.env, NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/compile') },
     logFile: join(logDirectory, `${name}.log`),
     onDied: (who, how) => {
@@ -137,34 +143,38 @@ function writeReadyFile(): void {
 }
 
 async function bringUp(): Promise<void> {
-  const board = resolve(values.board);
-  const usesSimulator = readFileSync(board, 'utf8').includes('${SIMULATOR}');
+  const bundled = bundle();
   const provisioned = provisionDemo(layout, process.getuid?.() ?? 0);
-  if (usesSimulator) {
-    make(
-      'simulator',
-      'src/bin/simulator.ts',
-      ['--board', board, '--directory', simulatorDirectory],
-      [],
-    ).start();
-  }
+  const boardFile = resolve(values.board);
+  const variables = { SIMULATOR: simulatorDirectory };
+  const { board, problems } = checkBoard(boardFile, {
+    variables,
+    profileDirectories: [dirname(boardFile), ...PROFILE_DIRECTORIES],
+  });
+  if (board === undefined) throw new Error(problems.map(formatProblem).join('\n'));
+  const compiled = join(stateDirectory, `board${COMPILED_SUFFIX}`);
+  writeCompiledBoard(compiled, board);
+  const simulated = readFileSync(boardFile, 'utf8').includes('${SIMULATOR}');
+  await bundled;
+  if (simulated)
+    make('simulator', ['--board', compiled, '--directory', simulatorDirectory]).start();
   people = await provisioned;
   const common = [
-    ...['--state-dir', stateDirectory, '--run-dir', layout.runDirectory, '--board', board],
-    ...['--variable', `SIMULATOR=${simulatorDirectory}`],
+    '--state-dir',
+    stateDirectory,
+    '--run-dir',
+    layout.runDirectory,
+    '--board',
+    compiled,
   ];
-  const network = ['--http', values.http, '--grpc', values.grpc];
-  if (usesSimulator) {
-    // Only kernel needs the simulated hardware to be there; the others start beside it.
-    void answers('simulator').then(() => make('kernel', 'src/bin/kernel.ts', common, LEAN).start());
-  } else make('kernel', 'src/bin/kernel.ts', common, LEAN).start();
-  make('security', 'src/bin/security.ts', common, LEAN).start();
-  make('interface', 'src/bin/interface.ts', [...common, ...network], LEAN).start();
-  await Promise.all([...(usesSimulator ? ['simulator'] : []), ...ORDER].map(answers));
+  const kernel = make('kernel', common);
+  make('security', common).start();
+  make('interface', [...common, '--http', values.http, '--grpc', values.grpc]).start();
+  // Only kernel needs the simulated hardware to be there; the others start beside it.
+  if (simulated) await answers('simulator');
+  kernel.start();
+  await Promise.all(ORDER.map(answers));
 }
-
-/** The agent's heaps are small: young generations of a few MiB cost more memory than they save time. */
-const LEAN = ['--max-semi-space-size=2', '--max-old-space-size=256'];
 
 let ending = false;
 async function end(code: number): Promise<void> {
@@ -181,7 +191,7 @@ async function end(code: number): Promise<void> {
 function explain(): void {
   const ready = readyFacts();
   const [first] = people;
-  const command = `dsmil=${join(root, 'node_modules/.bin/node')} ${join(root, 'src/bin/dsmil.ts')}`;
+  const command = `dsmil=${join(root, 'node_modules/.bin/node')} ${bundlePath('dsmil')}`;
   process.stdout.write(`
 The agent answers.
   REST and panel   ${ready.http}

@@ -4,5 +4,8 @@ import { createRequire } from 'node:module';
 
 const require = createRequire(import.meta.url);
 
-/** Exports of the add-on; each typed wrapper beside this file names the part it uses. */
-export const addon: unknown = require(`./build/dsmil-${process.arch}.node`);
+/**
+ * Exports of the add-on; each typed wrapper beside this file names the part it uses. The path is written from two
+ * folders below the root, where both this file and the bundled processes (`build/bin`) lie.
+ */
+export const addon: unknown = require(`../../drivers/native/build/dsmil-${process.arch}.node`);

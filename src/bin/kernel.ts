@@ -4,7 +4,6 @@
 import { createPublicKey } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { checkBoard } from '#config/board';
 import { createRegisterDriver } from '#drivers/device/register-driver';
 import { openBus } from '#drivers/index';
 import { systemClock } from '#foundation/clock';
@@ -13,14 +12,14 @@ import { MessageType } from '#link/link';
 import { SharedLink } from '#link/shared-link';
 import { SharedStopLatch } from '#link/stop-latch';
 import { serveKernelTrack } from '#link/track-server';
-import type { Board } from '#model/board';
 import { permanentlyQuarantined } from '#model/device';
 import { EmergencyPriority, type StopCause } from '#model/stop';
 import { BusQueue } from '#tracks/kernel/bus-queue';
 import { DeviceAccess } from '#tracks/kernel/device-access';
 import { Interlock } from '#tracks/kernel/interlock';
 import { KernelDeviceTrack } from '#tracks/kernel/track';
-import { announceReady, PROFILE_DIRECTORIES, readProcessArguments } from './command-line.ts';
+import { loadBoardFile } from './board-file.ts';
+import { announceReady, readProcessArguments } from './command-line.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 
 const QUEUE_LIMITS = { waitingMax: 256, failuresMax: 3, coolDownMs: 2_000 } as const;
@@ -36,17 +35,12 @@ dieOnSurprise(log);
 const { layout, board: boardFile, variables } = readProcessArguments();
 const clock = systemClock;
 
-function loadBoard(): Board {
-  const { board, problems } = checkBoard(boardFile, {
-    variables,
-    profileDirectories: PROFILE_DIRECTORIES,
-  });
-  if (board !== undefined) return board;
-  for (const problem of problems) log.fatal(problem, 'the board file is not used');
+const loaded = await loadBoardFile(boardFile, variables);
+if (!loaded.ok) {
+  log.fatal(loaded.fault, 'the board file is not used');
   process.exit(78);
 }
-
-const board = loadBoard();
+const board = loaded.value;
 const stopDirectory = join(layout.runDirectory, 'stop');
 mkdirSync(stopDirectory, { recursive: true, mode: 0o770 });
 const latch = new SharedStopLatch({ directory: stopDirectory, self: 'kernel' });

@@ -5,11 +5,11 @@ import { createPrivateKey, randomUUID } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { loadAccounts } from '#config/accounts';
-import { checkBoard } from '#config/board';
 import { systemClock } from '#foundation/clock';
 import { Deadline } from '#foundation/deadline';
 import { DurableStore } from '#foundation/durable-store';
 import { describeFault } from '#foundation/fault';
+import type { Outcome } from '#foundation/outcome';
 import type { PeerState } from '#link/link';
 import { serveOrchestrator } from '#link/orchestrator-server';
 import { SharedLink } from '#link/shared-link';
@@ -29,7 +29,8 @@ import { decideAccess } from '#tracks/security/access-table';
 import { AuditChain } from '#tracks/security/audit-chain';
 import { Principals } from '#tracks/security/principals';
 import { SecurityTrack } from '#tracks/security/track';
-import { announceReady, PROFILE_DIRECTORIES, readProcessArguments } from './command-line.ts';
+import { loadBoardFile } from './board-file.ts';
+import { announceReady, readProcessArguments } from './command-line.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 
 const log = openLog('security');
@@ -37,18 +38,14 @@ dieOnSurprise(log);
 const { layout, board: boardFile, variables } = readProcessArguments();
 const clock = systemClock;
 
-function fail(finding: string): never {
-  log.fatal(finding);
+function need<T>(outcome: Outcome<T>): T {
+  if (outcome.ok) return outcome.value;
+  log.fatal(outcome.fault, describeFault(outcome.fault));
   process.exit(78);
 }
 
-const { board, problems } = checkBoard(boardFile, {
-  variables,
-  profileDirectories: PROFILE_DIRECTORIES,
-});
-if (board === undefined) fail(problems.map((problem) => problem.finding).join('; '));
-const accounts = loadAccounts(layout.accounts);
-if (!accounts.ok) fail(describeFault(accounts.fault));
+const board = need(await loadBoardFile(boardFile, variables));
+const accounts = need(loadAccounts(layout.accounts));
 
 mkdirSync(dirname(layout.database), { recursive: true, mode: 0o700 });
 const linkDirectory = join(layout.runDirectory, 'links');
@@ -69,7 +66,7 @@ const audit = new AuditChain({
   onAppended: (entry) => orchestrator.auditAppended(entry),
 });
 const devices = new Map(board.devices.map((device) => [device.id, device]));
-const principals = new Principals(clock, accounts.value);
+const principals = new Principals(clock, accounts);
 const track = new SecurityTrack({ clock, devices, audit, principals });
 // Whole or not at all: kernel reads it the moment this process attaches to their link.
 writeFileSync(`${layout.authorizationKey}.new`, track.signer.publicKeyPem, { mode: 0o644 });
@@ -170,7 +167,8 @@ kernelLink.onNotice('stopped', (body) => {
 
 async function resendPicture(): Promise<void> {
   const snapshot = await kernel.snapshot(Deadline.after(clock, 1_000));
-  if (snapshot.ok && snapshot.value.track === 'kernel') orchestrator.takeKernelSnapshot(snapshot.value);
+  if (snapshot.ok && snapshot.value.track === 'kernel')
+    orchestrator.takeKernelSnapshot(snapshot.value);
 }
 
 function watch(name: TrackName, link: SharedLink): void {
@@ -207,6 +205,6 @@ process.once('SIGINT', shutDown);
 
 announceReady({ pid: process.pid });
 log.info(
-  { board: board.name, accounts: accounts.value.length, auditSequence: audit.lastSequence },
+  { board: board.name, accounts: accounts.length, auditSequence: audit.lastSequence },
   'ready',
 );

@@ -1,16 +1,13 @@
 // The hardware-in-the-loop simulator: serves all devices of a board file through real mechanisms in one directory.
 
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
-import { loadBoard } from '#config/board';
 import { Simulator } from '#drivers/bus/simulated/simulator';
 import { systemClock } from '#foundation/clock';
 import { describeError, describeFault, FaultError } from '#foundation/fault';
-
-/** The profiles that come with the drivers; one beside the board file is found first. */
-const PROFILES = fileURLToPath(new URL('../../drivers/profiles', import.meta.url));
+import { loadBoardFile } from './board-file.ts';
+import { announceReady } from './command-line.ts';
 
 const USAGE =
   'usage: simulator --board FILE --directory DIR [--seed N] [--ready-file FILE]\n' +
@@ -52,10 +49,7 @@ function writeReadyFile(path: string, content: object): void {
 
 async function main(options: Options): Promise<void> {
   const { directory, readyFile, seed } = options;
-  const loaded = loadBoard(options.board, {
-    variables: { SIMULATOR: directory },
-    profileDirectories: [dirname(resolve(options.board)), PROFILES],
-  });
+  const loaded = await loadBoardFile(options.board, { SIMULATOR: directory });
   if (!loaded.ok) throw new FaultError(loaded.fault);
   const board = loaded.value;
   const simulator = new Simulator({ board, directory, clock: systemClock, seed });
@@ -73,6 +67,7 @@ async function main(options: Options): Promise<void> {
   process.stdout.write(
     `simulator ready: ${board.devices.length} devices of ${board.name}, control ${simulator.controlPath}\n`,
   );
+  announceReady({ pid: process.pid, control: simulator.controlPath });
   await signal;
   await simulator.close();
   if (readyFile !== undefined) rmSync(readyFile, { force: true });

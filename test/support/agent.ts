@@ -24,7 +24,9 @@ export interface ReadyFile {
   readonly socket: string;
   readonly ca: string;
   readonly people: readonly ReadyPerson[];
-  readonly pids: Readonly<Record<'supervisor' | 'kernel' | 'security' | 'interface' | 'simulator', number>>;
+  readonly pids: Readonly<
+    Record<'supervisor' | 'kernel' | 'security' | 'interface' | 'simulator', number>
+  >;
   readonly simulator: { readonly control: string; readonly directory: string } | null;
   readonly stateDirectory: string;
   readonly runDirectory: string;
@@ -91,7 +93,11 @@ export class Agent {
     rmSync(this.#directory, { recursive: true, force: true });
   }
 
-  async waitUntil(what: string, holds: () => boolean | Promise<boolean>, limitMs = 10_000): Promise<void> {
+  async waitUntil(
+    what: string,
+    holds: () => boolean | Promise<boolean>,
+    limitMs = 10_000,
+  ): Promise<void> {
     const untilMs = performance.now() + limitMs;
     while (!(await holds())) {
       if (performance.now() > untilMs || this.#child.exitCode !== null) {
@@ -109,21 +115,25 @@ export class Agent {
     if (person !== null) headers.authorization = `Bearer ${people[person]?.token}`;
     if (text !== undefined) headers['content-type'] = 'application/json';
     return new Promise((resolve, reject) => {
-      const call = request(`${http}/api/v1/${path}`, { method, headers, ca: readFileSync(ca) }, (response) => {
-        let received = '';
-        response.on('data', (chunk: Buffer) => {
-          received += chunk.toString();
-        });
-        response.on('end', () => {
-          let parsed: Record<string, unknown> = {};
-          try {
-            parsed = JSON.parse(received) as Record<string, unknown>;
-          } catch {
-            // Not JSON (metrics): `text` has it.
-          }
-          resolve({ status: response.statusCode ?? 0, body: parsed, text: received });
-        });
-      });
+      const call = request(
+        `${http}/api/v1/${path}`,
+        { method, headers, ca: readFileSync(ca) },
+        (response) => {
+          let received = '';
+          response.on('data', (chunk: Buffer) => {
+            received += chunk.toString();
+          });
+          response.on('end', () => {
+            let parsed: Record<string, unknown> = {};
+            try {
+              parsed = JSON.parse(received) as Record<string, unknown>;
+            } catch {
+              // Not JSON (metrics): `text` has it.
+            }
+            resolve({ status: response.statusCode ?? 0, body: parsed, text: received });
+          });
+        },
+      );
       call.on('error', reject);
       call.end(text);
     });

@@ -69,7 +69,9 @@ interface Import {
 
 function sources(folder: string): string[] {
   return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile() && /\.(ts|js)$/.test(entry.name) && !entry.name.endsWith('.d.ts'))
+    .filter(
+      (entry) => entry.isFile() && /\.(ts|js)$/.test(entry.name) && !entry.name.endsWith('.d.ts'),
+    )
     .map((entry) => relative(root, join(entry.parentPath, entry.name)));
 }
 
@@ -80,7 +82,8 @@ function importsOf(file: string): Import[] {
   const text = readFileSync(join(root, file), 'utf8');
   return [...text.matchAll(STATEMENT)].map((match) => {
     const name = match[2] ?? match[3] ?? '';
-    const line = text.slice(0, match.index).split('\n').length + (match[0].startsWith('\n') ? 1 : 0);
+    const line =
+      text.slice(0, match.index).split('\n').length + (match[0].startsWith('\n') ? 1 : 0);
     return { file, line, target: resolveName(file, name), typeOnly: match[1] !== undefined };
   });
 }
@@ -114,7 +117,9 @@ function reachable(start: string): Map<string, string> {
 
 describe('import rules', () => {
   it('every source file belongs to a room or is a composition root', () => {
-    const homeless = all.filter((file) => roomOf(file) === undefined && !file.startsWith('src/bin/'));
+    const homeless = all.filter(
+      (file) => roomOf(file) === undefined && !file.startsWith('src/bin/'),
+    );
     expect(homeless).toEqual([]);
   });
 
@@ -125,7 +130,9 @@ describe('import rules', () => {
       const wanted = roomOf(target) ?? (target.startsWith('src/bin/') ? 'src/bin' : undefined);
       if (room === undefined || wanted === undefined || wanted === room) continue;
       if (MAY_IMPORT[room]?.includes(wanted)) continue;
-      wrong.push(`${file}:${line}: ${room} imports ${wanted}; it may import ${MAY_IMPORT[room]?.join(', ') || 'nothing'}: hand the object in through the constructor`);
+      wrong.push(
+        `${file}:${line}: ${room} imports ${wanted}; it may import ${MAY_IMPORT[room]?.join(', ') || 'nothing'}: hand the object in through the constructor`,
+      );
     }
     expect(wrong).toEqual([]);
   });
@@ -133,7 +140,10 @@ describe('import rules', () => {
   it('generated code is imported from the contract room alone', () => {
     const wrong = [...graph.values()]
       .flat()
-      .filter(({ file, target }) => target.startsWith('src/contract/generated/') && !file.startsWith('src/contract/'))
+      .filter(
+        ({ file, target }) =>
+          target.startsWith('src/contract/generated/') && !file.startsWith('src/contract/'),
+      )
       .map(({ file, line }) => `${file}:${line}: import the mapping in src/contract instead`);
     expect(wrong).toEqual([]);
   });
@@ -143,9 +153,11 @@ describe('import rules', () => {
       const wrong: string[] = [];
       for (const [target, path] of reachable(start)) {
         for (const [pattern, why] of rules) if (pattern.test(target)) wrong.push(`${path}: ${why}`);
-        const isPackage = !target.startsWith('node:') && !graph.has(target) && !/^(src|drivers)\//.test(target);
+        const isPackage =
+          !target.startsWith('node:') && !graph.has(target) && !/^(src|drivers)\//.test(target);
         const allowed = PACKAGES[start];
-        if (isPackage && allowed !== undefined && !allowed.test(target)) wrong.push(`${path}: package not on the list`);
+        if (isPackage && allowed !== undefined && !allowed.test(target))
+          wrong.push(`${path}: package not on the list`);
       }
       expect(wrong).toEqual([]);
     });

@@ -38,6 +38,7 @@ export class DeviceAccess {
               device: device.id,
               place: `${device.slug}.${register.spec.name}`,
               widthBits: register.spec.widthBits,
+              signed: register.spec.signed,
               location: register.location,
             };
             return [register.spec.name, { device, spec: register.spec, cell, queue }];

@@ -1,0 +1,40 @@
+#!/usr/bin/env node
+// The `dsmil` command: gives the command line its streams, the stop latch and the board check.
+
+import { join } from 'node:path';
+import { describeError, fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import { runCli } from '#tracks/interface/cli/program';
+import { PROFILE_DIRECTORIES } from './command-line.ts';
+
+// The latch and the board reader are loaded only when asked for: most commands are one request and start at once.
+
+/** Sets interface's word of the latch; kernel takes it from there, whatever else is down. */
+async function engageStop(runDirectory: string): Promise<Outcome<void>> {
+  try {
+    const { SharedStopLatch } = await import('#link/stop-latch');
+    const latch = new SharedStopLatch({ directory: join(runDirectory, 'stop'), self: 'interface' });
+    latch.engage();
+    latch.close();
+    return succeed(undefined);
+  } catch (error) {
+    const finding = 'cannot be engaged from here; use the console or the stop input';
+    const internal = describeError(error);
+    return refuse(fault('TRACK_UNAVAILABLE', { place: 'stop latch', finding, internal }));
+  }
+}
+
+process.exitCode = await runCli(process.argv.slice(2), {
+  environment: process.env,
+  stdout: (text) => void process.stdout.write(text),
+  stderr: (text) => void process.stderr.write(text),
+  engageStop,
+  checkBoard: async (file, { variables, profileDirectories }) => {
+    const { checkBoard } = await import('#config/board');
+    const { formatProblem } = await import('#config/problem');
+    const directories = [...profileDirectories, ...PROFILE_DIRECTORIES];
+    return checkBoard(file, { variables, profileDirectories: directories }).problems.map(
+      formatProblem,
+    );
+  },
+});

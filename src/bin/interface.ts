@@ -1,0 +1,92 @@
+// Composition root of the interface process: one service behind gRPC, REST, WebSocket and the local socket.
+// Invariants: no devices, no signing key, no state; asks security for everything that matters.
+
+import { mkdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { peerCredentials } from '#drivers/native/host';
+import { systemClock } from '#foundation/clock';
+import { describeFault } from '#foundation/fault';
+import type { Outcome } from '#foundation/outcome';
+import { orchestratorClient } from '#link/orchestrator-client';
+import { SharedLink } from '#link/shared-link';
+import { SharedStopLatch } from '#link/stop-latch';
+import { serveTrack } from '#link/track-server';
+import { GrpcServer } from '#tracks/interface/grpc/server';
+import { LocalServer } from '#tracks/interface/local/local-server';
+import { HttpServer } from '#tracks/interface/rest/http-server';
+import { RestApp } from '#tracks/interface/rest/rest-app';
+import { InterfaceService } from '#tracks/interface/service';
+import { InterfaceTrack } from '#tracks/interface/track';
+import { loadBoardFile } from './board-file.ts';
+import { announceReady, readProcessArguments } from './command-line.ts';
+import { dieOnSurprise, openLog } from './process-log.ts';
+
+const log = openLog('interface');
+dieOnSurprise(log);
+const { layout, board: boardFile, variables, http, grpc } = readProcessArguments();
+const clock = systemClock;
+
+function need<T>(outcome: Outcome<T>): T {
+  if (outcome.ok) return outcome.value;
+  log.fatal(outcome.fault, describeFault(outcome.fault));
+  process.exit(78);
+}
+
+const board = need(await loadBoardFile(boardFile, variables));
+
+const linkDirectory = join(layout.runDirectory, 'links');
+const stopDirectory = join(layout.runDirectory, 'stop');
+mkdirSync(linkDirectory, { recursive: true, mode: 0o770 });
+mkdirSync(stopDirectory, { recursive: true, mode: 0o770 });
+const latch = new SharedStopLatch({ directory: stopDirectory, self: 'interface' });
+const link = new SharedLink({
+  directory: linkDirectory,
+  self: 'interface',
+  peer: 'security',
+  clock,
+  onError: (error, where) => log.error({ err: error, where }, 'handler failed'),
+});
+
+const service = new InterfaceService({
+  orchestrator: orchestratorClient(link),
+  board,
+  clock,
+  latch,
+  log: (message) => log.warn(message),
+});
+serveTrack(link, new InterfaceTrack(service));
+
+const tls = {
+  authority: readFileSync(layout.pki.authority, 'utf8'),
+  certificate: readFileSync(layout.pki.server, 'utf8'),
+  key: readFileSync(layout.pki.serverKey, 'utf8'),
+};
+const grpcServer = new GrpcServer(
+  service,
+  process.env.DSMIL_GRPC_REFLECTION === 'on' ? 'on' : 'off',
+);
+const grpcPort = need(await grpcServer.listen({ ...grpc, tls }));
+
+const app = await RestApp.start(service);
+const httpServer = new HttpServer(app, tls);
+const httpPort = need(await httpServer.listen(http));
+const localServer = new LocalServer(app, layout.localSocket, peerCredentials);
+need(await localServer.listen());
+
+async function shutDown(): Promise<void> {
+  await Promise.all([grpcServer.close(), httpServer.close(), localServer.close()]);
+  service.close();
+  link.close();
+  latch.close();
+  process.exit(0);
+}
+process.once('SIGTERM', () => void shutDown());
+process.once('SIGINT', () => void shutDown());
+
+const shown = (host: string) => (host.includes(':') ? `[${host}]` : host);
+const addresses = {
+  http: `https://${shown(http.host)}:${httpPort}`,
+  grpc: `${shown(grpc.host)}:${grpcPort}`,
+};
+announceReady({ pid: process.pid, ...addresses });
+log.info({ board: board.name, ...addresses }, 'ready');

@@ -1,0 +1,96 @@
+// The `dsmil` command: its global options and its verbs.
+// Data goes to standard output, messages to standard error; exit codes are in exit-code.ts.
+
+import { Command, CommanderError, Option } from 'commander';
+import { AgentClient } from './agent-client.ts';
+import type { CliParts, Run } from './cli-parts.ts';
+import { addDevices } from './device-commands.ts';
+import { EXIT, type ExitCode } from './exit-code.ts';
+import { addLocal } from './local-commands.ts';
+import { Output, type OutputFormat } from './output.ts';
+import { CliSession } from './session.ts';
+import { addStop } from './stop-commands.ts';
+import { addApprovals, addAudit, addStatus } from './system-commands.ts';
+
+export const DEFAULT_SOCKET = '/run/dsmil/agent.sock';
+
+interface GlobalOptions {
+  readonly socket: string;
+  readonly token?: string;
+  readonly output: OutputFormat;
+}
+
+/** Runs one command line without `node` and the script's name; never throws for a person's mistake. */
+export async function runCli(argv: readonly string[], parts: CliParts): Promise<ExitCode> {
+  let exit: ExitCode = EXIT.ok;
+  const program = buildProgram(parts, (code) => {
+    exit = code;
+  });
+  try {
+    await program.parseAsync([...argv], { from: 'user' });
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  }
+  return exit;
+}
+
+/** Every verb as typed, `device read`; for the completeness test. */
+export function commandNames(): readonly string[] {
+  const silent = () => undefined;
+  const parts: CliParts = {
+    environment: {},
+    stdout: silent,
+    stderr: silent,
+    engageStop: async () => ({ ok: true, value: undefined }),
+    checkBoard: async () => [],
+  };
+  const names: string[] = [];
+  const walk = (command: Command, prefix: string): void => {
+    for (const sub of command.commands) {
+      const name = `${prefix}${sub.name()}`;
+      if (sub.commands.length === 0) names.push(name);
+      else walk(sub, `${name} `);
+    }
+  };
+  walk(buildProgram(parts, silent), '');
+  return names;
+}
+
+function buildProgram(parts: CliParts, finish: (code: ExitCode) => void): Command {
+  const { environment } = parts;
+  const program = new Command('dsmil')
+    .description('Looks at and operates the devices of this appliance.')
+    .addOption(
+      new Option('--socket <path>', 'local socket of the agent').default(
+        environment.DSMIL_SOCKET ?? DEFAULT_SOCKET,
+      ),
+    )
+    .addOption(new Option('--token <token>', 'act as another person; also in DSMIL_TOKEN'))
+    .addOption(
+      new Option('-o, --output <format>', 'how data is printed')
+        .choices(['table', 'json'])
+        .default('table'),
+    )
+    .exitOverride()
+    .configureOutput({ writeOut: parts.stdout, writeErr: parts.stderr });
+
+  const session = (): CliSession => {
+    const options = program.opts<GlobalOptions>();
+    const token = options.token ?? environment.DSMIL_TOKEN;
+    const client = new AgentClient({
+      socket: options.socket,
+      ...(token === undefined || token === '' ? {} : { token }),
+    });
+    return new CliSession(client, new Output(parts, options.output));
+  };
+  const run: Run = (action) => Promise.resolve(action(session())).then(finish);
+
+  addStatus(program, run);
+  addDevices(program, run);
+  addStop(program, run, parts, () => program.opts<GlobalOptions>().socket);
+  addApprovals(program, run);
+  addAudit(program, run);
+  addLocal(program, run, parts);
+  return program;
+}
