@@ -1,0 +1,203 @@
+// The `dsmil` command as a person runs it: a real process on a real local socket, its output and its exit codes.
+
+import { spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { peerCredentials } from '#drivers/native/host';
+import { systemClock } from '#foundation/clock';
+import { fault } from '#foundation/fault';
+import { SharedStopLatch } from '#link/stop-latch';
+import { LocalServer } from '#tracks/interface/local/local-server';
+import { RestApp } from '#tracks/interface/rest/rest-app';
+import { InterfaceService } from '#tracks/interface/service';
+import { ScriptedOrchestrator } from '../../support/scripted-orchestrator.ts';
+import { smallBoard } from '../../support/small-board.ts';
+
+const SCRIPT = new URL('../../../src/bin/dsmil.ts', import.meta.url).pathname;
+
+let directory: string;
+let orchestrator: ScriptedOrchestrator;
+let service: InterfaceService;
+let app: RestApp;
+let server: LocalServer;
+
+beforeEach(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'dsmil-cli-'));
+  orchestrator = new ScriptedOrchestrator();
+  service = new InterfaceService({ orchestrator, board: smallBoard(), clock: systemClock });
+  app = await RestApp.start(service);
+  server = new LocalServer(app, join(directory, 'agent.sock'), peerCredentials);
+  const listening = await server.listen();
+  if (!listening.ok) throw new Error(listening.fault.finding);
+});
+
+afterEach(async () => {
+  await server.close();
+  await app.close();
+  service.close();
+  rmSync(directory, { recursive: true });
+});
+
+interface Ran {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+function dsmil(...args: readonly string[]): Promise<Ran> {
+  return new Promise((resolve) => {
+    const env = { ...process.env, DSMIL_SOCKET: join(directory, 'agent.sock') };
+    const child = spawn(process.execPath, [SCRIPT, ...args], { env });
+    let stdout = '';
+    let stderr = '';
+    child.stdout.on('data', (part: Buffer) => {
+      stdout += part;
+    });
+    child.stderr.on('data', (part: Buffer) => {
+      stderr += part;
+    });
+    child.on('close', (code) => resolve({ code, stdout, stderr }));
+  });
+}
+
+it('writes a register of a device named by its name and prints the receipt', async () => {
+  const ran = await dsmil(
+    'device',
+    'write',
+    'boot-security',
+    'DATA=0xFFFFFFFFFFFFFFFE',
+    '--reason',
+    'routine calibration',
+  );
+  expect(ran.code).toBe(0);
+  expect(ran.stdout).toMatch(
+    /^device +register +value +before +fault\n0x8001 +DATA +0xFFFFFFFFFFFFFFFE +0x0\n$/,
+  );
+  expect(ran.stderr).toContain('effect committed');
+  expect(orchestrator.intents[0]).toMatchObject({ justification: 'routine calibration' });
+  const read = await dsmil('-o', 'json', 'device', 'read', '0x8001', 'DATA');
+  expect(JSON.parse(read.stdout).readings[0].value).toBe('0xFFFFFFFFFFFFFFFE');
+});
+
+it('shows the register transactions of a dry run and passes on the confirmed risk', async () => {
+  const ran = await dsmil('device', 'write', '0', 'CONTROL=1', '--dry-run', '--confirm', 'LOW');
+  expect(ran.stdout).toBe('register transaction\nwrite tpm-control.CONTROL 0x00000001\n');
+  expect(orchestrator.intents[0]).toMatchObject({ dryRun: true, confirmedRisk: 2 });
+});
+
+it('lists devices and status, approvals, and checks the chain', async () => {
+  const list = await dsmil('device', 'list');
+  expect(list.stdout).toMatch(/0x8009 +9 +emergency-wipe +memory +LOW +UNKNOWN +QUARANTINED/);
+  expect(list.stderr).toContain('stale');
+  expect((await dsmil('status')).stdout).toMatch(/^state +READY$/m);
+  expect((await dsmil('approvals')).stdout).toContain('ab'.repeat(32));
+  expect((await dsmil('approve', 'AB'.repeat(32))).code).toBe(0);
+  expect((await dsmil('audit', 'verify')).stdout).toContain('intact');
+  expect((await dsmil('reset', '--reason', 'the leak is closed')).code).toBe(5);
+});
+
+it.each([
+  ['by token', '0x8009'],
+  ['by linear id', '9'],
+  ['by name', 'emergency-wipe'],
+])('refuses a quarantined device %s by itself and sends no operation', async (_how, device) => {
+  const ran = await dsmil('device', 'read', device);
+  expect(ran.code).toBe(3);
+  expect(ran.stderr).toContain('the command line sent nothing');
+  expect(orchestrator.intents).toEqual([]);
+  expect(orchestrator.refusals).toEqual([]);
+});
+
+it.each([
+  ['a gap token', ['device', 'read', '0x800C'], 2, 'DEVICE_ID_INVALID'],
+  ['an id out of range', ['device', 'read', '84'], 2, 'DEVICE_ID_INVALID'],
+  ['a name with a slip', ['device', 'read', 'boot-securty'], 1, 'did you mean boot-security?'],
+  ['an unknown register', ['device', 'read', '0', 'NOPE'], 1, 'REGISTER_UNKNOWN'],
+  ['a value that is none', ['device', 'write', '0', 'DATA=five'], 2, 'REGISTER=VALUE'],
+  ['a write of nothing', ['device', 'write', '0'], 2, 'missing required argument'],
+  ['a stop without a reason', ['stop'], 2, '--reason'],
+  ['an unknown verb', ['format'], 2, 'unknown command'],
+  [
+    'another person without rights',
+    ['--token', 'token-bob', 'audit', 'list'],
+    3,
+    'CLEARANCE_TOO_LOW',
+  ],
+  ['a token nobody has', ['--token', 'wrong', 'status'], 3, 'NOT_AUTHENTICATED'],
+])('ends with the exit code for %s', async (_what, args, code, text) => {
+  const ran = await dsmil(...args);
+  expect(ran.stderr).toContain(text);
+  expect(ran.code).toBe(code);
+  expect(ran.stdout).toBe('');
+});
+
+it('says that the agent cannot be reached, with its own exit code', async () => {
+  const ran = await dsmil('--socket', join(directory, 'nothing.sock'), 'status');
+  expect(ran.code).toBe(7);
+  expect(ran.stderr).toContain('ENOENT');
+});
+
+it('stops through the agent, and without it engages the latch that kernel reads', async () => {
+  const stopped = await dsmil('stop', '--reason', 'smoke');
+  expect(stopped.code).toBe(0);
+  expect(orchestrator.stops[0]?.reason).toBe('smoke');
+
+  mkdirSync(join(directory, 'stop'));
+  const kernel = new SharedStopLatch({ directory: join(directory, 'stop'), self: 'kernel' });
+  kernel.latch();
+  kernel.release();
+  expect(kernel.engaged()).toBe(false);
+  await server.close();
+  const alone = await dsmil('stop', '--reason', 'smoke');
+  expect(alone.stderr).toContain('the stop latch is engaged');
+  expect(alone.code).toBe(6);
+  expect(kernel.engaged()).toBe(true);
+  kernel.close();
+});
+
+it('engages the latch as well when the agent answers but cannot stop', async () => {
+  orchestrator.broken = fault('TRACK_UNAVAILABLE', {
+    place: 'security',
+    finding: 'does not answer',
+  });
+  mkdirSync(join(directory, 'stop'));
+  const kernel = new SharedStopLatch({ directory: join(directory, 'stop'), self: 'kernel' });
+  kernel.latch();
+  kernel.release();
+  const ran = await dsmil('stop', '--reason', 'smoke');
+  expect(ran.code).toBe(6);
+  expect(kernel.engaged()).toBe(true);
+  kernel.close();
+});
+
+it('explains a fault code and suggests the near one', async () => {
+  const ran = await dsmil('explain', 'device_quarantined');
+  expect(ran.stdout).toMatch(/^HTTP status +403$/m);
+  const near = await dsmil('explain', 'DEVICE_QUARANTINE');
+  expect([near.code, near.stderr]).toEqual([
+    2,
+    expect.stringContaining('did you mean DEVICE_QUARANTINED?'),
+  ]);
+});
+
+it('checks a board file and names each problem with its line and column', async () => {
+  const file = join(directory, 'board.yaml');
+  writeFileSync(file, 'name: x\nbuses:\n  - {id: [}\n');
+  const bad = await dsmil('board', 'check', file);
+  expect(bad.code).toBe(1);
+  expect(bad.stderr).toMatch(/board\.yaml:3:\d+: /);
+  const fixtures = new URL('../../fixtures/boards/', import.meta.url).pathname;
+  const good = await dsmil(
+    'board',
+    'check',
+    `${fixtures}good.yaml`,
+    '--variable',
+    'ROOT=/tmp',
+    '--profiles',
+    `${fixtures}profiles`,
+  );
+  expect(good.stderr).toContain('no problems');
+  expect(good.code).toBe(0);
+});
