@@ -1,0 +1,33 @@
+// What security signs: every member counts, and no two permissions have the same bytes.
+
+import { expect, it } from 'vitest';
+import { authorizationBytes } from '#model/authorization';
+
+const GRANT = {
+  operationId: 'operation-1',
+  planDigest: 'abc',
+  grantedTo: ['alice', 'bob'],
+  expiresAtMs: 30_000,
+};
+
+it('gives other bytes for every other permission', () => {
+  const variants = [
+    GRANT,
+    { ...GRANT, operationId: 'operation-2' },
+    { ...GRANT, planDigest: 'abd' },
+    { ...GRANT, grantedTo: ['bob', 'alice'] },
+    { ...GRANT, grantedTo: ['alice'] },
+    { ...GRANT, grantedTo: ['alice,bob'] },
+    { ...GRANT, grantedTo: ['alice","bob'] },
+    { ...GRANT, expiresAtMs: 30_001 },
+    { ...GRANT, operationId: 'operation-1","planDigest":"abc' },
+  ];
+  const texts = variants.map((variant) => authorizationBytes(variant).toString());
+  expect(new Set(texts).size).toBe(variants.length);
+});
+
+it('does not depend on the order of members, nor on the signature beside them', () => {
+  const signed = { signature: 'x', expiresAtMs: 30_000, grantedTo: ['alice', 'bob'] };
+  const same = authorizationBytes({ ...signed, planDigest: 'abc', operationId: 'operation-1' });
+  expect(same.equals(authorizationBytes(GRANT))).toBe(true);
+});
