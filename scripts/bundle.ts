@@ -8,7 +8,7 @@ import { build } from 'rolldown';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const output = join(root, 'build/bin');
-const PROGRAMS = ['kernel', 'security', 'interface', 'simulator'] as const;
+const PROGRAMS = ['kernel', 'security', 'interface', 'simulator', 'dsmil'] as const;
 export type Program = (typeof PROGRAMS)[number];
 
 /** Packages that load native parts or .proto files from their own folder. */

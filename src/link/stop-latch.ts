@@ -76,3 +76,13 @@ export class SharedStopLatch implements StopLatch {
     this.#words.close();
   }
 }
+
+/**
+ * Engages the stop from a process that is no track: a technician's command while the agent does not answer.
+ * Throws an Error with an errno `code` when the run directory holds no latch or may not be written.
+ */
+export function engageStopDirectly(runDirectory: string): void {
+  const latch = new SharedStopLatch({ directory: join(runDirectory, 'stop'), self: 'interface' });
+  latch.engage();
+  latch.close();
+}

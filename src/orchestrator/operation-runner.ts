@@ -283,7 +283,30 @@ export class OperationRunner {
     return 'DECIDED';
   }
 
+  /** Kernel first; the other tracks follow its outcome and cannot change it. */
   async #commit(order: OperationOrder, progress: Progress): Promise<Input> {
+    const input = await this.#commitKernel(order, progress);
+    const { plan, authorization } = progress;
+    if (!progress.decided || plan === null || authorization === null) return input;
+    const { operationId } = order.intent;
+    const limit = Deadline.after(this.#parts.clock, ASSESS_LIMIT_MS);
+    const request = { operationId, planDigest: plan.digest, authorization, deadlineMs: limit.atMs };
+    const others = this.#involved(order).filter((name) => name !== 'kernel');
+    await Promise.all(
+      others.map(async (name) => {
+        const startMs = this.#parts.clock.nowMs();
+        const track = this.#track(name);
+        const settled: Outcome<unknown> =
+          input === 'COMMITTED'
+            ? await track.commit(request, limit)
+            : await track.abort(operationId, limit);
+        this.#note(progress, name, startMs, settled);
+      }),
+    );
+    return input;
+  }
+
+  async #commitKernel(order: OperationOrder, progress: Progress): Promise<Input> {
     const { plan, authorization } = progress;
     if (plan === null || authorization === null) return 'REFUSED';
     const { clock, kernel } = this.#parts;

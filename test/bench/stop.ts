@@ -1,0 +1,91 @@
+// From engaging the latch to the last memory register at its safe value, seen from outside in the mapped file.
+
+import { statSync } from 'node:fs';
+import { join } from 'node:path';
+import { checkBoard } from '#config/board';
+import { RegisterWindow, WindowBatch } from '#drivers/native/windows';
+import { engageStopDirectly } from '#link/stop-latch';
+import { PROFILE_DIRECTORIES } from '../../src/bin/command-line.ts';
+import type { Agent } from '../support/agent.ts';
+import { REPOSITORY } from '../support/agent.ts';
+import { measureLimit } from './limits.ts';
+import { type BenchRow, percentiles, rowOf } from './row.ts';
+
+const COUNT = 200;
+const LIMIT_MS = 1_000;
+
+export async function benchStop(agent: Agent): Promise<readonly BenchRow[]> {
+  const { simulator, runDirectory } = agent.ready;
+  if (simulator === null) return [];
+  const memory = join(simulator.directory, 'memory');
+  const { board } = checkBoard(join(REPOSITORY, 'drivers/profiles/boards/default.yaml'), {
+    variables: { SIMULATOR: simulator.directory },
+    profileDirectories: PROFILE_DIRECTORIES,
+  });
+  if (board === undefined) throw new Error('the default board has problems');
+  const devices = board.devices.filter(
+    (device) => device.busKind === 'memory' && !device.quarantined,
+  );
+  const mapped = RegisterWindow.map({
+    place: 'bench',
+    source: { path: memory },
+    offset: 0,
+    length: statSync(memory).size,
+    access: 'read-write',
+  });
+  if (!mapped.ok) throw new Error(mapped.fault.finding);
+  const cells = devices.map((device) => ({
+    window: mapped.value,
+    offset: (device.window?.address ?? 0) - 0x60000000,
+    widthBits: 32 as const,
+  }));
+  const controls = new WindowBatch(cells);
+  const words = new Uint32Array(cells.length);
+  const samples: number[] = [];
+  for (let index = 0; index < COUNT; index++) {
+    // As if every device had been activated: CONTROL bit 0.
+    for (const cell of cells) cell.window.write(cell.offset, 32, 1n);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    const startNs = process.hrtime.bigint();
+    engageStopDirectly(runDirectory);
+    samples.push(waitUntilSafe(controls, words, startNs));
+    await reset(agent);
+  }
+  mapped.value.close();
+  const store = measureLimit('store', memory, 2_000, cells.length);
+  const perDevice = cells.length / 1e6;
+  return [
+    rowOf({
+      name: `stop latch to the last of ${cells.length} memory devices safe`,
+      bus: 'memory',
+      unit: 'ms',
+      n: samples.length,
+      figure: percentiles(samples),
+      beside: {
+        name: 'C loop of as many stores',
+        p50: store.p50 * perDevice,
+        p95: store.p95 * perDevice,
+        p99: store.p99 * perDevice,
+      },
+      goal: { text: 'P99 < 5 ms', reached: (row) => row.p99 < 5 },
+    }),
+  ];
+}
+
+/** Looks without pause: a timer would add its own latency. */
+function waitUntilSafe(controls: WindowBatch, words: Uint32Array, startNs: bigint): number {
+  for (;;) {
+    controls.read(words);
+    const elapsedMs = Number(process.hrtime.bigint() - startNs) / 1e6;
+    if (words.every((word) => (word & 1) === 0)) return elapsedMs;
+    if (elapsedMs > LIMIT_MS) throw new Error(`devices not safe within ${LIMIT_MS} ms`);
+  }
+}
+
+async function reset(agent: Agent): Promise<void> {
+  await agent.waitUntil('the reset', async () => {
+    await agent.rest(0, 'POST', 'emergency-stop/reset', { reason: 'bench round' });
+    const second = await agent.rest(1, 'POST', 'emergency-stop/reset', { reason: 'bench round' });
+    return second.status === 200 && second.body.released === true;
+  });
+}
