@@ -1,6 +1,6 @@
 // The permission to execute one plan once, made by security and checked by kernel.
 
-import { canonicalText } from '#foundation/canonical';
+import { canonicalDigest, canonicalText } from '#foundation/canonical';
 
 export interface Authorization {
   readonly operationId: string;
@@ -14,8 +14,8 @@ export interface Authorization {
 }
 
 export const AUTHORIZATION_LIFETIME_MS = 30_000;
-/** The act that an authorization to release the emergency stop is bound to, in place of a plan digest. */
-export const RELEASE_STOP_ACT = 'release-emergency-stop';
+/** The act that an authorization to release the emergency stop is bound to, in place of a plan digest; of the same form. */
+export const RELEASE_STOP_ACT = canonicalDigest('release-emergency-stop');
 
 export function authorizationBytes(unsigned: Omit<Authorization, 'signature'>): Buffer {
   return Buffer.from(
