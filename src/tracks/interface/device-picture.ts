@@ -44,7 +44,7 @@ function unseen(device: LinearId): KernelDeviceState {
 export class DevicePicture {
   readonly #clock: Clock;
   readonly #devices: ReadonlyMap<LinearId, DeviceDescriptor>;
-  #states: ReadonlyMap<LinearId, KernelDeviceState> = new Map();
+  readonly #states = new Map<LinearId, KernelDeviceState>();
   #snapshot: KernelSnapshot | null = null;
   #takenAtMs = Number.NEGATIVE_INFINITY;
   #available = true;
@@ -58,9 +58,10 @@ export class DevicePicture {
     );
   }
 
+  /** Takes the whole picture or only what changed; a device that is not mentioned is as it was. */
   update(snapshot: KernelSnapshot): void {
     this.#snapshot = snapshot;
-    this.#states = new Map(snapshot.devices.map((state) => [state.device, state]));
+    for (const state of snapshot.devices) this.#states.set(state.device, state);
     this.#takenAtMs = this.#clock.nowMs();
   }
 

@@ -28,6 +28,7 @@ export class InterfaceMetrics {
   readonly #calls: Counter<'operation' | 'transport' | 'result'>;
   readonly #seconds: Histogram<'operation' | 'transport'>;
   readonly #refusals: Counter<'code'>;
+  readonly #slowClients: Counter;
 
   constructor(sources: MetricSources) {
     const registers = [this.#registry];
@@ -48,6 +49,11 @@ export class InterfaceMetrics {
       name: 'dsmil_interface_refusals_total',
       help: 'Attempts that the interface refused by itself.',
       labelNames: ['code'],
+      registers,
+    });
+    this.#slowClients = new Counter({
+      name: 'dsmil_interface_slow_clients_total',
+      help: 'Clients cut off because they did not read what was sent to them.',
       registers,
     });
     this.#gauge('dsmil_interface_sessions', 'Signed-in connections.', sources.sessions);
@@ -77,6 +83,10 @@ export class InterfaceMetrics {
 
   refused(code: FaultCode): void {
     this.#refusals.inc({ code });
+  }
+
+  slowClient(): void {
+    this.#slowClients.inc();
   }
 
   /** Prometheus text exposition format 0.0.4. */

@@ -39,7 +39,11 @@ export function addLocal(program: Command, run: Run, parts: CliParts): void {
     .command('check')
     .description('checks a board file with its profiles')
     .argument('<file>')
-    .option('--variable <name=value>', 'value of a variable in the file; repeat for several', variable)
+    .option(
+      '--variable <name=value>',
+      'value of a variable in the file; repeat for several',
+      variable,
+    )
     .option('--profiles <directory...>', 'searched before the own profiles')
     .action((file: string, options: CheckOptions) =>
       run(async (open) => {

@@ -70,6 +70,7 @@ export function streamEvents(
     if (!forClient(event)) return true;
     if (call.writableLength >= QUEUE_MAX) {
       stop();
+      service.metrics.slowClient();
       const finding = `does not read: ${QUEUE_MAX} events wait for it`;
       call.emit(
         'error',

@@ -1,0 +1,386 @@
+// One WebSocket connection: sign-in, subscriptions, requests, and a bounded way out.
+// Invariants: nothing but AUTHENTICATE is answered before sign-in; a client that does not read is cut off when
+// `UNSENT_BYTES_MAX` wait for it; an emergency stop is sent whatever is subscribed, again until acknowledged.
+
+import { randomUUID } from 'node:crypto';
+import type { Duplex } from 'node:stream';
+import type { RawData, WebSocket } from 'ws';
+import {
+  jsonText,
+  receiptToJson,
+  sessionToJson,
+  statusToJson,
+  stopReportToJson,
+} from '#contract/json-answer';
+import {
+  deviceIdFromJson,
+  operationRequestFromJson,
+  stopRequestFromJson,
+} from '#contract/json-request';
+import type { Cancel } from '#foundation/clock';
+import { type Fault, fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import { linearIdOf } from '#model/device';
+import { type AgentEvent, EventType } from '#model/event';
+import { operationOfMessage } from '#model/operation-table';
+import type { Session } from '#model/orchestrator-port';
+import { devicesOfEvent, maySeeEvent } from '../event-hub.ts';
+import type { Caller, InterfaceService } from '../service.ts';
+import type { Connection } from '../session-cache.ts';
+import {
+  type ClientMessage,
+  errorText,
+  messageTypeOf,
+  priorityOf,
+  priorityRank,
+  type SubscriptionJson,
+  stopIdOf,
+} from './messages.ts';
+
+export interface WebSocketClientParts {
+  readonly service: InterfaceService;
+  readonly socket: WebSocket;
+  /** Below the WebSocket: corked so that a burst of messages leaves in few packets. */
+  readonly stream: Duplex;
+  readonly connection: Connection;
+  readonly read: (text: string) => Outcome<ClientMessage>;
+  /** The event's text, made once for all clients. */
+  readonly textOf: (event: AgentEvent) => string;
+  readonly onClose: () => void;
+}
+
+type Filter = (event: AgentEvent) => boolean;
+
+const UNSENT_BYTES_MAX = 1024 * 1024;
+const SUBSCRIPTIONS_MAX = 16;
+const MISTAKES_MAX = 32;
+const OPEN_REQUESTS_MAX = 32;
+const SIGN_IN_MS = 10_000;
+const HEARTBEAT_MS = 15_000;
+const REPEAT_STOP_MS = 5_000;
+const REPEATS_MAX = 12;
+const POLICY_VIOLATION = 1008;
+
+export class WebSocketClient {
+  readonly id = randomUUID();
+  readonly #parts: WebSocketClientParts;
+  readonly #subscriptions = new Map<string, Filter>();
+  readonly #unacknowledged = new Map<string, { text: string; cancel: Cancel }>();
+  #connection: Connection;
+  #session: Session | null = null;
+  #mistakes = 0;
+  #open = 0;
+  #answered = true;
+  #corked = false;
+  #closed = false;
+  #cancelTimer: Cancel = () => undefined;
+  #stopListening: () => void = () => undefined;
+
+  constructor(parts: WebSocketClientParts) {
+    this.#parts = parts;
+    this.#connection = parts.connection;
+    const { socket, service } = parts;
+    socket.on('message', (data, isBinary) => this.#onMessage(data, isBinary ? 'binary' : 'text'));
+    socket.on('pong', () => {
+      this.#answered = true;
+    });
+    socket.on('close', () => this.#onClose());
+    // The library closes with the right code (1009 for a message too long); its words stay here.
+    socket.on('error', (error) => service.log(`websocket ${this.id}: ${error.message}`));
+    if (parts.connection.credential !== null) void this.#signIn();
+    this.#cancelTimer = service.clock.after(SIGN_IN_MS, () => {
+      if (this.#session === null) socket.close(POLICY_VIOLATION, 'Authentication required');
+      else this.#beat();
+    });
+  }
+
+  get unacknowledged(): number {
+    return this.#unacknowledged.size;
+  }
+
+  close(code: number, reason: string): void {
+    this.#parts.socket.close(code, reason);
+  }
+
+  terminate(): void {
+    this.#parts.socket.terminate();
+  }
+
+  // --- Sign-in -----------------------------------------------------------------------------------
+
+  async #signIn(): Promise<void> {
+    const { service, socket } = this.#parts;
+    const deadline = service.deadline();
+    const admitted = await service.call('events', this.#connection, deadline, (caller) =>
+      succeed(caller),
+    );
+    if (this.#closed || this.#session !== null) return;
+    if (!admitted.ok || admitted.value.session === null) {
+      if (!admitted.ok) this.#send(errorText(admitted.fault));
+      socket.close(POLICY_VIOLATION, 'Authentication required');
+      return;
+    }
+    const { session } = admitted.value;
+    this.#session = session;
+    const { id, clearance, compartments, devices } = sessionToJson(session);
+    this.#send(
+      jsonText({
+        type: 'CONNECTION_ESTABLISHED',
+        data: {
+          connectionId: this.id,
+          userContext: {
+            userId: id,
+            clearanceLevel: clearance,
+            permissions: { compartments, devices },
+          },
+          serverTime: new Date(service.clock.wallMs()).toISOString(),
+          lastSequence: service.events.lastSequence,
+        },
+      }),
+    );
+    this.#stopListening = service.events.listen((event) => this.#onEvent(event, session));
+  }
+
+  // --- Incoming ----------------------------------------------------------------------------------
+
+  #onMessage(data: RawData, kind: 'text' | 'binary'): void {
+    if (kind === 'binary') {
+      this.#mistake('message', 'is binary; messages here are JSON text');
+      return;
+    }
+    const message = this.#parts.read(data.toString());
+    if (!message.ok) {
+      this.#mistake(message.fault.place, message.fault.finding);
+      return;
+    }
+    if (this.#session === null) {
+      const mayNotYet =
+        message.value.type !== 'AUTHENTICATE' || this.#connection.credential !== null;
+      if (mayNotYet) {
+        this.#mistake('message', 'comes before the sign-in is done');
+        return;
+      }
+      const credential = { kind: 'token', token: message.value.token } as const;
+      this.#connection = { ...this.#connection, credential };
+      void this.#signIn();
+      return;
+    }
+    if (this.#open >= OPEN_REQUESTS_MAX && message.value.type !== 'EMERGENCY_STOP') {
+      const finding = `${OPEN_REQUESTS_MAX} requests are open`;
+      const id = 'id' in message.value ? message.value.id : undefined;
+      this.#send(errorText(fault('BUSY', { place: 'connection', finding }), id));
+      return;
+    }
+    void this.#handle(message.value);
+  }
+
+  async #handle(message: ClientMessage): Promise<void> {
+    const { service } = this.#parts;
+    const key = operationOfMessage(message.type);
+    if (key === undefined) {
+      this.#mistake('message', 'has no type that is known here');
+      return;
+    }
+    const id = 'id' in message ? message.id : undefined;
+    const deadline = service.deadline();
+    this.#open += 1;
+    const answer = await service.call(key, this.#connection, deadline, (caller) =>
+      this.#perform(message, caller, deadline),
+    );
+    this.#open -= 1;
+    if (!answer.ok) this.#send(errorText(answer.fault, id));
+    else if (answer.value !== null) this.#send(jsonText(answer.value));
+  }
+
+  /** What is sent back, or null when everything was sent on the way. */
+  async #perform(
+    message: ClientMessage,
+    caller: Caller,
+    deadline: ReturnType<InterfaceService['deadline']>,
+  ): Promise<Outcome<object | null>> {
+    const { service } = this.#parts;
+    switch (message.type) {
+      case 'AUTHENTICATE':
+        return refuse(
+          fault('REQUEST_MALFORMED', { place: 'message', finding: 'signs in a second time' }),
+        );
+      case 'PING':
+        return succeed({ type: 'PONG', timestamp: new Date(service.clock.wallMs()).toISOString() });
+      case 'REQUEST_STATUS':
+        return succeed(this.#status(statusToJson(await service.status(deadline))));
+      case 'SUBSCRIBE':
+        return this.#subscribe(message.subscription, message.lastSequence);
+      case 'UNSUBSCRIBE':
+        this.#subscriptions.delete(message.subscription.id);
+        return succeed({ type: 'UNSUBSCRIBED', subscription: message.subscription });
+      case 'ACKNOWLEDGE':
+        this.#unacknowledged.get(message.id)?.cancel();
+        this.#unacknowledged.delete(message.id);
+        return succeed({ type: 'ACKNOWLEDGED', id: message.id });
+      case 'OPERATION': {
+        const request = operationRequestFromJson(message.request);
+        if (!request.ok) return request;
+        const receipt = await service.operate(caller, request.value, deadline);
+        if (!receipt.ok) return receipt;
+        const result = receiptToJson(receipt.value);
+        return succeed({ type: 'OPERATION_RESULT', id: message.id, receipt: result });
+      }
+      case 'EMERGENCY_STOP': {
+        const report = await service.stop(caller, stopRequestFromJson(message.request), deadline);
+        if (!report.ok) return report;
+        const result = stopReportToJson(report.value);
+        return succeed({ type: 'EMERGENCY_STOP_RESULT', id: message.id, report: result });
+      }
+    }
+  }
+
+  #status(data: object): object {
+    return {
+      type: 'SYSTEM_STATUS',
+      priority: 'LOW',
+      data,
+      timestamp: new Date(this.#parts.service.clock.wallMs()).toISOString(),
+      source_track: 'ORCHESTRATOR',
+    };
+  }
+
+  #subscribe(asked: SubscriptionJson, lastSequence: number | undefined): Outcome<object | null> {
+    const { service, textOf } = this.#parts;
+    const id = asked.id ?? randomUUID();
+    if (!this.#subscriptions.has(id) && this.#subscriptions.size >= SUBSCRIPTIONS_MAX) {
+      const finding = `has ${SUBSCRIPTIONS_MAX} subscriptions already`;
+      return refuse(fault('BUSY', { place: 'connection', finding }));
+    }
+    const filter = filterOf(asked);
+    if (!filter.ok) return filter;
+    this.#subscriptions.set(id, filter.value);
+    const replay =
+      lastSequence === undefined ? undefined : service.events.replayAfter(lastSequence);
+    const subscription = { ...asked, id };
+    const resumed =
+      replay === undefined ? {} : { resumed: replay.complete ? 'complete' : 'incomplete' };
+    // The confirmation goes first, so that a client knows whose the repeated events are.
+    this.#send(
+      jsonText({
+        type: 'SUBSCRIBED',
+        subscription,
+        lastSequence: service.events.lastSequence,
+        ...resumed,
+      }),
+    );
+    const principal = this.#session?.principal;
+    for (const event of replay?.events ?? []) {
+      if (principal !== undefined && maySeeEvent(principal, event) && filter.value(event)) {
+        this.#send(textOf(event));
+      }
+    }
+    return succeed(null);
+  }
+
+  #mistake(place: string, finding: string): void {
+    this.#mistakes += 1;
+    this.#send(errorText(fault('REQUEST_MALFORMED', { place, finding })));
+    if (this.#mistakes >= MISTAKES_MAX) {
+      this.#parts.socket.close(POLICY_VIOLATION, 'Too many malformed messages');
+    }
+  }
+
+  // --- Outgoing ----------------------------------------------------------------------------------
+
+  #onEvent(event: AgentEvent, session: Session): boolean {
+    const text = this.#parts.textOf;
+    if (event.type === EventType.EMERGENCY_STOP) {
+      this.#remember(stopIdOf(event), text(event));
+      return this.#send(text(event));
+    }
+    if (!maySeeEvent(session.principal, event)) return true;
+    for (const filter of this.#subscriptions.values()) {
+      if (filter(event)) return this.#send(text(event));
+    }
+    return true;
+  }
+
+  /** Sends the stop again until it is acknowledged, at most twelve times. */
+  #remember(id: string, text: string): void {
+    let repeats = 0;
+    const again = (): void => {
+      const waiting = this.#unacknowledged.get(id);
+      if (waiting === undefined || this.#closed) return;
+      repeats += 1;
+      if (repeats > REPEATS_MAX) {
+        this.#unacknowledged.delete(id);
+        return;
+      }
+      this.#send(text);
+      waiting.cancel = this.#parts.service.clock.after(REPEAT_STOP_MS, again);
+    };
+    if (this.#unacknowledged.size >= SUBSCRIPTIONS_MAX) return;
+    const cancel = this.#parts.service.clock.after(REPEAT_STOP_MS, again);
+    this.#unacknowledged.set(id, { text, cancel });
+  }
+
+  /** False when the client is gone or was cut off because it does not read. */
+  #send(text: string): boolean {
+    const { socket, stream, service } = this.#parts;
+    if (socket.readyState !== socket.OPEN) return false;
+    if (socket.bufferedAmount > UNSENT_BYTES_MAX) {
+      service.log(`websocket ${this.id}: cut off with ${socket.bufferedAmount} bytes unread`);
+      service.metrics.slowClient();
+      socket.terminate();
+      return false;
+    }
+    if (!this.#corked) {
+      this.#corked = true;
+      stream.cork();
+      setImmediate(() => {
+        this.#corked = false;
+        stream.uncork();
+      });
+    }
+    socket.send(text);
+    return true;
+  }
+
+  #beat(): void {
+    const { socket, service } = this.#parts;
+    if (!this.#answered) {
+      socket.terminate();
+      return;
+    }
+    this.#answered = false;
+    socket.ping();
+    this.#cancelTimer = service.clock.after(HEARTBEAT_MS, () => this.#beat());
+  }
+
+  #onClose(): void {
+    this.#closed = true;
+    this.#cancelTimer();
+    this.#stopListening();
+    for (const { cancel } of this.#unacknowledged.values()) cancel();
+    this.#unacknowledged.clear();
+    this.#parts.onClose();
+  }
+}
+
+function filterOf(asked: SubscriptionJson): Outcome<Filter> {
+  const devices = new Set<number>();
+  for (const given of asked.devices ?? []) {
+    const deviceId = deviceIdFromJson(given);
+    const id = linearIdOf(deviceId);
+    if (id === undefined) return refuse(unknownDevice(deviceId));
+    devices.add(id);
+  }
+  const types = new Set<string>(asked.types ?? []);
+  const rank = priorityRank(asked.minimumPriority ?? 'LOW');
+  return succeed(
+    (event) =>
+      (types.size === 0 || types.has(messageTypeOf(event))) &&
+      priorityRank(priorityOf(event.severity)) >= rank &&
+      (devices.size === 0 || devicesOfEvent(event).some((id) => devices.has(id))),
+  );
+}
+
+function unknownDevice(deviceId: number): Fault {
+  const finding = 'is neither a linear id 0 to 83 nor a device token';
+  return fault('DEVICE_ID_INVALID', { place: `device ${deviceId}`, finding });
+}
