@@ -61,6 +61,26 @@ export function readProcessArguments(): ProcessArguments {
   };
 }
 
+/**
+ * Calls `end` once: at SIGTERM or SIGINT, and under the development supervisor (`DSMIL_SUPERVISED=stdin`) when its end
+ * of standard input closes, so that nothing it started outlives it however it ended.
+ */
+export function endOnRequest(end: () => void): void {
+  let asked = false;
+  const ask = () => {
+    if (asked) return;
+    asked = true;
+    end();
+  };
+  // Stay registered: a second Ctrl-C must not cut short the way to the safe values.
+  process.on('SIGTERM', ask);
+  process.on('SIGINT', ask);
+  if (process.env.DSMIL_SUPERVISED !== 'stdin') return;
+  process.stdin.on('error', ask);
+  process.stdin.on('close', ask);
+  process.stdin.resume();
+}
+
 /** Tells systemd (sd_notify(3)), or the supervisor on the descriptor it named, that this process answers. */
 export function announceReady(facts: Readonly<Record<string, string | number>>): void {
   sdNotify('READY=1');

@@ -18,7 +18,7 @@ import { RestApp } from '#tracks/interface/rest/rest-app';
 import { InterfaceService } from '#tracks/interface/service';
 import { InterfaceTrack } from '#tracks/interface/track';
 import { loadBoardFile } from './board-file.ts';
-import { announceReady, readProcessArguments } from './command-line.ts';
+import { announceReady, endOnRequest, readProcessArguments } from './command-line.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 
 const log = openLog('interface');
@@ -80,8 +80,7 @@ async function shutDown(): Promise<void> {
   latch.close();
   process.exit(0);
 }
-process.once('SIGTERM', () => void shutDown());
-process.once('SIGINT', () => void shutDown());
+endOnRequest(() => void shutDown());
 
 const shown = (host: string) => (host.includes(':') ? `[${host}]` : host);
 const addresses = {

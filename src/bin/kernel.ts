@@ -13,13 +13,13 @@ import { SharedLink } from '#link/shared-link';
 import { SharedStopLatch } from '#link/stop-latch';
 import { serveKernelTrack } from '#link/track-server';
 import { permanentlyQuarantined } from '#model/device';
-import { EmergencyPriority, type StopCause } from '#model/stop';
+import { EmergencyPriority, type StopCause, type StopReceipt } from '#model/stop';
 import { BusQueue } from '#tracks/kernel/bus-queue';
 import { DeviceAccess } from '#tracks/kernel/device-access';
 import { Interlock } from '#tracks/kernel/interlock';
 import { KernelDeviceTrack } from '#tracks/kernel/track';
 import { loadBoardFile } from './board-file.ts';
-import { announceReady, readProcessArguments } from './command-line.ts';
+import { announceReady, endOnRequest, readProcessArguments } from './command-line.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 
 const QUEUE_LIMITS = { waitingMax: 256, failuresMax: 3, coolDownMs: 2_000 } as const;
@@ -29,6 +29,7 @@ const SECURITY_SILENCE_MS_MAX = 2_000;
 const OBSERVE_PERIOD_MS = 1_000;
 const OBSERVE_LIMIT_MS = 800;
 const REOPEN_PERIOD_MS = 1_000;
+const UNREPORTED_MAX = 32;
 
 const log = openLog('kernel');
 dieOnSurprise(log);
@@ -85,6 +86,17 @@ const link = new SharedLink({
   onError: (error, where) => log.error({ err: error, where }, 'handler failed'),
 });
 
+/** Stops that security has not been told of: it may be the reason for them. */
+const unreported: { readonly cause: StopCause | null; readonly receipt: StopReceipt }[] = [];
+function reportStops(): void {
+  for (let next = unreported[0]; next !== undefined; next = unreported[0]) {
+    if (!link.notify(MessageType.EMERGENCY_STOP, 'stopped', next).ok) break;
+    unreported.shift();
+  }
+  // The first says why, the last what became of the devices.
+  if (unreported.length > UNREPORTED_MAX) unreported.splice(1, unreported.length - UNREPORTED_MAX);
+}
+
 const track = new KernelDeviceTrack({
   access,
   drivers,
@@ -94,16 +106,19 @@ const track = new KernelDeviceTrack({
   safeStateBudgetMs: SAFE_STATE_BUDGET_MS,
   onStopped: (cause, receipt) => {
     log.warn({ cause, receipt }, 'devices driven to their safe values');
-    link.notify(MessageType.EMERGENCY_STOP, 'stopped', { cause, receipt });
+    unreported.push({ cause, receipt });
+    reportStops();
     publish();
   },
 });
 serveKernelTrack(link, track);
 latch.onEngaged(() => void track.stopByLatch());
-// Engaged before this process started: the devices have to be safe before anything else happens.
-if (latch.engaged()) void track.stopByLatch();
 
+let tripping = false;
 function trip(reason: string): void {
+  // A peer that sends nothing but garbage is one reason to stop, not one for each frame.
+  if (tripping) return;
+  tripping = true;
   const cause: StopCause = {
     source: 'kernel',
     reason,
@@ -112,9 +127,12 @@ function trip(reason: string): void {
     wallMs: clock.wallMs(),
   };
   log.error({ reason }, 'stopping by itself');
-  void track.stop({ cause, devices: [] });
+  void track.stop({ cause, devices: [] }).finally(() => {
+    tripping = false;
+  });
 }
 
+let published = false;
 let silence: (() => void) | null = null;
 let sawSecurity = false;
 function onSecurity(state: string): void {
@@ -124,11 +142,14 @@ function onSecurity(state: string): void {
     sawSecurity = true;
     track.authorizations.trust(createPublicKey(readFileSync(layout.authorizationKey, 'utf8')));
     interlock.resume();
+    log.info('security answers, writes are possible');
+    reportStops();
     published = false;
     publish();
     return;
   }
   interlock.hold(`security is ${state}`);
+  log.warn({ security: state }, 'writes are on hold');
   // Before the first contact there is nothing running that silence could endanger.
   if (!sawSecurity || silence !== null) return;
   silence = clock.after(SECURITY_SILENCE_MS_MAX, () =>
@@ -139,22 +160,26 @@ link.onPeer(onSecurity);
 link.onCorrupt((finding) => trip(`frame from security corrupt: ${finding}`));
 if (link.peerState === 'up') onSecurity('up');
 
-let published = false;
 /** Also without a change: its arrival tells panels that their picture is fresh. */
 function publish(): void {
   const snapshot = published ? track.memory.changes() : track.memory.whole();
-  if (link.notify(MessageType.STATE_SYNC, 'snapshot', snapshot).ok) published = true;
+  // What could not be sent counts as changed: the next picture is a whole one.
+  published = link.notify(MessageType.STATE_SYNC, 'snapshot', snapshot).ok;
 }
 
 async function openBuses(): Promise<void> {
   const limit = Deadline.after(clock, OBSERVE_LIMIT_MS);
+  let news = false;
   await Promise.all(
     [...queues.values()].map(async (queue) => {
       if (queue.state().open) return;
       const opened = await queue.open(limit);
-      if (!opened.ok) log.warn({ bus: queue.bus.id, fault: opened.fault }, 'bus not open');
+      if (opened.ok) news = true;
+      else log.warn({ bus: queue.bus.id, fault: opened.fault }, 'bus not open');
     }),
   );
+  // The stop may be older than this process, or have come while the bus was away.
+  if (news && latch.engaged()) await track.stopAgain();
 }
 
 async function observe(): Promise<void> {
@@ -184,8 +209,7 @@ async function shutDown(): Promise<void> {
   latch.close();
   process.exit(0);
 }
-process.once('SIGTERM', () => void shutDown());
-process.once('SIGINT', () => void shutDown());
+endOnRequest(() => void shutDown());
 
 await openBuses();
 announceReady({ pid: process.pid });

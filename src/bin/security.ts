@@ -30,7 +30,7 @@ import { AuditChain } from '#tracks/security/audit-chain';
 import { Principals } from '#tracks/security/principals';
 import { SecurityTrack } from '#tracks/security/track';
 import { loadBoardFile } from './board-file.ts';
-import { announceReady, readProcessArguments } from './command-line.ts';
+import { announceReady, endOnRequest, readProcessArguments } from './command-line.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 
 const log = openLog('security');
@@ -200,8 +200,7 @@ function shutDown(): void {
   latch.close();
   process.exit(0);
 }
-process.once('SIGTERM', shutDown);
-process.once('SIGINT', shutDown);
+endOnRequest(shutDown);
 
 announceReady({ pid: process.pid });
 log.info(

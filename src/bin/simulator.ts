@@ -7,7 +7,7 @@ import { Simulator } from '#drivers/bus/simulated/simulator';
 import { systemClock } from '#foundation/clock';
 import { describeError, describeFault, FaultError } from '#foundation/fault';
 import { loadBoardFile } from './board-file.ts';
-import { announceReady } from './command-line.ts';
+import { announceReady, endOnRequest } from './command-line.ts';
 
 const USAGE =
   'usage: simulator --board FILE --directory DIR [--seed N] [--ready-file FILE]\n' +
@@ -54,8 +54,7 @@ async function main(options: Options): Promise<void> {
   const board = loaded.value;
   const simulator = new Simulator({ board, directory, clock: systemClock, seed });
   const signal = new Promise<void>((settle) => {
-    process.once('SIGTERM', () => settle());
-    process.once('SIGINT', () => settle());
+    endOnRequest(settle);
   });
   await simulator.open();
   if (simulator.unserved.length > 0) {

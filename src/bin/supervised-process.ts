@@ -46,16 +46,25 @@ export class SupervisedProcess {
   }
 
   start(): void {
+    if (this.#stopping) return;
     this.#startedAtMs = performance.now();
     const child = spawn(
       process.execPath,
       [...this.#options.nodeFlags, this.#options.script, ...this.#options.arguments],
       {
-        stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
-        env: { ...this.#options.environment, DSMIL_READY_FD: String(READY_DESCRIPTOR) },
+        // Nothing is ever written to standard input: that it closes tells the child that the supervisor is gone.
+        stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
+        // Ctrl-C signals the terminal's process group; the order in which the children end is the supervisor's to choose.
+        detached: true,
+        env: {
+          ...this.#options.environment,
+          DSMIL_READY_FD: String(READY_DESCRIPTOR),
+          DSMIL_SUPERVISED: 'stdin',
+        },
       },
     );
     this.#child = child;
+    child.stdin?.on('error', () => undefined);
     child.stdout?.pipe(this.#log, { end: false });
     child.stderr?.pipe(this.#log, { end: false });
     createInterface({ input: child.stdio[READY_DESCRIPTOR] as Readable }).on('line', (line) => {

@@ -190,6 +190,13 @@ export class KernelDeviceTrack implements KernelTrack {
     this.#parts.onStopped(null, receiptOf(report));
   }
 
+  /** The stop is older than this process or than one of its buses: everything that can be reached goes to safe values. */
+  async stopAgain(): Promise<void> {
+    this.#parts.latch.latch();
+    const report = await this.#driveSafe([]);
+    this.#parts.onStopped(null, receiptOf(report));
+  }
+
   /** At the end of the process: safe values without a latched stop, which two people would have to reset. */
   async endSafely(): Promise<void> {
     await this.#driveSafe([]);
