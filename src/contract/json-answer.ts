@@ -137,6 +137,10 @@ export function registerToJson({ spec }: PlacedRegister) {
       spec.limits === null
         ? null
         : { minimum: spec.limits.minimum.toString(), maximum: spec.limits.maximum.toString() },
+    // Without these nobody could choose a value that is accepted at once.
+    maxStep: spec.maxStep === null ? null : spec.maxStep.toString(),
+    reservedMask: wordToJson(spec.reservedMask),
+    safeValue: spec.safeValue === null ? null : wordToJson(spec.safeValue),
     riskFloor: riskName(spec.riskFloor),
     fields: spec.fields,
   };
