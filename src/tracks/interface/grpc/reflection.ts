@@ -1,13 +1,11 @@
 // Server reflection from the committed descriptor set (google.protobuf.FileDescriptorSet, descriptor.proto).
 
-import { readFileSync } from 'node:fs';
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import type { Server } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
+import { DESCRIPTORS } from '#contract/generated/descriptors';
 
 type PackageDefinition = ConstructorParameters<typeof ReflectionService>[0];
-
-const DESCRIPTORS = new URL('../../../contract/generated/descriptors.binpb', import.meta.url);
 
 /** The members of the set: field 1, length-delimited; other fields are skipped. */
 function fileDescriptors(set: Uint8Array): Buffer[] {
@@ -22,7 +20,7 @@ function fileDescriptors(set: Uint8Array): Buffer[] {
 }
 
 export function addReflection(server: Server): void {
-  const fileDescriptorProtos = fileDescriptors(readFileSync(DESCRIPTORS));
+  const fileDescriptorProtos = fileDescriptors(Buffer.from(DESCRIPTORS, 'base64'));
   // The shape proto-loader gives; reflection reads nothing of it but the descriptors.
   const definition = {
     format: 'Protocol Buffer 3 DescriptorProto',

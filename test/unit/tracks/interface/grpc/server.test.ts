@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { connect as connectHttp2 } from 'node:http2';
 import {
   ChannelCredentials,
+  Client,
   type ClientReadableStream,
   Metadata,
   type ServiceError,
@@ -602,6 +603,19 @@ it.each([
 it('answers a method that does not exist with UNIMPLEMENTED', async () => {
   const path = '/dsmil.communication.v1.DsmilCommunicationService/FormatEverything';
   expect(await rawCall(path, Buffer.alloc(5))).toBe(String(status.UNIMPLEMENTED));
+});
+
+it('describes its services by reflection when asked to', async () => {
+  const raw = new Client(`127.0.0.1:${port}`, credentials({}));
+  closing.push(() => raw.close());
+  const same = (bytes: Buffer) => bytes;
+  const path = '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo';
+  const stream = raw.makeBidiStreamRequest(path, same, same);
+  const arriving = once(stream, 'data') as Promise<[Buffer]>;
+  // ServerReflectionRequest.list_services, field 7
+  stream.write(Buffer.from([0x3a, 1, 0x2a]));
+  expect((await arriving)[0].toString('latin1')).toContain('dsmil.appliance.v1.ApplianceService');
+  stream.end();
 });
 
 it('reports health to anyone, without what the tracks found', async () => {
