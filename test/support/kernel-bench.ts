@@ -270,6 +270,8 @@ export class KernelBench {
 
   static async open(options: BenchOptions = {}): Promise<KernelBench> {
     const bench = new KernelBench(options);
+    // Time 0 stands for never.
+    await bench.clock.advance(1_000);
     for (const queue of bench.queues.values()) {
       must(await queue.open(Deadline.after(bench.clock, 1_000)));
     }
@@ -360,6 +362,7 @@ export async function settled<T>(clock: VirtualClock, promise: Promise<T>): Prom
     done = true;
   });
   watched.catch(() => undefined);
+  await clock.advance(0);
   for (let turn = 0; turn < 20_000 && !done; turn++) await clock.advance(1);
   if (!done) throw new Error('20 s of virtual time passed and the promise is still open');
   return watched;

@@ -1,0 +1,385 @@
+// The kernel track end to end: from an intent to bytes on metal, only under authorization, and its stop.
+
+import { createPublicKey } from 'node:crypto';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { RELEASE_STOP_ACT } from '#model/authorization';
+import { OperationType } from '#model/operation';
+import { OverallStatus, PowerState } from '#model/snapshot';
+import type { CommitRequest } from '#model/track';
+import { AuthorizationSigner } from '#tracks/security/authorization';
+import {
+  codeOf,
+  FAN,
+  FORBIDDEN,
+  HEATER,
+  KernelBench,
+  must,
+  OFFSET,
+  PUMP,
+  requests,
+  STOP_CAUSE,
+  VALVE,
+} from '../../../support/kernel-bench.ts';
+
+const { READ, WRITE, RESET, ACTIVATE, CONFIG } = OperationType;
+let bench: KernelBench;
+
+beforeEach(async () => {
+  bench = await KernelBench.open();
+});
+afterEach(() => bench.close());
+
+/** A plan with its authorization, not yet prepared. */
+async function planned(intent = bench.intent(WRITE, PUMP, { DATA: 5n })): Promise<CommitRequest> {
+  const plan = must(await bench.track.plan(intent));
+  const { operationId } = intent;
+  const authorization = bench.signer.grant(operationId, plan.digest, ['alice']);
+  const deadlineMs = bench.deadline().atMs;
+  return { operationId, planDigest: plan.digest, authorization, deadlineMs };
+}
+
+const prepare = (request: CommitRequest) =>
+  bench.run(bench.track.prepare(request, bench.deadline()));
+const commit = (request: CommitRequest) => bench.run(bench.track.commit(request, bench.deadline()));
+
+describe('an operation', () => {
+  it('writes registers of mapped memory and a slow bus in one transaction', async () => {
+    const intent = bench.intent(WRITE, PUMP, { DATA: 0x77n });
+    const both = {
+      ...intent,
+      targets: [...intent.targets, { device: FAN, registers: requests({ LEVEL: 0x21n }) }],
+    };
+    const receipt = await bench.perform(both);
+    expect(receipt).toMatchObject({
+      effect: 'committed',
+      readings: [
+        { device: PUMP, register: 'DATA', value: 0x77n, before: 0n },
+        { device: FAN, register: 'LEVEL', value: 0x21n, before: 0n },
+      ],
+    });
+    expect(receipt.fault).toBeUndefined();
+    expect(bench.peek(PUMP, OFFSET.DATA)).toBe(0x77);
+    expect(bench.peer.words.get('fan.LEVEL')).toBe(0x21n);
+  });
+
+  it('reads every register that may be read without being named, and no precious one', async () => {
+    bench.poke(PUMP, OFFSET.STATUS, 3);
+    const receipt = await bench.perform(bench.intent(READ, PUMP));
+    expect(receipt.effect).toBe('none');
+    expect(receipt.readings.map((reading) => reading.register)).toEqual([
+      'CONTROL',
+      'STATUS',
+      'CONFIG',
+      'DATA',
+      'PENDING',
+      'SETPOINT',
+    ]);
+    expect(receipt.readings[1]).toEqual({ device: PUMP, register: 'STATUS', value: 3n });
+  });
+
+  it('activates through the profile and leaves all other bits as they were', async () => {
+    bench.poke(PUMP, OFFSET.CONTROL, 0xf0);
+    expect((await bench.perform(bench.intent(ACTIVATE, PUMP))).effect).toBe('committed');
+    expect(bench.peek(PUMP, OFFSET.CONTROL)).toBe(0xf1);
+  });
+
+  it('whose last write cannot be undone and is not taken leaves the device inhibited at its safe values', async () => {
+    // Nothing clears the reset bit of a plain file, so the reset never reads back as done.
+    const receipt = await bench.perform(bench.intent(RESET, PUMP));
+    expect(receipt).toMatchObject({ effect: 'in-doubt', fault: { code: 'READ_BACK_MISMATCH' } });
+    expect(bench.peek(PUMP, OFFSET.CONTROL)).toBe(0);
+    expect(bench.peek(PUMP, OFFSET.DATA)).toBe(0x5afe);
+    const next = await bench.track.plan(bench.intent(WRITE, PUMP, { DATA: 1n }));
+    expect(codeOf(next)).toBe('DEVICE_INHIBITED');
+    const state = bench.track.memory.state(PUMP);
+    expect(state.inhibited).toBe(true);
+    expect((await bench.track.plan(bench.intent(READ, PUMP))).ok).toBe(true);
+  });
+});
+
+describe('a plan', () => {
+  it.each([
+    ['a device that is not there', WRITE, 77, { DATA: 1n }, 'DEVICE_UNKNOWN'],
+    ['a quarantined device', READ, FORBIDDEN, {}, 'DEVICE_QUARANTINED'],
+    ['a register that is not there', WRITE, PUMP, { NOPE: 1n }, 'REGISTER_UNKNOWN'],
+    ['a read-only register', WRITE, PUMP, { STATUS: 1n }, 'REGISTER_READ_ONLY'],
+    ['a value too wide', WRITE, PUMP, { DATA: 1n << 32n }, 'VALUE_TOO_WIDE'],
+    ['a value out of limits', WRITE, PUMP, { SETPOINT: 101n }, 'VALUE_OUT_OF_LIMITS'],
+    ['reserved bits', WRITE, PUMP, { CONFIG: 0x0100_0000n }, 'RESERVED_BITS'],
+    ['a write without value', WRITE, PUMP, { DATA: undefined }, 'VALUE_MISSING'],
+    ['a register that CONFIG may not write', CONFIG, PUMP, { DATA: 1n }, 'OPERATION_UNSUPPORTED'],
+    ['an operation the device has not', RESET, FAN, {}, 'OPERATION_UNSUPPORTED'],
+  ] as const)('is refused for %s', async (_, type, device, registers, code) => {
+    const before = bench.bytes();
+    expect(codeOf(await bench.track.plan(bench.intent(type, device, registers)))).toBe(code);
+    expect(bench.bytes().equals(before)).toBe(true);
+  });
+
+  it('is made during a stop only to be looked at', async () => {
+    bench.securityLatch.engage();
+    const intent = bench.intent(WRITE, PUMP, { DATA: 1n });
+    expect(codeOf(await bench.track.plan(intent))).toBe('EMERGENCY_STOPPED');
+    expect((await bench.track.plan({ ...intent, dryRun: true })).ok).toBe(true);
+    expect((await bench.track.plan(bench.intent(READ, PUMP))).ok).toBe(true);
+  });
+
+  it('bounds its own time by the bus and the settle times', async () => {
+    const write = must(await bench.track.plan(bench.intent(WRITE, FAN, { LEVEL: 1n })));
+    const read = must(await bench.track.plan(bench.intent(READ, FAN)));
+    expect(write.worstCaseMs).toBe(5 * 50);
+    expect(read.worstCaseMs).toBe(2 * 50);
+  });
+
+  it('is forgotten when five hundred and twelve newer ones came', async () => {
+    const first = await planned();
+    for (let value = 0n; value < 512n; value++) {
+      must(await bench.track.plan(bench.intent(WRITE, VALVE, { DATA: value })));
+    }
+    expect(codeOf(await prepare(first))).toBe('PLAN_UNKNOWN');
+  });
+});
+
+describe('nothing is written', () => {
+  let before: Buffer;
+  beforeEach(() => {
+    before = bench.bytes();
+  });
+  afterEach(() => expect(bench.bytes().equals(before)).toBe(true));
+
+  it('without a preparation', async () => {
+    expect(codeOf(await commit(await planned()))).toBe('PLAN_UNKNOWN');
+  });
+
+  it('after the preparation was aborted', async () => {
+    const request = await planned();
+    must(await prepare(request));
+    must(await bench.track.abort(request.operationId));
+    expect(codeOf(await commit(request))).toBe('PLAN_UNKNOWN');
+  });
+
+  it('under an authorization for another plan', async () => {
+    const request = await planned();
+    const other = await planned(bench.intent(WRITE, VALVE, { DATA: 1n }));
+    const forged = { ...request, authorization: other.authorization };
+    expect(codeOf(await prepare(forged))).toBe('AUTHORIZATION_INVALID');
+    must(await prepare(request));
+    expect(codeOf(await commit(forged))).toBe('AUTHORIZATION_INVALID');
+  });
+
+  it('under an authorization that somebody else signed', async () => {
+    const request = await planned();
+    const stranger = new AuthorizationSigner(bench.clock);
+    const authorization = stranger.grant(request.operationId, request.planDigest, ['alice']);
+    expect(codeOf(await prepare({ ...request, authorization }))).toBe('AUTHORIZATION_INVALID');
+    must(await prepare(request));
+    expect(codeOf(await commit({ ...request, authorization }))).toBe('AUTHORIZATION_INVALID');
+  });
+
+  it('under an authorization that expired after the preparation', async () => {
+    const request = await planned();
+    must(await prepare(request));
+    await bench.clock.advance(30_000);
+    expect(codeOf(await commit(request))).toBe('AUTHORIZATION_INVALID');
+  });
+
+  it('after security restarted between preparation and commit', async () => {
+    const request = await planned();
+    must(await prepare(request));
+    const restarted = new AuthorizationSigner(bench.clock);
+    bench.track.authorizations.trust(createPublicKey(restarted.publicKeyPem));
+    expect(codeOf(await commit(request))).toBe('AUTHORIZATION_INVALID');
+  });
+
+  it.each([
+    ['held', 'INTERLOCK_OPEN', () => bench.interlock.hold('security is lost')],
+    ['inhibited', 'DEVICE_INHIBITED', () => bench.interlock.inhibit(PUMP, 'left in doubt')],
+    ['stopped', 'EMERGENCY_STOPPED', () => bench.securityLatch.engage()],
+  ])('once the device is %s after the preparation', async (_, code, forbid) => {
+    const request = await planned();
+    must(await prepare(request));
+    forbid();
+    expect(codeOf(await commit(request))).toBe(code);
+  });
+
+  it('by a commit that was refused, which gives the device back', async () => {
+    const request = await planned();
+    must(await prepare(request));
+    bench.interlock.hold('security is lost');
+    await commit(request);
+    bench.interlock.resume();
+    expect((await prepare(await planned())).ok).toBe(true);
+  });
+});
+
+describe('concurrent operations', () => {
+  it('may read the same registers by the same plan', async () => {
+    const first = await planned(bench.intent(READ, PUMP, { DATA: undefined }));
+    const second = await planned(bench.intent(READ, PUMP, { DATA: undefined }));
+    expect(second.planDigest).toBe(first.planDigest);
+    expect((await commit(first)).ok).toBe(true);
+    expect((await commit(second)).ok).toBe(true);
+  });
+
+  it('may not write the same device: the second is refused, and a commit is done once', async () => {
+    const first = await planned();
+    const second = await planned();
+    must(await prepare(first));
+    expect(codeOf(await prepare(second))).toBe('DEVICE_BUSY');
+    must(await commit(first));
+    expect(codeOf(await commit(first))).toBe('AUTHORIZATION_INVALID');
+    must(await prepare(second));
+    expect(must(await commit(second)).effect).toBe('committed');
+  });
+});
+
+describe('the stop', () => {
+  it('latches at once, drives every device to its safe values and refuses what follows', async () => {
+    bench.poke(HEATER, OFFSET.CONTROL, 1);
+    bench.peer.words.set('fan.MODE', 1n);
+    const stopping = bench.track.stop({ cause: STOP_CAUSE, devices: [] });
+    expect(bench.latch.engaged()).toBe(true);
+    expect(bench.peek(HEATER, OFFSET.CONTROL)).toBe(0);
+    const receipt = must(await bench.run(stopping));
+    expect(receipt).toMatchObject({
+      track: 'kernel',
+      ok: true,
+      message: '5 devices at their safe values',
+      unsafe: [],
+    });
+    expect(bench.peer.words.get('fan.MODE')).toBe(0n);
+    expect(bench.stops).toEqual([{ cause: STOP_CAUSE, receipt }]);
+    const next = await bench.track.plan(bench.intent(WRITE, PUMP, { DATA: 1n }));
+    expect(codeOf(next)).toBe('EMERGENCY_STOPPED');
+  });
+
+  it('says which devices did not take their safe values', async () => {
+    bench.peer.misbehaviours.set('fan.MODE', 'nack');
+    const stopping = bench.track.stop({ cause: STOP_CAUSE, devices: [] });
+    expect(must(await bench.run(stopping))).toMatchObject({
+      ok: false,
+      message: '1 devices did not take their safe values',
+      unsafe: [{ device: FAN, finding: 'fan.MODE: the chip did not acknowledge' }],
+    });
+  });
+
+  it('asked for through the latch alone is executed once', async () => {
+    bench.poke(PUMP, OFFSET.CONTROL, 1);
+    bench.securityLatch.engage();
+    await bench.run(bench.track.stopByLatch());
+    await bench.run(bench.track.stopByLatch());
+    expect(bench.peek(PUMP, OFFSET.CONTROL)).toBe(0);
+    expect(bench.stops).toHaveLength(1);
+    expect(bench.stops[0]?.cause).toBeNull();
+  });
+
+  it('comes after the last write of a plan that it interrupts: the safe values stand', async () => {
+    const request = await planned(bench.intent(WRITE, FAN, { MODE: 5n, LEVEL: 6n }));
+    must(await prepare(request));
+    let stopping: Promise<unknown> = Promise.resolve();
+    bench.peer.onAccess = ({ kind }) => {
+      if (kind !== 'write') return;
+      bench.peer.onAccess = () => undefined;
+      stopping = bench.track.stop({ cause: STOP_CAUSE, devices: [] });
+    };
+    const receipt = must(await commit(request));
+    await bench.run(stopping);
+    expect(receipt).toMatchObject({ effect: 'stopped', fault: { code: 'STOPPED_MIDWAY' } });
+    expect(bench.peer.written()).toEqual(['fan.MODE=5', 'fan.MODE=0', 'lamp.MODE=0']);
+    expect(bench.track.memory.state(FAN).inhibited).toBe(false);
+  });
+
+  it('of one device leaves the others working', async () => {
+    bench.poke(PUMP, OFFSET.CONTROL, 1);
+    bench.poke(VALVE, OFFSET.CONTROL, 1);
+    must(await bench.run(bench.track.stop({ cause: STOP_CAUSE, devices: [PUMP] })));
+    expect([bench.peek(PUMP, OFFSET.CONTROL), bench.peek(VALVE, OFFSET.CONTROL)]).toEqual([0, 1]);
+    expect(bench.latch.engaged()).toBe(false);
+    const onPump = await bench.track.plan(bench.intent(WRITE, PUMP, { DATA: 1n }));
+    expect(codeOf(onPump)).toBe('EMERGENCY_STOPPED');
+    await bench.run(bench.track.memory.observe(PUMP, 100));
+    expect(bench.track.memory.state(PUMP).status).toBe(OverallStatus.EMERGENCY_STOPPED);
+    expect((await bench.perform(bench.intent(WRITE, VALVE, { DATA: 1n }))).effect).toBe(
+      'committed',
+    );
+  });
+
+  it('is released only by an authorization of two people for exactly that', async () => {
+    must(await bench.run(bench.track.stop({ cause: STOP_CAUSE, devices: [] })));
+    const release = (act: string, people: readonly string[]) =>
+      bench.track.releaseStop(bench.signer.grant('reset-1', act, people));
+    expect(codeOf(await release('some-plan', ['alice', 'bob']))).toBe('AUTHORIZATION_INVALID');
+    expect(codeOf(await release(RELEASE_STOP_ACT, ['alice']))).toBe('RESET_REFUSED');
+    expect(codeOf(await release(RELEASE_STOP_ACT, ['alice', 'alice']))).toBe('RESET_REFUSED');
+    expect(bench.latch.engaged()).toBe(true);
+    expect((await release(RELEASE_STOP_ACT, ['alice', 'bob'])).ok).toBe(true);
+    expect(bench.latch.engaged()).toBe(false);
+    // Nothing restarts by itself.
+    expect(bench.peek(PUMP, OFFSET.DATA)).toBe(0x5afe);
+  });
+
+  it('at the end of the process is not latched', async () => {
+    bench.poke(PUMP, OFFSET.CONTROL, 1);
+    await bench.run(bench.track.endSafely());
+    expect(bench.peek(PUMP, OFFSET.CONTROL)).toBe(0);
+    expect(bench.latch.engaged()).toBe(false);
+    expect(bench.track.lastSafeState?.unsafe).toEqual([]);
+  });
+});
+
+describe('what kernel shows', () => {
+  it('is UNKNOWN for a device that nobody has looked at, and QUARANTINED for the quarantined', () => {
+    expect(bench.track.memory.state(PUMP)).toMatchObject({
+      power: PowerState.UNKNOWN,
+      status: OverallStatus.UNKNOWN,
+    });
+    expect(bench.track.memory.state(FORBIDDEN)).toMatchObject({
+      power: PowerState.LOCKED,
+      status: OverallStatus.QUARANTINED,
+      readings: [],
+    });
+  });
+
+  it('moves its version only when something that can be seen has changed', async () => {
+    const { memory } = bench.track;
+    memory.changes();
+    const { version } = memory.changes();
+    await bench.run(memory.observe(PUMP, 100));
+    expect(memory.changes().devices.map((state) => state.device)).toEqual([PUMP]);
+    await bench.clock.advance(1_000);
+    await bench.run(memory.observe(PUMP, 100));
+    expect(memory.changes().devices).toEqual([]);
+    bench.poke(PUMP, OFFSET.STATUS, 1);
+    await bench.run(memory.observe(PUMP, 100));
+    const changed = memory.changes();
+    expect(changed.devices[0]?.readings).toContainEqual({ register: 'STATUS', value: 1n });
+    expect(changed.version).toBe(version + 2);
+  });
+
+  it('counts an operation once for each device, whatever it read', async () => {
+    await bench.perform(bench.intent(READ, PUMP));
+    await bench.perform(bench.intent(WRITE, PUMP, { DATA: 1n }));
+    expect(bench.track.memory.state(PUMP).operationCount).toBe(2);
+  });
+
+  it('keeps the last values of a device that fails, with the fault', async () => {
+    bench.peer.words.set('fan.MODE', 4n);
+    await bench.run(bench.track.memory.observe(FAN, 100));
+    bench.peer.misbehaviours.set('fan.MODE', 'nack').set('fan.LEVEL', 'nack');
+    await bench.run(bench.track.memory.observe(FAN, 100));
+    const state = bench.track.memory.state(FAN);
+    expect(state.status).toBe(OverallStatus.FAULT);
+    expect(state.readings).toContainEqual({ register: 'MODE', value: 4n });
+    expect(state.lastFault).toContain('fan.LEVEL: the chip did not acknowledge');
+  });
+
+  it('names its buses and whether writes are held', async () => {
+    bench.interlock.hold('security is lost');
+    const snapshot = must(await bench.track.snapshot());
+    expect(snapshot).toMatchObject({ track: 'kernel', held: true, stopEngaged: false });
+    expect(snapshot.buses.map((bus) => [bus.id, bus.kind, bus.open])).toEqual([
+      ['memory-0', 'memory', true],
+      ['i2c-0', 'i2c', true],
+    ]);
+    expect(snapshot.devices).toHaveLength(6);
+  });
+});
