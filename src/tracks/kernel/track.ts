@@ -56,6 +56,8 @@ export class KernelDeviceTrack implements KernelTrack {
   readonly #safeState: SafeState;
   readonly #plans = new Map<string, RegisterPlan>();
   #lastSafeState: SafeStateReport | null = null;
+  /** Drives to safe values under way. */
+  #drives = 0;
 
   constructor(parts: KernelTrackParts) {
     const { access, drivers, latch, clock } = parts;
@@ -208,6 +210,10 @@ export class KernelDeviceTrack implements KernelTrack {
       const finding = 'the authorization does not name two people';
       return refuse(fault('RESET_REFUSED', { place: 'emergency stop', finding }));
     }
+    if (this.#drives > 0) {
+      const finding = 'devices are still being driven to their safe values';
+      return refuse(fault('RESET_REFUSED', { place: 'emergency stop', finding }));
+    }
     const act = { operationId, planDigest: RELEASE_STOP_ACT };
     const redeemed = this.authorizations.redeem(authorization, act);
     if (!redeemed.ok) return redeemed;
@@ -227,9 +233,14 @@ export class KernelDeviceTrack implements KernelTrack {
   }
 
   async #driveSafe(devices: readonly LinearId[]): Promise<SafeStateReport> {
-    const report = await this.#safeState.drive(devices);
-    this.#lastSafeState = report;
-    return report;
+    this.#drives += 1;
+    try {
+      const report = await this.#safeState.drive(devices);
+      this.#lastSafeState = report;
+      return report;
+    } finally {
+      this.#drives -= 1;
+    }
   }
 
   #known(digest: string): Outcome<RegisterPlan> {
