@@ -76,7 +76,7 @@ it.each(Object.entries(ENUMERATIONS))('numbers %s as the specification does', (n
 });
 
 it('has committed code that is what the proto files give', () => {
-  const script = new URL('../../../scripts/generate.ts', import.meta.url).pathname;
+  const script = new URL('../../../scripts/generate-protobuf.ts', import.meta.url).pathname;
   const check = spawnSync(process.execPath, [script, '--check'], { encoding: 'utf8' });
   expect(check.stderr).toBe('');
   expect(check.status).toBe(0);
