@@ -210,7 +210,7 @@ A first operation, from another terminal:
 or at the local console:
   alias ${command.replace('=', "='")}'; export DSMIL_SOCKET=${ready.socket}
   dsmil device read fan-controller
-  dsmil device write fan-controller pwm1=200 --reason "first operation"
+  dsmil device write fan-controller duty=200 --reason "first operation"
 
 Ctrl-C stops everything.
 `);
