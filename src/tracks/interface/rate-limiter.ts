@@ -43,13 +43,19 @@ export class RateLimiter {
     return this.#buckets.size;
   }
 
+  /** Whether the key has no token left; takes none. */
+  exhausted(key: string): boolean {
+    const bucket = this.#buckets.get(key);
+    if (bucket === undefined) return false;
+    this.#fill(bucket, this.#clock.nowMs());
+    return bucket.tokens < 1;
+  }
+
   /** Takes one token for the key. */
   take(key: string): Admission {
     const nowMs = this.#clock.nowMs();
-    const { perSecond, burst } = this.#limit;
     const bucket = this.#buckets.get(key) ?? this.#add(key, nowMs);
-    bucket.tokens = Math.min(burst, bucket.tokens + ((nowMs - bucket.atMs) * perSecond) / 1000);
-    bucket.atMs = nowMs;
+    this.#fill(bucket, nowMs);
     if (bucket.tokens >= 1) {
       bucket.tokens -= 1;
       return { admitted: true };
@@ -58,6 +64,12 @@ export class RateLimiter {
     const first = nowMs - bucket.reportedAtMs >= REPORT_EVERY_MS;
     if (first) bucket.reportedAtMs = nowMs;
     return { admitted: false, occurrence: first ? 'first' : 'repeated' };
+  }
+
+  #fill(bucket: Bucket, nowMs: number): void {
+    const { perSecond, burst } = this.#limit;
+    bucket.tokens = Math.min(burst, bucket.tokens + ((nowMs - bucket.atMs) * perSecond) / 1000);
+    bucket.atMs = nowMs;
   }
 
   #add(key: string, nowMs: number): Bucket {

@@ -12,20 +12,20 @@ import type { AuditEntry } from '#model/audit-entry';
 import type { Board } from '#model/board';
 import { formatToken, type LinearId } from '#model/device';
 import type { OperationReceipt } from '#model/operation';
-import { type OperationKey, operationRow } from '#model/operation-table';
-import {
-  type ApprovalRequest,
-  type OrchestratorPort,
-  OrchestratorState,
-  type ResetProgress,
-  type Session,
-  type StopReport,
-  type SystemStatus,
+import type { OperationKey } from '#model/operation-table';
+import type {
+  ApprovalRequest,
+  OrchestratorPort,
+  ResetProgress,
+  Session,
+  StopReport,
+  SystemStatus,
 } from '#model/orchestrator-port';
-import { ClearanceLevel } from '#model/principal';
 import { EmergencyPriority, type StopLatch } from '#model/stop';
+import { Admission, type Caller } from './admission.ts';
 import { DevicePicture, type DevicePictureEntry } from './device-picture.ts';
 import { EventHub } from './event-hub.ts';
+import { DEFAULT_LIMITS, type InterfaceLimits } from './limits.ts';
 import { InterfaceMetrics } from './metrics.ts';
 import {
   checkOperation,
@@ -33,28 +33,9 @@ import {
   findDevice,
   quarantineReceipt,
 } from './operation-check.ts';
-import { type RateLimit, RateLimiter } from './rate-limiter.ts';
-import { type Connection, SessionCache } from './session-cache.ts';
-
-export interface InterfaceLimits {
-  /** DECISIONS section 2: concurrent operations. */
-  readonly concurrentOperations: number;
-  readonly perPrincipal: RateLimit;
-  readonly perAddress: RateLimit;
-  /** Credentials not yet known, from one address. */
-  readonly signInAttempts: RateLimit;
-  readonly callTimeoutMs: number;
-  readonly callTimeoutMsMax: number;
-}
-
-export const DEFAULT_LIMITS: InterfaceLimits = {
-  concurrentOperations: 16,
-  perPrincipal: { perSecond: 5_000, burst: 5_000 },
-  perAddress: { perSecond: 20_000, burst: 20_000 },
-  signInAttempts: { perSecond: 5, burst: 50 },
-  callTimeoutMs: 5_000,
-  callTimeoutMsMax: 30_000,
-};
+import type { Connection } from './session-cache.ts';
+import { statusWithoutSecurity } from './snapshot.ts';
+import { stopPriority, stopReason } from './stop.ts';
 
 export interface InterfaceServiceParts {
   readonly orchestrator: OrchestratorPort;
@@ -67,15 +48,12 @@ export interface InterfaceServiceParts {
   readonly log?: (message: string) => void;
 }
 
-/** An admitted call: the connection and, unless the row is for anyone, its session. */
-export interface Caller {
-  readonly connection: Connection;
-  readonly session: Session | null;
-}
+export type { Caller } from './admission.ts';
+export { DEFAULT_LIMITS, type InterfaceLimits } from './limits.ts';
 
 const LATCH_WATCH_EVERY_MS = 100;
 const SWEEP_EVERY_MS = 60_000;
-const STOP_REASON_LENGTH_MAX = 512;
+const RESET_REASON_LENGTH_MAX = 512;
 const LIST_LENGTH_MAX = 1_000;
 
 export class InterfaceService {
@@ -87,9 +65,7 @@ export class InterfaceService {
   readonly limits: InterfaceLimits;
   readonly #orchestrator: OrchestratorPort;
   readonly #latch: Pick<StopLatch, 'engage' | 'engaged'> | undefined;
-  readonly #sessions: SessionCache;
-  readonly #principals: RateLimiter;
-  readonly #addresses: RateLimiter;
+  readonly #admission: Admission;
   /** The log of this machine, for texts that never go over the network. */
   readonly log: (message: string) => void;
   readonly #unsubscribe: readonly (() => void)[];
@@ -109,17 +85,19 @@ export class InterfaceService {
     this.log = parts.log ?? (() => undefined);
     this.picture = new DevicePicture(clock, board);
     this.events = new EventHub(clock);
-    this.#principals = new RateLimiter(clock, this.limits.perPrincipal);
-    this.#addresses = new RateLimiter(clock, this.limits.perAddress);
-    const attempts = new RateLimiter(clock, this.limits.signInAttempts);
-    this.#sessions = new SessionCache(orchestrator, clock, attempts);
     this.metrics = new InterfaceMetrics({
-      sessions: () => this.#sessions.size,
+      sessions: () => this.#admission.sessions,
       running: () => this.#running,
       listeners: () => this.events.listeners,
-      limited: () => this.#principals.refused + this.#addresses.refused + attempts.refused,
+      limited: () => this.#admission.limited,
       pictureAgeMs: () => this.picture.ageMs(),
       buses: () => this.picture.buses(),
+    });
+    this.#admission = new Admission({
+      orchestrator,
+      clock,
+      limits: this.limits,
+      onRefusal: (code) => this.metrics.refused(code),
     });
     this.#unsubscribe = [
       orchestrator.onEvent((event) => this.events.publish(event)),
@@ -144,7 +122,7 @@ export class InterfaceService {
   }
 
   get sessions(): number {
-    return this.#sessions.size;
+    return this.#admission.sessions;
   }
 
   /** Default 5 s, never more than 30 s, whatever the caller wishes. */
@@ -153,111 +131,13 @@ export class InterfaceService {
     return Deadline.after(this.clock, boundedMs);
   }
 
-  // --- Admission ---------------------------------------------------------------------------------
-
-  /** Whether this connection may call this row now; nothing has been done when it refuses. */
-  async admit(
-    key: OperationKey,
-    connection: Connection,
-    deadline: Deadline,
-  ): Promise<Outcome<Caller>> {
-    const { who } = operationRow(key);
-    if (key !== 'stop') {
-      const limited = this.#limited(
-        this.#addresses,
-        `address ${connection.address}`,
-        connection,
-        null,
-      );
-      if (limited !== null) return refuse(limited);
-    }
-    if (who === 'anyone') return succeed({ connection, session: null });
-    const session = await this.#sessions.sessionOf(connection, deadline);
-    if (!session.ok) return this.#stopWithoutSession(key, connection, session.fault);
-    if (key !== 'stop' && this.#sessions.locked(session.value)) {
-      const finding = 'is locked after an attempt that security took for an attack';
-      return refuse(fault('ACCOUNT_LOCKED', { place: 'session', finding }));
-    }
-    if (who === 'nobody') {
-      const finding = 'is not open to any client';
-      return this.#refuse(
-        fault('NOT_PERMITTED', { place: key, finding }),
-        connection,
-        session.value,
-      );
-    }
-    if (who !== 'signed-in' && session.value.principal.clearance < ClearanceLevel[who]) {
-      const finding = `needs the clearance ${who}`;
-      return this.#refuse(
-        fault('CLEARANCE_TOO_LOW', { place: key, finding }),
-        connection,
-        session.value,
-      );
-    }
-    if (key !== 'stop') {
-      const name = `principal ${session.value.principal.id}`;
-      const limited = this.#limited(this.#principals, name, connection, session.value);
-      if (limited !== null) return refuse(limited);
-    }
-    return succeed({ connection, session: session.value });
-  }
-
   /** Presents the connection's credential to security now (sign-in). */
   authenticate(connection: Connection, deadline: Deadline): Promise<Outcome<Session>> {
-    return this.#sessions.sessionOf(connection, deadline);
+    return this.#admission.authenticate(connection, deadline);
   }
 
   closeConnection(connectionId: string): void {
-    this.#sessions.closeConnection(connectionId);
-  }
-
-  // DECISIONS section 4: a stop needs no more than an authenticated connection, none at the local console, and
-  // works when login is down. TLS has verified a certificate by itself, the kernel a local peer.
-  #stopWithoutSession(key: OperationKey, connection: Connection, reason: Fault): Outcome<Caller> {
-    const kind = connection.credential?.kind;
-    const loginDown = reason.code !== 'NOT_AUTHENTICATED' && reason.code !== 'ACCOUNT_LOCKED';
-    if (key === 'stop' && (kind === 'local' || (kind === 'certificate' && loginDown))) {
-      return succeed({ connection, session: null });
-    }
-    return refuse(reason);
-  }
-
-  #limited(
-    limiter: RateLimiter,
-    name: string,
-    connection: Connection,
-    session: Session | null,
-  ): Fault | null {
-    const admission = limiter.take(name);
-    if (admission.admitted) return null;
-    const found = fault('RATE_LIMITED', {
-      place: name.startsWith('principal') ? 'this identity' : 'this address',
-      finding: 'sends more requests than the agent takes from one caller',
-    });
-    if (admission.occurrence === 'first') this.#report(found, connection, session, []);
-    return found;
-  }
-
-  #refuse(found: Fault, connection: Connection, session: Session): Outcome<never> {
-    this.#report(found, connection, session, []);
-    return refuse(found);
-  }
-
-  #report(
-    found: Fault,
-    connection: Connection,
-    session: Session | null,
-    devices: readonly LinearId[],
-  ): void {
-    const text = `${found.place}: ${found.finding}`;
-    this.metrics.refused(found.code);
-    this.#orchestrator.reportRefusal(
-      session?.id ?? null,
-      connection.origin,
-      found.code,
-      text,
-      devices,
-    );
+    this.#admission.closeConnection(connectionId);
   }
 
   /** Admits, performs and counts one call; whatever is thrown on the way becomes INTERNAL without its text. */
@@ -270,7 +150,7 @@ export class InterfaceService {
     const startedMs = this.clock.nowMs();
     let answer: Outcome<T>;
     try {
-      const caller = await this.admit(key, connection, deadline);
+      const caller = await this.#admission.admit(key, connection, deadline);
       answer = caller.ok ? await perform(caller.value) : caller;
     } catch (error) {
       const internal = describeError(error);
@@ -299,9 +179,9 @@ export class InterfaceService {
     if (quarantined.length > 0) {
       const receipt = quarantineReceipt(intent, quarantined, this.clock.nowMs() - startedMs);
       if (receipt.fault !== undefined) {
-        this.#report(receipt.fault, caller.connection, caller.session, quarantined);
+        this.#admission.report(receipt.fault, caller.connection, caller.session, quarantined);
       }
-      if (caller.session !== null) this.#sessions.lock(caller.session);
+      if (caller.session !== null) this.#admission.lock(caller.session);
       return succeed(receipt);
     }
     if (this.#running >= this.limits.concurrentOperations) {
@@ -314,7 +194,7 @@ export class InterfaceService {
     }
     this.#running += 1;
     try {
-      return await this.#asSession(caller, deadline, (sessionId) =>
+      return await this.#admission.asSession(caller, deadline, (sessionId) =>
         this.#orchestrator.operate(sessionId, intent, caller.connection.origin, deadline),
       );
     } finally {
@@ -329,7 +209,7 @@ export class InterfaceService {
   ): Promise<Outcome<OperationReceipt>> {
     const checked = chooseOperationId(id === '' ? ' ' : id);
     if (!checked.ok) return checked;
-    return this.#asSession(caller, deadline, (sessionId) =>
+    return this.#admission.asSession(caller, deadline, (sessionId) =>
       this.#orchestrator.operation(sessionId, checked.value, deadline),
     );
   }
@@ -339,7 +219,7 @@ export class InterfaceService {
     limit: number,
     deadline: Deadline,
   ): Promise<Outcome<readonly OperationReceipt[]>> {
-    return this.#asSession(caller, deadline, (sessionId) =>
+    return this.#admission.asSession(caller, deadline, (sessionId) =>
       this.#orchestrator.operations(sessionId, Math.min(limit, LIST_LENGTH_MAX), deadline),
     );
   }
@@ -348,7 +228,7 @@ export class InterfaceService {
     caller: Caller,
     deadline: Deadline,
   ): Promise<Outcome<readonly ApprovalRequest[]>> {
-    return this.#asSession(caller, deadline, (sessionId) =>
+    return this.#admission.asSession(caller, deadline, (sessionId) =>
       this.#orchestrator.approvals(sessionId, deadline),
     );
   }
@@ -362,7 +242,7 @@ export class InterfaceService {
       const finding = 'is not 64 lower-case hexadecimal digits';
       return refuse(fault('REQUEST_MALFORMED', { place: 'plan digest', finding }));
     }
-    return this.#asSession(caller, deadline, (sessionId) =>
+    return this.#admission.asSession(caller, deadline, (sessionId) =>
       this.#orchestrator.approve(sessionId, digest, caller.connection.origin, deadline),
     );
   }
@@ -373,7 +253,7 @@ export class InterfaceService {
     limit: number,
     deadline: Deadline,
   ): Promise<Outcome<readonly AuditEntry[]>> {
-    return this.#asSession(caller, deadline, (sessionId) =>
+    return this.#admission.asSession(caller, deadline, (sessionId) =>
       this.#orchestrator.audit(sessionId, fromSequence, Math.min(limit, LIST_LENGTH_MAX), deadline),
     );
   }
@@ -384,36 +264,15 @@ export class InterfaceService {
   ): Promise<
     Outcome<{ readonly entries: number; readonly intact: boolean; readonly finding: string }>
   > {
-    return this.#asSession(caller, deadline, (sessionId) =>
+    return this.#admission.asSession(caller, deadline, (sessionId) =>
       this.#orchestrator.verifyAudit(sessionId, deadline),
     );
   }
 
   async endSession(caller: Caller, deadline: Deadline): Promise<Outcome<void>> {
     if (caller.session === null) return succeed(undefined);
-    this.#sessions.forget(caller.session);
+    this.#admission.forget(caller.session);
     return this.#orchestrator.endSession(caller.session.id, deadline);
-  }
-
-  /** Calls with the caller's session; once more after a new sign-in when security no longer knows it. */
-  async #asSession<T>(
-    caller: Caller,
-    deadline: Deadline,
-    call: (sessionId: string) => Promise<Outcome<T>>,
-  ): Promise<Outcome<T>> {
-    if (caller.session === null) {
-      const finding = 'presents neither a certificate nor a token';
-      return refuse(fault('NOT_AUTHENTICATED', { place: 'connection', finding }));
-    }
-    const answer = await call(caller.session.id);
-    if (answer.ok) return answer;
-    const { code } = answer.fault;
-    if (code === 'ACCOUNT_LOCKED') this.#sessions.lock(caller.session);
-    if (code !== 'NOT_AUTHENTICATED') return answer;
-    // A restarted security track has lost its sessions; it did nothing, so asking again is safe.
-    this.#sessions.forget(caller.session);
-    const renewed = await this.#sessions.sessionOf(caller.connection, deadline);
-    return renewed.ok ? call(renewed.value.id) : renewed;
   }
 
   // --- Stop --------------------------------------------------------------------------------------
@@ -438,12 +297,12 @@ export class InterfaceService {
         place,
         finding: 'is never driven, not even to a safe value',
       });
-      this.#report(found, caller.connection, caller.session, devices);
+      this.#admission.report(found, caller.connection, caller.session, devices);
       return refuse(found);
     }
     if (devices.length === 0) this.#latch?.engage();
     const reason = stopReason(message);
-    const priority = (message.priority in PRIORITIES ? message.priority : 0) as EmergencyPriority;
+    const priority = stopPriority(message);
     const request = { reason, priority, devices: touchable };
     const report =
       caller.session === null
@@ -453,7 +312,7 @@ export class InterfaceService {
               finding: 'does not know this connection',
             }),
           )
-        : await this.#asSession(caller, deadline, (sessionId) =>
+        : await this.#admission.asSession(caller, deadline, (sessionId) =>
             this.#orchestrator.stop(sessionId, request, caller.connection.origin, deadline),
           );
     if (report.ok || devices.length > 0 || this.#latch === undefined) return report;
@@ -475,11 +334,11 @@ export class InterfaceService {
 
   async reset(caller: Caller, reason: string, deadline: Deadline): Promise<Outcome<ResetProgress>> {
     const text = reason.trim();
-    if (text.length < 10 || text.length > STOP_REASON_LENGTH_MAX) {
-      const finding = `has ${text.length} characters, not 10 to ${STOP_REASON_LENGTH_MAX}`;
+    if (text.length < 10 || text.length > RESET_REASON_LENGTH_MAX) {
+      const finding = `has ${text.length} characters, not 10 to ${RESET_REASON_LENGTH_MAX}`;
       return refuse(fault('JUSTIFICATION_NEEDED', { place: 'reason of the reset', finding }));
     }
-    return this.#asSession(caller, deadline, (sessionId) =>
+    return this.#admission.asSession(caller, deadline, (sessionId) =>
       this.#orchestrator.resetStop(sessionId, text, caller.connection.origin, deadline),
     );
   }
@@ -508,23 +367,10 @@ export class InterfaceService {
       this.#lastStatus = answer.value;
       return answer.value;
     }
-    const last = this.#lastStatus;
-    const stopEngaged = this.stopEngaged();
-    return {
-      state: stopEngaged ? OrchestratorState.EMERGENCY_STOPPED : OrchestratorState.DEGRADED,
-      stopEngaged,
-      stopCauses: last?.stopCauses ?? [],
-      tracks: [
-        { track: 'kernel', up: false, finding: 'cannot be asked without security' },
-        { track: 'security', up: false, finding: 'does not answer' },
-        { track: 'interface', up: true, finding: '' },
-      ],
+    return statusWithoutSecurity(this.board, this.#lastStatus, {
+      stopEngaged: this.stopEngaged(),
       activeOperations: this.#running,
-      auditSequence: last?.auditSequence ?? 0,
-      bootId: last?.bootId ?? '',
-      boardName: this.board.name,
-      boardDigest: this.board.digest,
-    };
+    });
   }
 
   /** The latch where this process maps it, else what kernel last said. */
@@ -551,19 +397,8 @@ export class InterfaceService {
 
   #sweep(): void {
     this.#cancelSweep = this.clock.after(SWEEP_EVERY_MS, () => {
-      this.#sessions.sweep();
+      this.#admission.sweep();
       this.#sweep();
     });
   }
-}
-
-const PRIORITIES: Readonly<Record<number, true>> = Object.fromEntries(
-  Object.values(EmergencyPriority).map((value) => [value, true] as const),
-);
-
-/** A stop is never refused for its wording: what is missing is said, what is too long is cut. */
-function stopReason(message: StopRequestMessage): string {
-  const reason = message.reason.trim() === '' ? 'no reason given' : message.reason.trim();
-  const claims = message.claims === '' ? '' : ` (claims: ${message.claims})`;
-  return `${reason.slice(0, STOP_REASON_LENGTH_MAX - claims.length)}${claims}`;
 }

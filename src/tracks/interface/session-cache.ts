@@ -44,22 +44,22 @@ export function credentialKey(credential: Credential): string {
 export class SessionCache {
   readonly #orchestrator: OrchestratorPort;
   readonly #clock: Clock;
-  readonly #attempts: RateLimiter;
+  readonly #failures: RateLimiter;
   readonly #capacity: number;
   readonly #kept = new Map<string, Kept>();
   readonly #locked = new Set<string>();
   readonly #asking = new Map<string, Promise<Outcome<Session>>>();
 
-  /** `attempts` limits how often one address may present a credential that is not yet known. */
+  /** `failures` limits how often one address may present a credential that is worth nothing. */
   constructor(
     orchestrator: OrchestratorPort,
     clock: Clock,
-    attempts: RateLimiter,
+    failures: RateLimiter,
     capacity = 1024,
   ) {
     this.#orchestrator = orchestrator;
     this.#clock = clock;
-    this.#attempts = attempts;
+    this.#failures = failures;
     this.#capacity = capacity;
   }
 
@@ -94,11 +94,11 @@ export class SessionCache {
     }
     const asking = this.#asking.get(key);
     if (asking !== undefined) return asking;
-    if (!this.#attempts.take(connection.address).admitted) {
+    if (this.#failures.exhausted(connection.address)) {
       return refuse(
         fault('RATE_LIMITED', {
           place: 'sign-in',
-          finding: 'too many attempts to sign in from this address',
+          finding: 'too many failed attempts to sign in from this address',
         }),
       );
     }
@@ -148,7 +148,10 @@ export class SessionCache {
     deadline: Deadline,
   ): Promise<Outcome<Session>> {
     const answer = await this.#orchestrator.authenticate(credential, connection.origin, deadline);
-    if (!answer.ok) return answer;
+    if (!answer.ok) {
+      if (answer.fault.code === 'NOT_AUTHENTICATED') this.#failures.take(connection.address);
+      return answer;
+    }
     if (this.#kept.size >= this.#capacity) this.#makeRoom();
     this.#kept.set(key, {
       session: answer.value,

@@ -1,5 +1,7 @@
-// What the interface track says about itself: who is signed in and how old its picture is.
+// What the interface track says about itself, and about the system while nobody else can.
 
+import type { Board } from '#model/board';
+import { OrchestratorState, type SystemStatus } from '#model/orchestrator-port';
 import type { InterfaceSnapshot } from '#model/snapshot';
 
 /** Reported for a picture that was never taken: longer than any machine is up, and still a number. */
@@ -22,4 +24,27 @@ export class InterfaceState {
       pictureAgeMs: Math.min(pictureAgeMs, NEVER_MS),
     };
   }
+}
+
+/** The last status that security gave, corrected by what this process still sees itself. */
+export function statusWithoutSecurity(
+  board: Board,
+  last: SystemStatus | null,
+  now: Pick<SystemStatus, 'stopEngaged' | 'activeOperations'>,
+): SystemStatus {
+  return {
+    state: now.stopEngaged ? OrchestratorState.EMERGENCY_STOPPED : OrchestratorState.DEGRADED,
+    stopEngaged: now.stopEngaged,
+    stopCauses: last?.stopCauses ?? [],
+    tracks: [
+      { track: 'kernel', up: false, finding: 'cannot be asked without security' },
+      { track: 'security', up: false, finding: 'does not answer' },
+      { track: 'interface', up: true, finding: '' },
+    ],
+    activeOperations: now.activeOperations,
+    auditSequence: last?.auditSequence ?? 0,
+    bootId: last?.bootId ?? '',
+    boardName: board.name,
+    boardDigest: board.digest,
+  };
 }

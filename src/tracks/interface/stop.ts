@@ -1,7 +1,10 @@
-// The interface track's part of a stop: every connected client is told, and the receipt says how many were.
+// The interface track's part of a stop: what was asked in words, and every connected client told.
 
-import type { StopOrder, StopReceipt } from '#model/stop';
+import type { StopRequestMessage } from '#contract/operation-request';
+import { EmergencyPriority, type StopOrder, type StopReceipt } from '#model/stop';
 import type { EventHub } from './event-hub.ts';
+
+const REASON_LENGTH_MAX = 512;
 
 export function tellClients(
   events: EventHub,
@@ -19,4 +22,17 @@ export function tellClients(
     unsafe: [],
     durationMs: elapsedMs(),
   };
+}
+
+/** A stop is never refused for its wording: what is missing is said, what is too long is cut. */
+export function stopReason(message: StopRequestMessage): string {
+  const reason = message.reason.trim() === '' ? 'no reason given' : message.reason.trim();
+  const claims = message.claims === '' ? '' : ` (claims: ${message.claims})`;
+  return `${reason.slice(0, REASON_LENGTH_MAX - claims.length)}${claims}`;
+}
+
+/** A priority that is not known stays UNKNOWN, which ranks as the worst. */
+export function stopPriority(message: StopRequestMessage): EmergencyPriority {
+  const known = Object.values(EmergencyPriority).find((value) => value === message.priority);
+  return known ?? EmergencyPriority.UNKNOWN;
 }

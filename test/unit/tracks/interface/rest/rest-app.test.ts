@@ -3,6 +3,7 @@
 import { connect as connectTls } from 'node:tls';
 import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { systemClock } from '#foundation/clock';
+import { fault } from '#foundation/fault';
 import { HttpServer } from '#tracks/interface/rest/http-server';
 import { RestApp } from '#tracks/interface/rest/rest-app';
 import { InterfaceService } from '#tracks/interface/service';
@@ -304,6 +305,36 @@ it('drops bytes that are no HTTP and goes on serving', async () => {
   });
   expect(answer).toBe('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
   expect((await call('GET', '/api/v1/health')).json.healthy).toBe(true);
+});
+
+it('brakes an address that guesses tokens, and not one that signs in rightly again and again', async () => {
+  const statuses = new Set<number>();
+  for (let turn = 0; turn < 25; turn++) statuses.add((await call('GET', '/api/v1/auth/me')).status);
+  expect([...statuses]).toEqual([200]);
+  const guesses: number[] = [];
+  for (let turn = 0; turn < 25; turn++) {
+    const headers = { authorization: `Bearer guess-${turn}` };
+    guesses.push((await call('GET', '/api/v1/auth/me', { headers })).status);
+  }
+  expect(guesses.slice(0, 20)).toEqual(Array(20).fill(401));
+  expect(guesses.at(-1)).toBe(429);
+});
+
+it('says that security is away instead of failing', async () => {
+  orchestrator.broken = fault('TRACK_UNAVAILABLE', {
+    place: 'security',
+    finding: 'does not answer',
+  });
+  const health = await call('GET', '/api/v1/health', { headers: {} });
+  expect([health.status, health.json]).toEqual([
+    503,
+    {
+      healthy: false,
+      state: 'DEGRADED',
+      stopEngaged: false,
+      tracks: { kernel: false, security: false, interface: true },
+    },
+  ]);
 });
 
 it('limits the requests of one identity whatever connection they come by', async () => {
