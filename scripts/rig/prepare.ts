@@ -12,6 +12,7 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { homedir } from 'node:os';
@@ -23,6 +24,7 @@ import { ModuleTree } from './modules.ts';
 import { ensurePackages } from './packages.ts';
 
 const SUITE = 'trixie';
+const UNUSED_AFTER_MS = 14 * 24 * 3_600_000;
 const KERNEL_PACKAGE = 'linux-image-amd64';
 /** Loaded by init.sh before the host's root can be mounted. */
 const BOOT_MODULES = ['9pnet_virtio', '9p', 'overlay'];
@@ -159,6 +161,7 @@ function build(cache: string, key: string): Rig {
   } finally {
     rmSync(work, { recursive: true, force: true });
     removeOlderArchives(join(cache, 'apt/download'), imagePackage);
+    removeUnusedRigs(cache, directory);
   }
 }
 
@@ -174,6 +177,16 @@ function removeOlderArchives(directory: string, kept: string): void {
   if (!existsSync(directory)) return;
   for (const file of readdirSync(directory)) {
     if (!file.startsWith(`${kept}_`)) rmSync(join(directory, file));
+  }
+}
+
+/** Rigs of earlier kernels and scripts, once nobody can be using them any more. */
+function removeUnusedRigs(cache: string, kept: string): void {
+  for (const name of readdirSync(cache)) {
+    const path = join(cache, name);
+    const isRig = existsSync(join(path, 'complete')) || /^current-[0-9a-f]{12}\.json$/.test(name);
+    if (!isRig || path === kept) continue;
+    if (Date.now() - statSync(path).mtimeMs > UNUSED_AFTER_MS) rmSync(path, { recursive: true });
   }
 }
 

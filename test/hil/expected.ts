@@ -40,3 +40,19 @@ export const STRICT_TESTS = [
   'the range of a kernel driver through /dev/mem is refused with its owner',
   'kernel lockdown is named where it closes a BAR and /dev/mem',
 ] as const;
+
+export const AGENT_TESTS = [
+  'the agent starts on a board of real parts',
+  'the agent reads and writes edu through its PCI BAR',
+  'the agent reads and writes the same edu through /dev/mem',
+  'the agent reads and writes memory shared with the host through UIO',
+  'the agent reads a temperature and writes a limit of the lm75 driver',
+  'the agent reads a temperature and writes a limit of the jc42 driver',
+  'the agent reads and writes an SMBus EEPROM behind i2c-i801',
+  'the agent reads and writes a bare chip through raw I2C',
+  'the agent reads and writes a Modbus peer on the second serial port',
+  'one transaction writes on three buses',
+  'dsmil reads a register of edu at the local console',
+  'dsmil writes a register of shared memory at the local console',
+  'dsmil stops the system, and nothing is written after it',
+] as const;

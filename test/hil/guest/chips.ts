@@ -11,17 +11,17 @@ import type { WidthBits } from '#model/register';
 import { cell, opened, read, refused, soon, until, write } from './access.ts';
 import { check } from './report.ts';
 
-const EEPROM = 0x50;
-const LM75 = 0x48;
-const BARE_CHIP = 0x49;
-const JC42 = 0x18;
+export const EEPROM = 0x50;
+export const LM75 = 0x48;
+export const BARE_CHIP = 0x49;
+export const JC42 = 0x18;
 const BATTERY = 0x0b;
-const I801 = 'SMBus I801 adapter';
-const STUB = 'SMBus stub driver';
+export const I801 = 'SMBus I801 adapter';
+export const STUB = 'SMBus stub driver';
 
 type Protocol = 'byte' | 'word' | 'word-swapped' | 'raw';
 
-function on(chip: number, command: number, protocol: Protocol, widthBits: WidthBits): Cell {
+export function on(chip: number, command: number, protocol: Protocol, widthBits: WidthBits): Cell {
   return cell({ kind: 'i2c', chip, command, protocol }, widthBits);
 }
 
@@ -47,7 +47,7 @@ export function sysfsBus(): SysfsBus {
 }
 
 /** Lets a kernel driver take a chip of the stub and waits for what it makes of it. */
-async function bindChip(driver: string, chip: number, made: string): Promise<void> {
+export async function bindChip(driver: string, chip: number, made: string): Promise<void> {
   const number = findAdapter(STUB, I2C_DEVICES);
   assert.ok(number.ok, 'no i2c-stub adapter');
   const adapter = `${I2C_DEVICES}/i2c-${number.value}`;
