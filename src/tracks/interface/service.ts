@@ -53,6 +53,8 @@ export { DEFAULT_LIMITS, type InterfaceLimits } from './limits.ts';
 
 const LATCH_WATCH_EVERY_MS = 100;
 const SWEEP_EVERY_MS = 60_000;
+/** Kernel stops on the latch in milliseconds; whoever asked should not wait long for receipts that do not come. */
+const STOP_TIMEOUT_MS = 2_000;
 const RESET_REASON_LENGTH_MAX = 512;
 const LIST_LENGTH_MAX = 1_000;
 
@@ -313,7 +315,12 @@ export class InterfaceService {
             }),
           )
         : await this.#admission.asSession(caller, deadline, (sessionId) =>
-            this.#orchestrator.stop(sessionId, request, caller.connection.origin, deadline),
+            this.#orchestrator.stop(
+              sessionId,
+              request,
+              caller.connection.origin,
+              deadline.within(STOP_TIMEOUT_MS),
+            ),
           );
     if (report.ok || devices.length > 0 || this.#latch === undefined) return report;
     // Security gave no receipt, but kernel acts on the latch alone; nobody can vouch for the devices.

@@ -78,9 +78,24 @@ export class AgentClient {
           );
         },
       );
-      sent.on('error', (error: NodeJS.ErrnoException) => unreachable(error.code ?? error.message));
+      sent.on('error', (error: NodeJS.ErrnoException) => unreachable(whyUnreachable(error)));
       sent.end(text);
     });
+  }
+}
+
+function whyUnreachable(error: NodeJS.ErrnoException): string {
+  switch (error.code) {
+    case 'ABORT_ERR':
+      return 'did not answer in time';
+    case 'ENOENT':
+      return 'its socket does not exist (ENOENT)';
+    case 'ECONNREFUSED':
+      return 'nobody listens on its socket (ECONNREFUSED)';
+    case 'EACCES':
+      return 'its socket is not open to this user (EACCES)';
+    default:
+      return error.code ?? error.message;
   }
 }
 
