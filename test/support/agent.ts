@@ -2,7 +2,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { request } from 'node:https';
+import { Agent as Connections, request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
@@ -44,13 +44,16 @@ export class Agent {
   readonly #directory: string;
   readonly #readyFile: string;
   #output = '';
+  #connections: Connections | null = null;
 
-  private constructor(directory: string, extra: readonly string[]) {
+  private constructor(directory: string, extra: readonly string[], prefix: readonly string[]) {
     this.#directory = directory;
     this.#readyFile = join(directory, 'ready.json');
+    const [program = NODE, ...rest] = [...prefix, NODE];
     this.#child = spawn(
-      NODE,
+      program,
       [
+        ...rest,
         join(REPOSITORY, 'scripts/start.ts'),
         ...['--state-dir', join(directory, 's'), '--ready-file', this.#readyFile],
         ...['--http', '127.0.0.1:0', '--grpc', '127.0.0.1:0', ...extra],
@@ -64,10 +67,20 @@ export class Agent {
     }
   }
 
-  static async start(extra: readonly string[] = []): Promise<Agent> {
-    const agent = new Agent(mkdtempSync(join(tmpdir(), 'dsmil-e2e-')), extra);
+  /** `prefix`: a program that becomes the supervisor, such as `unshare`, given the agent's state directory. */
+  static async start(
+    extra: readonly string[] = [],
+    prefix: (stateDirectory: string) => readonly string[] = () => [],
+  ): Promise<Agent> {
+    const directory = mkdtempSync(join(tmpdir(), 'dsmil-e2e-'));
+    const agent = new Agent(directory, extra, prefix(join(directory, 's')));
     await agent.waitUntil('the ready file', () => existsSync(agent.#readyFile), 30_000);
     return agent;
+  }
+
+  /** From now on calls of one person share connections, and so a session; by default each call signs in anew. */
+  keepConnections(): void {
+    this.#connections = new Connections({ keepAlive: true });
   }
 
   /** Read anew each time: a restarted process has another pid. */
@@ -85,7 +98,8 @@ export class Agent {
   }
 
   async stop(): Promise<void> {
-    if (this.#child.exitCode === null) {
+    this.#connections?.destroy();
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
       const ended = new Promise((resolve) => this.#child.once('exit', resolve));
       this.#child.kill('SIGTERM');
       await ended;
@@ -100,7 +114,8 @@ export class Agent {
   ): Promise<void> {
     const untilMs = performance.now() + limitMs;
     while (!(await holds())) {
-      if (performance.now() > untilMs || this.#child.exitCode !== null) {
+      const ended = this.#child.exitCode !== null || this.#child.signalCode !== null;
+      if (performance.now() > untilMs || ended) {
         throw new Error(`waited ${limitMs} ms for ${what}\n${this.#output}`);
       }
       await new Promise((resolve) => setTimeout(resolve, 20));
@@ -111,13 +126,19 @@ export class Agent {
   rest(person: 0 | 1 | null, method: string, path: string, body?: unknown): Promise<RestAnswer> {
     const { http, ca, people } = this.ready;
     const text = body === undefined ? undefined : JSON.stringify(body);
-    const headers: Record<string, string> = { connection: 'close' };
+    const headers: Record<string, string> = {};
+    if (this.#connections === null) headers.connection = 'close';
     if (person !== null) headers.authorization = `Bearer ${people[person]?.token}`;
     if (text !== undefined) headers['content-type'] = 'application/json';
     return new Promise((resolve, reject) => {
       const call = request(
         `${http}/api/v1/${path}`,
-        { method, headers, ca: readFileSync(ca) },
+        {
+          method,
+          headers,
+          ca: readFileSync(ca),
+          ...(this.#connections === null ? {} : { agent: this.#connections }),
+        },
         (response) => {
           let received = '';
           response.on('data', (chunk: Buffer) => {
