@@ -6,7 +6,7 @@
 import type { OperationRequest, StopRequestMessage } from '#contract/operation-request';
 import type { Cancel, Clock } from '#foundation/clock';
 import { Deadline } from '#foundation/deadline';
-import { describeError, type Fault, fault } from '#foundation/fault';
+import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { AuditEntry } from '#model/audit-entry';
 import type { Board } from '#model/board';

@@ -2,14 +2,14 @@
 
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import { effectFromWire, operationTypeFromWire, riskFromWire } from '#contract/enumerations';
-import { eventFromWire, eventToWire } from '#contract/event-message';
-import { faultToWire } from '#contract/fault-message';
 import {
   EventNotification,
   OperationCoordinationRequest,
   OperationCoordinationResponse,
-} from '#contract/generated/dsmil/communication/v1/communication';
+} from '#contract/communication';
+import { effectFromWire, operationTypeFromWire, riskFromWire } from '#contract/enumerations';
+import { eventFromWire, eventToWire } from '#contract/event-message';
+import { faultToWire } from '#contract/fault-message';
 import {
   operationRequestFromWire,
   operationRequestToWire,

@@ -1,9 +1,9 @@
 // Our ApplianceService over the one door: devices, approvals, reset, and the channel for many operations.
 
 import type { ServerDuplexStream } from '@grpc/grpc-js';
+import type * as appliance from '#contract/appliance';
 import { approvalToWire, deviceToWire } from '#contract/device-message';
 import { faultToWire } from '#contract/fault-message';
-import type * as appliance from '#contract/generated/dsmil/appliance/v1/appliance';
 import { receiptToWire } from '#contract/operation-message';
 import { fault } from '#foundation/fault';
 import { succeed } from '#foundation/outcome';

@@ -1,9 +1,9 @@
 // The specification's DsmilCommunicationService over the one door.
 
 import type { ServerUnaryCall, ServerWritableStream, sendUnaryData } from '@grpc/grpc-js';
+import type * as wire from '#contract/communication';
 import { unifiedStateToWire } from '#contract/device-message';
 import { sourceToWire } from '#contract/enumerations';
-import type * as wire from '#contract/generated/dsmil/communication/v1/communication';
 import { operationRequestFromWire, receiptToWire } from '#contract/operation-message';
 import { stopReportToWire, stopRequestFromWire } from '#contract/stop-message';
 import { durationToWire, timestampToWire } from '#contract/time-message';

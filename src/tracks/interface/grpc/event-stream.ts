@@ -2,9 +2,9 @@
 // Invariants: a client that does not read is disconnected at `QUEUE_MAX` waiting messages; it resumes by sequence.
 
 import { Metadata, type ServerWritableStream } from '@grpc/grpc-js';
+import type * as wire from '#contract/communication';
 import { sourceFromWire } from '#contract/enumerations';
 import { eventToWire } from '#contract/event-message';
-import type * as wire from '#contract/generated/dsmil/communication/v1/communication';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { linearIdOf } from '#model/device';

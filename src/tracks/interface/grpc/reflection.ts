@@ -3,7 +3,7 @@
 import { BinaryReader } from '@bufbuild/protobuf/wire';
 import type { Server } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
-import { DESCRIPTORS } from '#contract/generated/descriptors';
+import { DESCRIPTORS } from '#contract/appliance';
 
 type PackageDefinition = ConstructorParameters<typeof ReflectionService>[0];
 

@@ -8,8 +8,8 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { HealthImplementation, type ServingStatusMap } from 'grpc-health-check';
-import { ApplianceServiceService } from '#contract/generated/dsmil/appliance/v1/appliance';
-import { DsmilCommunicationServiceService } from '#contract/generated/dsmil/communication/v1/communication';
+import { ApplianceServiceService } from '#contract/appliance';
+import { DsmilCommunicationServiceService } from '#contract/communication';
 import type { Clock } from '#foundation/clock';
 import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';

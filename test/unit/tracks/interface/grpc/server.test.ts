@@ -11,10 +11,7 @@ import {
   status,
 } from '@grpc/grpc-js';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import {
-  ApplianceServiceClient,
-  type ChannelResponse,
-} from '#contract/generated/dsmil/appliance/v1/appliance';
+import { ApplianceServiceClient, type ChannelResponse } from '#contract/appliance';
 import {
   DsmilCommunicationServiceClient,
   EmergencyStopRequest,
@@ -22,7 +19,7 @@ import {
   EventSubscriptionRequest,
   OperationCoordinationRequest,
   type OperationCoordinationResponse,
-} from '#contract/generated/dsmil/communication/v1/communication';
+} from '#contract/communication';
 import { systemClock } from '#foundation/clock';
 import { fault } from '#foundation/fault';
 import { EventType, Severity } from '#model/event';
