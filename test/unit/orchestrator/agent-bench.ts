@@ -1,0 +1,293 @@
+// The whole agent but its processes: orchestrator, security and kernel on the kernel bench, and a plain interface track.
+
+import { createPublicKey, generateKeyPairSync } from 'node:crypto';
+import { join } from 'node:path';
+import type { Deadline } from '#foundation/deadline';
+import { DurableStore } from '#foundation/durable-store';
+import { type Fault, fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type { AgentEvent } from '#model/event';
+import { type Intent, type OperationReceipt, OperationType } from '#model/operation';
+import { ClearanceLevel, COMPARTMENTS, type Origin, type Principal } from '#model/principal';
+import { type RiskAssessment, RiskLevel } from '#model/risk';
+import type { TrackSnapshot } from '#model/snapshot';
+import type { StopOrder, StopReceipt } from '#model/stop';
+import type { CommitReceipt, CommitRequest, KernelTrack, PrepareVote, Track } from '#model/track';
+import type { TrackName } from '#model/track-name';
+import { EventHub } from '#orchestrator/event-hub';
+import { Journal } from '#orchestrator/journal';
+import { OperationRunner } from '#orchestrator/operation-runner';
+import { Orchestrator } from '#orchestrator/orchestrator';
+import { CONSERVATIVE_RULE } from '#orchestrator/risk-aggregate';
+import { StopCoordinator } from '#orchestrator/stop';
+import { StopRecord } from '#orchestrator/stop-record';
+import { decideAccess } from '#tracks/security/access-table';
+import { AuditChain } from '#tracks/security/audit-chain';
+import { hashToken, Principals } from '#tracks/security/principals';
+import { SecurityTrack } from '#tracks/security/track';
+import { KernelBench } from '../../support/kernel-bench.ts';
+
+export const ORIGIN: Origin = { transport: 'grpc', peer: '127.0.0.1:4000' };
+
+export const ALICE = person('alice', ClearanceLevel.TOP_SECRET);
+export const BOB = person('bob', ClearanceLevel.TOP_SECRET);
+export const CLERK = person('clerk', ClearanceLevel.RESTRICTED);
+export const MACHINE: Principal = {
+  ...person('machine', ClearanceLevel.TOP_SECRET),
+  kind: 'machine',
+};
+
+export function person(id: string, clearance: ClearanceLevel): Principal {
+  return {
+    id,
+    name: id,
+    kind: 'person',
+    clearance,
+    compartments: [...COMPARTMENTS],
+    devices: null,
+    underReview: false,
+  };
+}
+
+/** A network track without a network: it says what it is told to, or nothing at all. */
+export class PlainInterface implements Track {
+  readonly name = 'interface';
+  risk: RiskLevel = RiskLevel.SAFE;
+  answers: 'at once' | 'with a fault' | 'never' = 'at once';
+  readonly aborted: string[] = [];
+  readonly stops: StopOrder[] = [];
+
+  async #answer<T>(value: T, deadline: Deadline): Promise<Outcome<T>> {
+    if (this.answers === 'never') await new Promise(() => undefined);
+    if (this.answers === 'with a fault' || deadline.expired()) return refuse(gone('interface'));
+    return succeed(value);
+  }
+
+  assess(_: unknown, deadline: Deadline): Promise<Outcome<RiskAssessment>> {
+    return this.#answer({ track: 'interface', level: this.risk, reasons: [] }, deadline);
+  }
+
+  prepare(_: unknown, deadline: Deadline): Promise<Outcome<PrepareVote>> {
+    return this.#answer({ priors: [] }, deadline);
+  }
+
+  commit(_: unknown, deadline: Deadline): Promise<Outcome<CommitReceipt>> {
+    return this.#answer({ effect: 'none' as const, readings: [], durationMs: 0 }, deadline);
+  }
+
+  abort(operationId: string, deadline: Deadline): Promise<Outcome<void>> {
+    this.aborted.push(operationId);
+    return this.#answer(undefined, deadline);
+  }
+
+  stop(order: StopOrder, deadline: Deadline): Promise<Outcome<StopReceipt>> {
+    this.stops.push(order);
+    const receipt = { message: 'panels told', safe: [], unsafe: [], durationMs: 0 };
+    return this.#answer({ track: 'interface', ok: true, ...receipt }, deadline);
+  }
+
+  snapshot(deadline: Deadline): Promise<Outcome<TrackSnapshot>> {
+    const shown = { version: 1, sessions: 0, pictureAgeMs: 0 };
+    return this.#answer({ track: 'interface', ...shown }, deadline);
+  }
+}
+
+/** The line between security and kernel, which can lose an answer: everything else goes through to the real track. */
+class KernelLine implements KernelTrack {
+  readonly name = 'kernel';
+  readonly #far: KernelTrack;
+  /** What security hears instead of the answer to the next commit, which is executed all the same. */
+  loseCommit: Fault | null = null;
+  beforeCommit: (request: CommitRequest) => void = () => undefined;
+
+  constructor(far: KernelTrack) {
+    this.#far = far;
+  }
+
+  plan: KernelTrack['plan'] = (intent, deadline) => this.#far.plan(intent, deadline);
+  assess: Track['assess'] = (request, deadline) => this.#far.assess(request, deadline);
+  prepare: Track['prepare'] = (request, deadline) => this.#far.prepare(request, deadline);
+  abort: Track['abort'] = (operationId, deadline) => this.#far.abort(operationId, deadline);
+  stop: Track['stop'] = (order, deadline) => this.#far.stop(order, deadline);
+  snapshot: Track['snapshot'] = (deadline) => this.#far.snapshot(deadline);
+  releaseStop: KernelTrack['releaseStop'] = (authorization, deadline) =>
+    this.#far.releaseStop(authorization, deadline);
+
+  async commit(request: CommitRequest, deadline: Deadline): Promise<Outcome<CommitReceipt>> {
+    this.beforeCommit(request);
+    const answer = await this.#far.commit(request, deadline);
+    return this.loseCommit === null ? answer : refuse(this.loseCommit);
+  }
+}
+
+export function gone(track: TrackName, metal: Fault['metal'] = 'untouched'): Fault {
+  return fault('TRACK_UNAVAILABLE', { place: track, finding: 'the peer is lost', metal });
+}
+
+const PEOPLE = [ALICE, BOB, CLERK, MACHINE];
+const CHECKPOINT_KEY = generateKeyPairSync('ed25519').privateKey;
+
+export class AgentBench {
+  readonly kernelBench: KernelBench;
+  readonly store: DurableStore;
+  readonly audit: AuditChain;
+  readonly security: SecurityTrack;
+  readonly interface = new PlainInterface();
+  readonly line: KernelLine;
+  readonly journal: Journal;
+  readonly stopRecord: StopRecord;
+  readonly runner: OperationRunner;
+  readonly stops: StopCoordinator;
+  readonly orchestrator: Orchestrator;
+  readonly events: AgentEvent[] = [];
+  readonly down = new Set<TrackName>();
+
+  private constructor(kernelBench: KernelBench) {
+    this.kernelBench = kernelBench;
+    const { clock, devices, track } = kernelBench;
+    this.store = new DurableStore(join(kernelBench.directory, 'agent.db'));
+    const events = new EventHub(clock, (error) => {
+      throw error;
+    });
+    events.listen((event) => this.events.push(event));
+    this.audit = new AuditChain({
+      store: this.store,
+      clock,
+      bootId: 'boot-1',
+      clockQuality: () => 'synchronized',
+      checkpointKey: CHECKPOINT_KEY,
+      onAppended: (entry) => this.orchestrator.auditAppended(entry),
+    });
+    const principals = new Principals(
+      clock,
+      PEOPLE.map((principal) => ({
+        principal,
+        enabled: true,
+        tokenHashes: [hashToken(principal.id)],
+        certificateUris: [],
+        localUids: [],
+      })),
+    );
+    const byId = new Map(devices.map((device) => [device.id, device]));
+    this.security = new SecurityTrack({ clock, devices: byId, audit: this.audit, principals });
+    const { security } = this;
+    track.authorizations.trust(createPublicKey(security.signer.publicKeyPem));
+    this.line = new KernelLine(track);
+    this.journal = new Journal(this.store);
+    this.stopRecord = new StopRecord(this.store);
+    const authority = {
+      decideAccess,
+      isQuarantined: security.isQuarantined.bind(security),
+      grant: security.signer.grant.bind(security.signer),
+      openIncident: (device: number, actor: string, finding: string) => {
+        security.threats.open(device, actor, finding);
+      },
+    };
+    const stopEngaged = () => kernelBench.securityLatch.engaged();
+    this.runner = new OperationRunner({
+      clock,
+      kernel: this.line,
+      security,
+      interface: this.interface,
+      devices: byId,
+      authority,
+      approvals: security.approvals,
+      audit: this.audit,
+      journal: this.journal,
+      aggregation: CONSERVATIVE_RULE,
+      stopEngaged,
+    });
+    this.stops = new StopCoordinator(
+      {
+        clock,
+        latch: kernelBench.securityLatch,
+        kernel: this.line,
+        security,
+        interface: this.interface,
+        trackUp: (name) => !this.down.has(name),
+        grant: authority.grant,
+        newId: () => kernelBench.newId(),
+        keepCauses: (causes) => {
+          this.stopRecord.keep(causes).catch(() => undefined);
+        },
+      },
+      this.stopRecord.causes(),
+    );
+    this.orchestrator = new Orchestrator({
+      clock,
+      board: { name: 'bench', file: '', digest: 'board-digest', buses: [], devices },
+      bootId: 'boot-1',
+      runner: this.runner,
+      stops: this.stops,
+      sessions: principals,
+      approvals: security.approvals,
+      authority,
+      audit: this.audit,
+      journal: this.journal,
+      events,
+      stopEngaged,
+      health: () =>
+        (['kernel', 'security', 'interface'] as const).map((name) => {
+          const up = !this.down.has(name);
+          return { track: name, up, finding: up ? 'answers' : 'is lost' };
+        }),
+    });
+  }
+
+  static async open(): Promise<AgentBench> {
+    return new AgentBench(await KernelBench.open());
+  }
+
+  async close(): Promise<void> {
+    this.store.close();
+    await this.kernelBench.close();
+  }
+
+  write(device: number, registers: Record<string, bigint>, changes: Partial<Intent> = {}): Intent {
+    return this.intent(OperationType.WRITE, device, registers, changes);
+  }
+
+  /** With a justification and the risk confirmed, so that only what a test takes away is missing. */
+  intent(
+    type: OperationType,
+    device: number,
+    registers: Record<string, bigint | undefined> = {},
+    changes: Partial<Intent> = {},
+  ): Intent {
+    return this.kernelBench.intent(type, device, registers, {
+      justification: 'routine maintenance',
+      confirmedRisk: RiskLevel.CRITICAL,
+      ...changes,
+    });
+  }
+
+  run(intent: Intent, principal: Principal = ALICE): Promise<OperationReceipt> {
+    const deadline = this.kernelBench.deadline();
+    const running = this.runner.run({ intent, principal, origin: ORIGIN, deadline });
+    return this.kernelBench.run(running);
+  }
+
+  settle<T>(promise: Promise<T>): Promise<T> {
+    return this.kernelBench.run(promise);
+  }
+
+  async signIn(principal: Principal): Promise<string> {
+    const credential = { kind: 'token', token: principal.id } as const;
+    const session = await this.settle(this.orchestrator.authenticate(credential, ORIGIN));
+    if (!session.ok) throw new Error(session.fault.finding);
+    return session.value.id;
+  }
+
+  operate(sessionId: string, intent: Intent) {
+    const deadline = this.kernelBench.deadline();
+    return this.settle(this.orchestrator.operate(sessionId, intent, ORIGIN, deadline));
+  }
+
+  lastEntry() {
+    return this.audit.read(this.audit.lastSequence, 1)[0];
+  }
+
+  entries() {
+    return this.audit.read(1, 1_000);
+  }
+}
