@@ -60,11 +60,10 @@ describe('the list of packages', () => {
 });
 
 describe.skipIf(!rig.met)('a prepared rig', () => {
-  it('is found again at once, with nothing fetched', () => {
-    const startMs = Date.now();
+  it('is found in the cache again, with nothing fetched', () => {
     const again = prepareRig();
     expect(again.ready).toBe(true);
-    expect(Date.now() - startMs).toBeLessThan(2_000);
+    expect(again.sentence).toMatch(/is in the cache$/);
   });
 
   it('holds every module after the modules that it depends on', () => {
