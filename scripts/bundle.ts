@@ -12,7 +12,7 @@ const PROGRAMS = ['kernel', 'security', 'interface', 'simulator', 'dsmil'] as co
 export type Program = (typeof PROGRAMS)[number];
 
 /** Packages that load native parts or .proto files from their own folder. */
-const EXTERNAL = [/^i2c-bus$/, /^serialport$/, /^@serialport\//, /^@grpc\//, /^grpc-health-check$/];
+const EXTERNAL = [/^i2c-bus$/, /^serialport$/, /^@serialport\//, /^@grpc\//];
 
 export function bundlePath(program: Program): string {
   return join(output, `${program}.js`);

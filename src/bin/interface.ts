@@ -17,6 +17,7 @@ import { HttpServer } from '#tracks/interface/rest/http-server';
 import { RestApp } from '#tracks/interface/rest/rest-app';
 import { InterfaceService } from '#tracks/interface/service';
 import { InterfaceTrack } from '#tracks/interface/track';
+import { WebSocketServer } from '#tracks/interface/websocket/websocket-server';
 import { loadBoardFile } from './board-file.ts';
 import { announceReady, endOnRequest, readProcessArguments } from './command-line.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
@@ -72,8 +73,12 @@ const httpServer = new HttpServer(app, tls);
 const httpPort = need(await httpServer.listen(http));
 const localServer = new LocalServer(app, layout.localSocket, peerCredentials);
 need(await localServer.listen());
+const webSockets = new WebSocketServer(service, app);
+webSockets.attach(httpServer.server);
+webSockets.attach(localServer.server);
 
 async function shutDown(): Promise<void> {
+  await webSockets.close();
   await Promise.all([grpcServer.close(), httpServer.close(), localServer.close()]);
   service.close();
   link.close();

@@ -28,7 +28,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'src/link': ['src/model', 'src/foundation', 'drivers/native'],
   'src/contract': ['src/model', 'src/foundation'],
   'src/config': ['src/model', 'src/foundation'],
-  'drivers/native': ['src/foundation'],
+  'drivers/native': ['src/model', 'src/foundation'],
   'drivers/bus': ['src/model', 'src/foundation', 'drivers/native'],
   'drivers/device': ['src/model', 'src/foundation'],
   'drivers/index.ts': ['src/model', 'src/foundation', 'drivers/bus', 'drivers/device'],

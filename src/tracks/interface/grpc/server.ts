@@ -7,9 +7,9 @@ import {
   type ServerCredentials,
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
-import { HealthImplementation, type ServingStatusMap } from 'grpc-health-check';
 import { ApplianceServiceService } from '#contract/appliance';
 import { DsmilCommunicationServiceService } from '#contract/communication';
+import { HealthService } from '#contract/health';
 import type { Clock } from '#foundation/clock';
 import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
@@ -17,7 +17,7 @@ import type { InterfaceService } from '../service.ts';
 import type { TlsMaterial } from '../tls-material.ts';
 import { applianceService } from './appliance.ts';
 import { communicationService } from './communication.ts';
-import { addReflection } from './reflection.ts';
+import { HealthState } from './health.ts';
 
 /** Reflection shows the definitions to anyone who connects; off unless asked for. */
 export type Reflection = 'off' | 'on';
@@ -32,6 +32,10 @@ export interface GrpcListenOptions {
 const RECEIVE_BYTES_MAX = 64 * 1024;
 const SEND_BYTES_MAX = 4 * 1024 * 1024;
 const HEALTH_EVERY_MS = 1_000;
+const SERVICES = [
+  'dsmil.communication.v1.DsmilCommunicationService',
+  'dsmil.appliance.v1.ApplianceService',
+];
 const DRAIN_MS = 500;
 
 /**
@@ -80,12 +84,14 @@ const OPTIONAL_CLIENT_CERTIFICATE = false;
 
 export class GrpcServer {
   readonly #server: Server;
-  readonly #health: HealthImplementation;
+  readonly #health = new HealthState(SERVICES);
   readonly #service: InterfaceService;
+  readonly #reflection: Reflection;
   readonly #clock: Clock;
   #cancel: () => void = () => undefined;
 
   constructor(service: InterfaceService, reflection: Reflection = 'off') {
+    this.#reflection = reflection;
     this.#service = service;
     this.#clock = service.clock;
     this.#server = new Server({
@@ -99,9 +105,7 @@ export class GrpcServer {
     });
     this.#add(DsmilCommunicationServiceService, communicationService(service));
     this.#add(ApplianceServiceService, applianceService(service));
-    this.#health = new HealthImplementation(servingMap('NOT_SERVING'));
-    this.#health.addToServer(this.#server);
-    if (reflection === 'on') addReflection(this.#server);
+    this.#add(HealthService, this.#health.implementation());
   }
 
   /** Fully qualified methods this server answers, for the completeness test. */
@@ -112,6 +116,11 @@ export class GrpcServer {
   }
 
   async listen(options: GrpcListenOptions): Promise<Outcome<number>> {
+    if (this.#reflection === 'on') {
+      // Loaded only when asked for: it brings a protobuf parser.
+      const { addReflection } = await import('./reflection.ts');
+      addReflection(this.#server);
+    }
     const host = options.host.includes(':') ? `[${options.host}]` : options.host;
     const address = `${host}:${options.port}`;
     const port = await new Promise<number | Error>((resolve) => {
@@ -151,17 +160,7 @@ export class GrpcServer {
   async #updateHealth(): Promise<void> {
     const status = await this.#service.status(this.#service.deadline(HEALTH_EVERY_MS));
     const serving = status.tracks.every((track) => track.up) ? 'SERVING' : 'NOT_SERVING';
-    for (const [name, value] of Object.entries(servingMap(serving))) {
-      this.#health.setStatus(name, value);
-    }
+    this.#health.set(serving);
     this.#cancel = this.#clock.after(HEALTH_EVERY_MS, () => void this.#updateHealth());
   }
-}
-
-function servingMap(status: 'SERVING' | 'NOT_SERVING'): ServingStatusMap {
-  return {
-    '': status,
-    'dsmil.communication.v1.DsmilCommunicationService': status,
-    'dsmil.appliance.v1.ApplianceService': status,
-  };
 }

@@ -3,11 +3,12 @@
 // Faults: CONFIG_INVALID when the socket cannot be made or another agent answers on it.
 
 import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
-import { createServer, type Server } from 'node:http';
+import type { Server } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { basename } from 'node:path';
 import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import { http } from '../node-http.ts';
 import { answerBadRequest, closeServer, HTTP_TIMES, listenOn } from '../rest/http-server.ts';
 import type { RestApp } from '../rest/rest-app.ts';
 
@@ -25,7 +26,7 @@ export class LocalServer {
 
   constructor(app: RestApp, path: string, readPeer: PeerCredentialsReader) {
     this.#path = path;
-    this.server = createServer(HTTP_TIMES, app.serve);
+    this.server = http.createServer(HTTP_TIMES, app.serve);
     this.server.maxConnections = CONNECTIONS_MAX;
     this.server.on('clientError', answerBadRequest);
     this.server.prependListener('connection', (socket: Socket) => {

@@ -2,10 +2,11 @@
 // Faults: an address that cannot be bound is CONFIG_INVALID with the address.
 
 import type { Server } from 'node:http';
-import { createServer, type Server as HttpsServer } from 'node:https';
+import type { Server as HttpsServer } from 'node:https';
 import type { AddressInfo, ListenOptions } from 'node:net';
 import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import { https } from '../node-http.ts';
 import type { TlsMaterial } from '../tls-material.ts';
 import type { RestApp } from './rest-app.ts';
 
@@ -29,7 +30,7 @@ export class HttpServer {
   readonly server: HttpsServer;
 
   constructor(app: RestApp, tls: TlsMaterial) {
-    this.server = createServer(
+    this.server = https.createServer(
       {
         cert: tls.certificate,
         key: tls.key,
