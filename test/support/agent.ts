@@ -39,27 +39,40 @@ export interface RestAnswer {
   readonly text: string;
 }
 
+export interface AgentOptions {
+  /** A program and its arguments that become the supervisor, such as `unshare`. */
+  readonly prefix?: readonly string[];
+  /** `temporary`: the agent chooses its own state directory; else it is inside this test's. */
+  readonly state?: 'temporary';
+}
+
 export class Agent {
   readonly #child: ChildProcess;
   readonly #directory: string;
   readonly #readyFile: string;
+  /** The supervisor's exit code, or the signal that ended it. */
+  readonly ended: Promise<number | NodeJS.Signals>;
   #output = '';
   #connections: Connections | null = null;
 
-  private constructor(directory: string, extra: readonly string[], prefix: readonly string[]) {
+  private constructor(directory: string, extra: readonly string[], options: AgentOptions) {
     this.#directory = directory;
     this.#readyFile = join(directory, 'ready.json');
-    const [program = NODE, ...rest] = [...prefix, NODE];
+    const [program = NODE, ...rest] = [...(options.prefix ?? []), NODE];
     this.#child = spawn(
       program,
       [
         ...rest,
         join(REPOSITORY, 'scripts/start.ts'),
-        ...['--state-dir', join(directory, 's'), '--ready-file', this.#readyFile],
+        ...(options.state === 'temporary' ? [] : ['--state-dir', join(directory, 's')]),
+        ...['--ready-file', this.#readyFile],
         ...['--http', '127.0.0.1:0', '--grpc', '127.0.0.1:0', ...extra],
       ],
       { stdio: ['ignore', 'pipe', 'pipe'] },
     );
+    this.ended = new Promise((resolve) => {
+      this.#child.once('exit', (code, signal) => resolve(signal ?? code ?? 0));
+    });
     for (const stream of [this.#child.stdout, this.#child.stderr]) {
       stream?.on('data', (chunk: Buffer) => {
         this.#output += chunk.toString();
@@ -67,13 +80,8 @@ export class Agent {
     }
   }
 
-  /** `prefix`: a program that becomes the supervisor, such as `unshare`, given the agent's state directory. */
-  static async start(
-    extra: readonly string[] = [],
-    prefix: (stateDirectory: string) => readonly string[] = () => [],
-  ): Promise<Agent> {
-    const directory = mkdtempSync(join(tmpdir(), 'dsmil-e2e-'));
-    const agent = new Agent(directory, extra, prefix(join(directory, 's')));
+  static async start(extra: readonly string[] = [], options: AgentOptions = {}): Promise<Agent> {
+    const agent = new Agent(mkdtempSync(join(tmpdir(), 'dsmil-e2e-')), extra, options);
     await agent.waitUntil('the ready file', () => existsSync(agent.#readyFile), 30_000);
     return agent;
   }
@@ -100,9 +108,8 @@ export class Agent {
   async stop(): Promise<void> {
     this.#connections?.destroy();
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
-      const ended = new Promise((resolve) => this.#child.once('exit', resolve));
       this.#child.kill('SIGTERM');
-      await ended;
+      await this.ended;
     }
     rmSync(this.#directory, { recursive: true, force: true });
   }
