@@ -61,23 +61,28 @@ export function readProcessArguments(): ProcessArguments {
   };
 }
 
+/** A signal, or the end of the development supervisor. */
+export type EndReason = 'asked' | 'orphaned';
+
 /**
  * Calls `end` once: at SIGTERM or SIGINT, and under the development supervisor (`DSMIL_SUPERVISED=stdin`) when its end
  * of standard input closes, so that nothing it started outlives it however it ended.
  */
-export function endOnRequest(end: () => void): void {
-  let asked = false;
-  const ask = () => {
-    if (asked) return;
-    asked = true;
-    end();
+export function endOnRequest(end: (reason: EndReason) => void): void {
+  let ending = false;
+  const once = (reason: EndReason) => {
+    if (ending) return;
+    ending = true;
+    end(reason);
   };
+  const ask = () => once('asked');
+  const orphan = () => once('orphaned');
   // Stay registered: a second Ctrl-C must not cut short the way to the safe values.
   process.on('SIGTERM', ask);
   process.on('SIGINT', ask);
   if (process.env.DSMIL_SUPERVISED !== 'stdin') return;
-  process.stdin.on('error', ask);
-  process.stdin.on('close', ask);
+  process.stdin.on('error', orphan);
+  process.stdin.on('close', orphan);
   process.stdin.resume();
 }
 

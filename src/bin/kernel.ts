@@ -203,7 +203,11 @@ async function repeat(periodMs: number, action: () => Promise<void>): Promise<ne
 
 async function shutDown(): Promise<void> {
   interlock.hold('kernel is ending');
-  await track.endSafely();
+  const { safe, unsafe, durationMs } = await track.endSafely();
+  log.info(
+    { safe: safe.length, unsafe, durationMs },
+    'devices driven to their safe values, ending',
+  );
   for (const queue of queues.values()) await queue.bus.close();
   link.close();
   latch.close();

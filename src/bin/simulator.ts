@@ -7,11 +7,13 @@ import { Simulator } from '#drivers/bus/simulated/simulator';
 import { systemClock } from '#foundation/clock';
 import { describeError, describeFault, FaultError } from '#foundation/fault';
 import { loadBoardFile } from './board-file.ts';
-import { announceReady, endOnRequest } from './command-line.ts';
+import { announceReady, type EndReason, endOnRequest } from './command-line.ts';
 
 const USAGE =
   'usage: simulator --board FILE --directory DIR [--seed N] [--ready-file FILE]\n' +
   'The board file is loaded with the variable SIMULATOR=DIR; requests go to DIR/control.sock.\n';
+
+const ORPHANED_MS = 2_000;
 
 interface Options {
   readonly board: string;
@@ -53,7 +55,7 @@ async function main(options: Options): Promise<void> {
   if (!loaded.ok) throw new FaultError(loaded.fault);
   const board = loaded.value;
   const simulator = new Simulator({ board, directory, clock: systemClock, seed });
-  const signal = new Promise<void>((settle) => {
+  const signal = new Promise<EndReason>((settle) => {
     endOnRequest(settle);
   });
   await simulator.open();
@@ -67,7 +69,8 @@ async function main(options: Options): Promise<void> {
     `simulator ready: ${board.devices.length} devices of ${board.name}, control ${simulator.controlPath}\n`,
   );
   announceReady({ pid: process.pid, control: simulator.controlPath });
-  await signal;
+  // Hardware outlives its driver: kernel, orphaned in the same moment, still drives it to safe values.
+  if ((await signal) === 'orphaned') await systemClock.sleep(ORPHANED_MS);
   await simulator.close();
   if (readyFile !== undefined) rmSync(readyFile, { force: true });
 }

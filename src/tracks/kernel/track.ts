@@ -200,8 +200,8 @@ export class KernelDeviceTrack implements KernelTrack {
   }
 
   /** At the end of the process: safe values without a latched stop, which two people would have to reset. */
-  async endSafely(): Promise<void> {
-    await this.#driveSafe([]);
+  endSafely(): Promise<SafeStateReport> {
+    return this.#driveSafe([]);
   }
 
   async releaseStop(authorization: Authorization): Promise<Outcome<void>> {
