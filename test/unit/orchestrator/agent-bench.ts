@@ -98,6 +98,8 @@ class KernelLine implements KernelTrack {
   readonly #far: KernelTrack;
   /** What security hears instead of the answer to the next commit, which is executed all the same. */
   loseCommit: Fault | null = null;
+  /** Orders to stop do not reach kernel. */
+  cut = false;
   beforeCommit: (request: CommitRequest) => void = () => undefined;
 
   constructor(far: KernelTrack) {
@@ -108,7 +110,8 @@ class KernelLine implements KernelTrack {
   assess: Track['assess'] = (request, deadline) => this.#far.assess(request, deadline);
   prepare: Track['prepare'] = (request, deadline) => this.#far.prepare(request, deadline);
   abort: Track['abort'] = (operationId, deadline) => this.#far.abort(operationId, deadline);
-  stop: Track['stop'] = (order, deadline) => this.#far.stop(order, deadline);
+  stop: Track['stop'] = async (order, deadline) =>
+    this.cut ? refuse(gone('kernel', 'unknown')) : this.#far.stop(order, deadline);
   snapshot: Track['snapshot'] = (deadline) => this.#far.snapshot(deadline);
   releaseStop: KernelTrack['releaseStop'] = (authorization, deadline) =>
     this.#far.releaseStop(authorization, deadline);

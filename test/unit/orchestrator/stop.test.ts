@@ -29,6 +29,18 @@ describe('a stop', () => {
     await bench.settle(pending);
   });
 
+  it('reaches metal through the latch alone when no order reaches kernel', async () => {
+    bench.line.cut = true;
+    bench.kernelBench.poke(PUMP, OFFSET.CONTROL, 1);
+    const report = await stop();
+    expect(report.success).toBe(false);
+    expect(report.receipts[0]?.message).toBe('no receipt: the peer is lost');
+    expect(engaged()).toBe(true);
+    // What the bell of the latch has the kernel process do.
+    await bench.settle(bench.kernelBench.track.stopByLatch());
+    expect(bench.kernelBench.peek(PUMP, OFFSET.CONTROL)).toBe(0);
+  });
+
   it('brings a receipt from every track, in their order, and keeps its cause', async () => {
     bench.kernelBench.poke(PUMP, OFFSET.CONTROL, 1);
     const report = await stop();
