@@ -353,6 +353,27 @@ it('ACTIVATE, DEACTIVATE and RESET follow the profile and need the second person
   expect(await scene.held('audit-log-controller', 'CONTROL', 0n)).toBe(0n);
 });
 
+it('an approval serves one run of one plan, and only whoever asked for it', async () => {
+  const write = {
+    operation: 'WRITE',
+    device: '0x8017',
+    registers: [{ name: 'CONFIG', value: 0x11 }],
+    justification: JUSTIFICATION,
+    confirmedRisk: 'HIGH',
+  } as const;
+  const asked = await scene.first.operate(write);
+  const digest = asked.receipt?.planDigest ?? '';
+  const technician = new RestPerson(scene.agent.ready, 'technician');
+  const unentitled = await technician.approve(digest);
+  technician.close();
+  expect([unentitled.status, unentitled.json.code]).toEqual([403, 'CLEARANCE_TOO_LOW']);
+  expect((await scene.second.approve(digest)).json.approvedBy).toBe('demo-supervisor');
+  expect((await scene.second.operate(write)).code).toBe('APPROVAL_NEEDED');
+  expect((await scene.first.operate(write)).receipt?.effect).toBe('committed');
+  expect((await scene.first.operate(write)).code).toBe('APPROVAL_NEEDED');
+  expect(await scene.held('remote-access', 'CONFIG', 0x11n)).toBe(0x11n);
+});
+
 it('a dry run shows the transactions and the risk and touches nothing', async () => {
   await scene.metal.forget();
   const { status, receipt } = await scene.first.operate({
