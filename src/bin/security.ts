@@ -33,6 +33,9 @@ import { loadBoardFile } from './board-file.ts';
 import { announceReady, endOnRequest, readProcessArguments } from './command-line.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 
+/** Between two tries to keep the causes of a stop that the disk would not take. */
+const KEEP_AGAIN_MS = 1_000;
+
 const log = openLog('security');
 dieOnSurprise(log);
 const { layout, board: boardFile, variables } = readProcessArguments();
@@ -99,6 +102,17 @@ function healthOf(name: TrackName): TrackHealth {
 }
 
 const stopRecord = new StopRecord(store);
+let lastCauses: readonly StopCause[] = [];
+/** Until they are on disk, or others have taken their place: the stop has to survive a reboot. */
+function keepCauses(causes: readonly StopCause[]): void {
+  lastCauses = causes;
+  stopRecord.keep(causes).catch((error: unknown) => {
+    onError(error, 'stop causes');
+    clock.after(KEEP_AGAIN_MS, () => {
+      if (lastCauses === causes) keepCauses(causes);
+    });
+  });
+}
 const events = new EventHub(clock, (error) => onError(error, 'event listener'));
 const stops = new StopCoordinator(
   {
@@ -110,9 +124,7 @@ const stops = new StopCoordinator(
     trackUp: (name) => healthOf(name).up,
     grant: (operationId, act, grantedTo) => track.signer.grant(operationId, act, grantedTo),
     newId: randomUUID,
-    keepCauses: (causes) => {
-      stopRecord.keep(causes).catch((error: unknown) => onError(error, 'stop causes'));
-    },
+    keepCauses,
   },
   stopRecord.causes(),
 );

@@ -57,6 +57,9 @@ export interface OrchestratorParts {
 const OPERATIONS_MAX = 16;
 /** Receipts kept for people who ask again. */
 const RECEIPTS_MAX = 1_000;
+/** Between two tries to record a stop that the disk would not take. */
+const RECORD_AGAIN_MS = 1_000;
+const UNRECORDED_STOPS_MAX = 32;
 
 export class Orchestrator implements OrchestratorPort {
   readonly #parts: OrchestratorParts;
@@ -65,6 +68,7 @@ export class Orchestrator implements OrchestratorPort {
   readonly #running = new Set<string>();
   readonly #snapshotListeners = new Set<(snapshot: KernelSnapshot) => void>();
   readonly #shown = new Map<LinearId, string>();
+  #unrecordedStops = 0;
 
   constructor(parts: OrchestratorParts) {
     this.#parts = parts;
@@ -378,7 +382,29 @@ export class Orchestrator implements OrchestratorPort {
     const result = report.success
       ? `${report.scope} stopped`
       : `${report.scope}: ${unsafe.length} devices not safe`;
-    void this.#record('EMERGENCY_STOP', actor, origin, request.devices, result, request.reason);
+    this.#recordStop(actor, origin, request, result);
+  }
+
+  /** A stop waits for no record, but its record is made up for when the disk takes it again. */
+  #recordStop(
+    actor: string,
+    origin: Origin | null,
+    request: StopRequest,
+    result: string,
+    sinceWallMs = this.#parts.clock.wallMs(),
+  ): void {
+    const { clock } = this.#parts;
+    const { devices, reason } = request;
+    const lateMs = clock.wallMs() - sinceWallMs;
+    const told = lateMs < RECORD_AGAIN_MS ? result : `${result} (recorded ${lateMs} ms late)`;
+    void this.#record('EMERGENCY_STOP', actor, origin, devices, told, reason).then((entry) => {
+      if (entry.ok || this.#unrecordedStops >= UNRECORDED_STOPS_MAX) return;
+      this.#unrecordedStops += 1;
+      clock.after(RECORD_AGAIN_MS, () => {
+        this.#unrecordedStops -= 1;
+        this.#recordStop(actor, origin, request, result, sinceWallMs);
+      });
+    });
   }
 
   #quarantineProbe(

@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Agent } from '../support/agent.ts';
 import {
   alive,
+  entryAfter,
   heldBy,
   readRegister,
   resetStop,
@@ -117,6 +118,8 @@ describe.skipIf(!mayMount)(
     it('is over without a restart when there is room again, and the chain is whole', async () => {
       const before = agent.ready.pids;
       free();
+      const late = await entryAfter(agent, 0, ({ event }) => event === 'EMERGENCY_STOP');
+      expect(late).toMatchObject({ actor: 'demo-operator', reason: 'the disk is full' });
       const answers = await resetStop(agent);
       expect(answers.map(({ body }) => body.released)).toEqual([false, true]);
       await worksAgain(agent);
