@@ -1,10 +1,9 @@
 // One file for each process: less to load, less memory, no type stripping at run time. `npm start` and the image use it.
 // Invariants: the output lies in build/bin, as deep below the root as src/bin, so that relative paths hold in both.
 
-import { existsSync, mkdirSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
-import { build } from 'rolldown';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const output = join(root, 'build/bin');
@@ -18,38 +17,39 @@ export function bundlePath(program: Program): string {
   return join(output, `${program}.js`);
 }
 
-/** Bundles what is older than any source; resolves at once when everything is fresh. */
+/** Bundles again when any source is newer; resolves at once when everything is fresh. */
 export async function bundle(): Promise<void> {
   const newest = Math.max(
     ...['src', 'drivers', 'package-lock.json', 'scripts/bundle.ts'].map((path) =>
       newestOf(join(root, path)),
     ),
   );
-  const stale = PROGRAMS.filter((program) => {
+  const fresh = PROGRAMS.every((program) => {
     const path = bundlePath(program);
-    return !existsSync(path) || statSync(path).mtimeMs <= newest;
+    return existsSync(path) && statSync(path).mtimeMs > newest;
   });
-  if (stale.length === 0) return;
-  mkdirSync(output, { recursive: true });
-  await Promise.all(
-    stale.map((program) =>
-      build({
-        input: join(root, `src/bin/${program}.ts`),
-        platform: 'node',
-        external: EXTERNAL,
-        logLevel: 'warn',
-        // CommonJS packages that ask for Node's own modules need a require of their own.
-        output: {
-          file: bundlePath(program),
-          format: 'esm',
-          minify: false,
-          codeSplitting: false,
-          banner:
-            "import { createRequire as createRequireOfBundle } from 'node:module';\nconst require = createRequireOfBundle(import.meta.url);",
-        },
-      }),
+  if (fresh) return;
+  rmSync(output, { recursive: true, force: true });
+  // Loaded only when there is something to do: it is larger than the agent.
+  const { build } = await import('rolldown');
+  await build({
+    input: Object.fromEntries(
+      PROGRAMS.map((program) => [program, join(root, `src/bin/${program}.ts`)]),
     ),
-  );
+    platform: 'node',
+    external: EXTERNAL,
+    logLevel: 'warn',
+    output: {
+      dir: output,
+      format: 'esm',
+      entryFileNames: '[name].js',
+      // What is imported on demand stays in files of its own and costs nothing until then.
+      chunkFileNames: 'part-[name]-[hash].js',
+      // CommonJS packages that ask for Node's own modules need a require.
+      banner:
+        "import { createRequire as createRequireOfBundle } from 'node:module';\nconst require = createRequireOfBundle(import.meta.url);",
+    },
+  });
 }
 
 function newestOf(path: string): number {

@@ -2,36 +2,34 @@
 // Faults: CONFIG_INVALID naming the file and the member; nothing of a bad file is used.
 
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
-import Type, { type Static } from 'typebox';
-import Value from 'typebox/value';
 import { describeError, fault } from '#foundation/fault';
+import { quoted } from '#foundation/nearest';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
-import { CLEARANCE_NAMES, ClearanceLevel, COMPARTMENTS, type Principal } from '#model/principal';
+import {
+  ClearanceLevel,
+  type ClearanceName,
+  type Compartment,
+  type Principal,
+} from '#model/principal';
+import { accounts as validate } from './generated/validators.js';
+import type { SchemaError } from './schema-check.ts';
 
-const Strict = { additionalProperties: false } as const;
-const AccountSchema = Type.Object(
-  {
-    id: Type.String({ pattern: '^[a-z0-9][a-z0-9-]{0,62}$' }),
-    name: Type.String({ minLength: 1, maxLength: 128 }),
-    kind: Type.Union([Type.Literal('person'), Type.Literal('machine')]),
-    clearance: Type.Enum([...CLEARANCE_NAMES]),
-    compartments: Type.Array(Type.Enum([...COMPARTMENTS])),
-    /** Linear ids; null for every device. */
-    devices: Type.Union([Type.Array(Type.Integer({ minimum: 0, maximum: 83 })), Type.Null()]),
-    enabled: Type.Boolean(),
-    underReview: Type.Boolean(),
-    tokenHashes: Type.Array(Type.String({ pattern: '^[0-9a-f]{64}$' })),
-    certificateUris: Type.Array(Type.String({ minLength: 1, maxLength: 256 })),
-    localUids: Type.Array(Type.Integer({ minimum: 0, maximum: 4_294_967_294 })),
-  },
-  Strict,
-);
-const AccountFileSchema = Type.Object(
-  { accounts: Type.Array(AccountSchema, { maxItems: 1_000 }) },
-  Strict,
-);
-
-export type AccountRecord = Static<typeof AccountSchema>;
+/** One account as the file holds it; its rules are in accounts.schema.json. */
+export interface AccountRecord {
+  readonly id: string;
+  readonly name: string;
+  readonly kind: 'person' | 'machine';
+  readonly clearance: ClearanceName;
+  readonly compartments: readonly Compartment[];
+  /** Linear ids; null for every device. */
+  readonly devices: readonly number[] | null;
+  readonly enabled: boolean;
+  readonly underReview: boolean;
+  /** Hexadecimal SHA-256 of each valid token. */
+  readonly tokenHashes: readonly string[];
+  readonly certificateUris: readonly string[];
+  readonly localUids: readonly number[];
+}
 
 /** A principal and the ways it may prove itself. */
 export interface LoadedAccount {
@@ -57,15 +55,21 @@ export function loadAccounts(path: string): Outcome<readonly LoadedAccount[]> {
   } catch (error) {
     return invalid('the account file cannot be read as JSON', describeError(error));
   }
-  if (!Value.Check(AccountFileSchema, parsed)) {
-    const first = [...Value.Errors(AccountFileSchema, parsed)][0];
+  if (!validate(parsed)) {
+    const first = validate.errors?.[0];
     return invalid(
-      `${first?.instancePath ?? '/'}: ${first?.message ?? 'does not match the schema'}`,
+      `${first?.instancePath || '/'}: ${first?.message ?? 'does not match the schema'}${memberOf(first)}`,
     );
   }
-  const twice = appearsTwice(parsed.accounts);
+  const { accounts } = parsed as { readonly accounts: readonly AccountRecord[] };
+  const twice = appearsTwice(accounts);
   if (twice !== undefined) return invalid(twice);
-  return succeed(parsed.accounts.map(accountOf));
+  return succeed(accounts.map(accountOf));
+}
+
+function memberOf(error: SchemaError | undefined): string {
+  const extra = error?.params.additionalProperty;
+  return typeof extra === 'string' ? ` (${quoted(extra)})` : '';
 }
 
 /** Replaces the file as a whole, so that a reader or a power cut sees the old or the new one. */

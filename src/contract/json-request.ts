@@ -1,7 +1,6 @@
 // JSON requests of REST, WebSocket and the command line: schemas, and what they become.
 // Invariants: register contents are text (`0x2A` or decimal) or safe integers, never rounded floating point.
 
-import { Type } from 'typebox';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import {
@@ -15,6 +14,7 @@ import { CLEARANCE_NAMES, ClearanceLevel, COMPARTMENTS } from '#model/principal'
 import { RiskLevel, type RiskName } from '#model/risk';
 import { EmergencyPriority } from '#model/stop';
 import { TRACKS, type TrackName } from '#model/track-name';
+import { Type } from './json-schema.ts';
 import type { OperationRequest, RequestedTarget, StopRequestMessage } from './operation-request.ts';
 
 const WORD_TEXT = '^(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})$';

@@ -6549,10 +6549,14 @@ return errors === 0;
 }
 validate37.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const atMemory = validate50;
-const schema72 = {"title":"place on a memory, PCI or UIO bus","type":"object","properties":{"window":{"title":"window address","description":"In the bus's address space: physical for /dev/mem, an offset for a BAR or UIO map.","type":"integer","minimum":0,"maximum":9007199254740991},"length":{"title":"window length in bytes","type":"integer","minimum":1,"maximum":1073741824,"default":4096}},"required":["window"],"additionalProperties":false};
+export const accounts = validate50;
+const schema72 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"urn:dsmil:schema:accounts","title":"account file","description":"People and machines, their rights and the ways they may prove themselves.","type":"object","required":["accounts"],"additionalProperties":false,"properties":{"accounts":{"title":"accounts","type":"array","maxItems":1000,"items":{"$ref":"#/$defs/account"}}},"$defs":{"account":{"title":"account","type":"object","additionalProperties":false,"required":["id","name","kind","clearance","compartments","devices","enabled","underReview","tokenHashes","certificateUris","localUids"],"properties":{"id":{"title":"account id","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"},"name":{"title":"name","type":"string","minLength":1,"maxLength":128},"kind":{"title":"kind","enum":["person","machine"]},"clearance":{"title":"clearance","enum":["NONE","RESTRICTED","CONFIDENTIAL","SECRET","TOP_SECRET","SCI","SAP","COSMIC"]},"compartments":{"title":"compartments","type":"array","items":{"enum":["CRYPTO","SIGNALS","NUCLEAR","WEAPONS","COMMS","SENSORS","MAINT","EMERGENCY"]}},"devices":{"title":"linear ids of devices, or null for all","anyOf":[{"type":"array","items":{"type":"integer","minimum":0,"maximum":83}},{"type":"null"}]},"enabled":{"title":"enabled","type":"boolean"},"underReview":{"title":"under review","type":"boolean"},"tokenHashes":{"title":"hexadecimal SHA-256 of tokens","type":"array","items":{"type":"string","pattern":"^[0-9a-f]{64}$"}},"certificateUris":{"title":"URI subject alternative names","type":"array","items":{"type":"string","minLength":1,"maxLength":256}},"localUids":{"title":"local user ids","type":"array","items":{"type":"integer","minimum":0,"maximum":4294967294}}}}}};
+const schema73 = {"title":"account","type":"object","additionalProperties":false,"required":["id","name","kind","clearance","compartments","devices","enabled","underReview","tokenHashes","certificateUris","localUids"],"properties":{"id":{"title":"account id","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"},"name":{"title":"name","type":"string","minLength":1,"maxLength":128},"kind":{"title":"kind","enum":["person","machine"]},"clearance":{"title":"clearance","enum":["NONE","RESTRICTED","CONFIDENTIAL","SECRET","TOP_SECRET","SCI","SAP","COSMIC"]},"compartments":{"title":"compartments","type":"array","items":{"enum":["CRYPTO","SIGNALS","NUCLEAR","WEAPONS","COMMS","SENSORS","MAINT","EMERGENCY"]}},"devices":{"title":"linear ids of devices, or null for all","anyOf":[{"type":"array","items":{"type":"integer","minimum":0,"maximum":83}},{"type":"null"}]},"enabled":{"title":"enabled","type":"boolean"},"underReview":{"title":"under review","type":"boolean"},"tokenHashes":{"title":"hexadecimal SHA-256 of tokens","type":"array","items":{"type":"string","pattern":"^[0-9a-f]{64}$"}},"certificateUris":{"title":"URI subject alternative names","type":"array","items":{"type":"string","minLength":1,"maxLength":256}},"localUids":{"title":"local user ids","type":"array","items":{"type":"integer","minimum":0,"maximum":4294967294}}}};
+const pattern33 = new RegExp("^[a-z0-9][a-z0-9-]{0,62}$", "u");
+const pattern34 = new RegExp("^[0-9a-f]{64}$", "u");
 
 function validate50(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="urn:dsmil:schema:accounts" */;
 let vErrors = null;
 let errors = 0;
 const evaluated0 = validate50.evaluated;
@@ -6563,11 +6567,8 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
-if(data.length === undefined){
-data.length = 4096;
-}
-if(data.window === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "window"},message:"must have required property '"+"window"+"'",schema:schema72.required,parentSchema:schema72,data};
+if(data.accounts === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "accounts"},message:"must have required property '"+"accounts"+"'",schema:schema72.required,parentSchema:schema72,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -6577,7 +6578,7 @@ vErrors.push(err0);
 errors++;
 }
 for(const key0 in data){
-if(!((key0 === "window") || (key0 === "length"))){
+if(!(key0 === "accounts")){
 const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema72,data};
 if(vErrors === null){
 vErrors = [err1];
@@ -6588,10 +6589,11 @@ vErrors.push(err1);
 errors++;
 }
 }
-if(data.window !== undefined){
-let data0 = data.window;
-if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
-const err2 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema72.properties.window.type,parentSchema:schema72.properties.window,data:data0};
+if(data.accounts !== undefined){
+let data0 = data.accounts;
+if(Array.isArray(data0)){
+if(data0.length > 1000){
+const err2 = {instancePath:instancePath+"/accounts",schemaPath:"#/properties/accounts/maxItems",keyword:"maxItems",params:{limit: 1000},message:"must NOT have more than 1000 items",schema:1000,parentSchema:schema72.properties.accounts,data:data0};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -6600,9 +6602,12 @@ vErrors.push(err2);
 }
 errors++;
 }
-if((typeof data0 == "number") && (isFinite(data0))){
-if(data0 > 9007199254740991 || isNaN(data0)){
-const err3 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/maximum",keyword:"maximum",params:{comparison: "<=", limit: 9007199254740991},message:"must be <= 9007199254740991",schema:9007199254740991,parentSchema:schema72.properties.window,data:data0};
+const len0 = data0.length;
+for(let i0=0; i0<len0; i0++){
+let data1 = data0[i0];
+if(data1 && typeof data1 == "object" && !Array.isArray(data1)){
+if(data1.id === undefined){
+const err3 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "id"},message:"must have required property '"+"id"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -6611,8 +6616,8 @@ vErrors.push(err3);
 }
 errors++;
 }
-if(data0 < 0 || isNaN(data0)){
-const err4 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema72.properties.window,data:data0};
+if(data1.name === undefined){
+const err4 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -6621,11 +6626,8 @@ vErrors.push(err4);
 }
 errors++;
 }
-}
-}
-let data1 = data.length;
-if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
-const err5 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema72.properties.length.type,parentSchema:schema72.properties.length,data:data1};
+if(data1.kind === undefined){
+const err5 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "kind"},message:"must have required property '"+"kind"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -6634,9 +6636,8 @@ vErrors.push(err5);
 }
 errors++;
 }
-if((typeof data1 == "number") && (isFinite(data1))){
-if(data1 > 1073741824 || isNaN(data1)){
-const err6 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1073741824},message:"must be <= 1073741824",schema:1073741824,parentSchema:schema72.properties.length,data:data1};
+if(data1.clearance === undefined){
+const err6 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "clearance"},message:"must have required property '"+"clearance"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -6645,8 +6646,8 @@ vErrors.push(err6);
 }
 errors++;
 }
-if(data1 < 1 || isNaN(data1)){
-const err7 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema72.properties.length,data:data1};
+if(data1.compartments === undefined){
+const err7 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "compartments"},message:"must have required property '"+"compartments"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -6655,10 +6656,8 @@ vErrors.push(err7);
 }
 errors++;
 }
-}
-}
-else {
-const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema72.type,parentSchema:schema72,data};
+if(data1.devices === undefined){
+const err8 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "devices"},message:"must have required property '"+"devices"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -6667,16 +6666,484 @@ vErrors.push(err8);
 }
 errors++;
 }
+if(data1.enabled === undefined){
+const err9 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "enabled"},message:"must have required property '"+"enabled"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
+if(vErrors === null){
+vErrors = [err9];
+}
+else {
+vErrors.push(err9);
+}
+errors++;
+}
+if(data1.underReview === undefined){
+const err10 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "underReview"},message:"must have required property '"+"underReview"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
+if(vErrors === null){
+vErrors = [err10];
+}
+else {
+vErrors.push(err10);
+}
+errors++;
+}
+if(data1.tokenHashes === undefined){
+const err11 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "tokenHashes"},message:"must have required property '"+"tokenHashes"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
+if(vErrors === null){
+vErrors = [err11];
+}
+else {
+vErrors.push(err11);
+}
+errors++;
+}
+if(data1.certificateUris === undefined){
+const err12 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "certificateUris"},message:"must have required property '"+"certificateUris"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
+if(vErrors === null){
+vErrors = [err12];
+}
+else {
+vErrors.push(err12);
+}
+errors++;
+}
+if(data1.localUids === undefined){
+const err13 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "localUids"},message:"must have required property '"+"localUids"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
+if(vErrors === null){
+vErrors = [err13];
+}
+else {
+vErrors.push(err13);
+}
+errors++;
+}
+for(const key1 in data1){
+if(!(func1.call(schema73.properties, key1))){
+const err14 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema73,data:data1};
+if(vErrors === null){
+vErrors = [err14];
+}
+else {
+vErrors.push(err14);
+}
+errors++;
+}
+}
+if(data1.id !== undefined){
+let data2 = data1.id;
+if(typeof data2 === "string"){
+if(!pattern33.test(data2)){
+const err15 = {instancePath:instancePath+"/accounts/" + i0+"/id",schemaPath:"#/$defs/account/properties/id/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9][a-z0-9-]{0,62}$"},message:"must match pattern \""+"^[a-z0-9][a-z0-9-]{0,62}$"+"\"",schema:"^[a-z0-9][a-z0-9-]{0,62}$",parentSchema:schema73.properties.id,data:data2};
+if(vErrors === null){
+vErrors = [err15];
+}
+else {
+vErrors.push(err15);
+}
+errors++;
+}
+}
+else {
+const err16 = {instancePath:instancePath+"/accounts/" + i0+"/id",schemaPath:"#/$defs/account/properties/id/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema73.properties.id.type,parentSchema:schema73.properties.id,data:data2};
+if(vErrors === null){
+vErrors = [err16];
+}
+else {
+vErrors.push(err16);
+}
+errors++;
+}
+}
+if(data1.name !== undefined){
+let data3 = data1.name;
+if(typeof data3 === "string"){
+if(data3.length > 128){
+const err17 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/maxLength",keyword:"maxLength",params:{limit: 128},message:"must NOT have more than 128 characters",schema:128,parentSchema:schema73.properties.name,data:data3};
+if(vErrors === null){
+vErrors = [err17];
+}
+else {
+vErrors.push(err17);
+}
+errors++;
+}
+if(data3.length < 1){
+const err18 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters",schema:1,parentSchema:schema73.properties.name,data:data3};
+if(vErrors === null){
+vErrors = [err18];
+}
+else {
+vErrors.push(err18);
+}
+errors++;
+}
+}
+else {
+const err19 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema73.properties.name.type,parentSchema:schema73.properties.name,data:data3};
+if(vErrors === null){
+vErrors = [err19];
+}
+else {
+vErrors.push(err19);
+}
+errors++;
+}
+}
+if(data1.kind !== undefined){
+let data4 = data1.kind;
+if(!((data4 === "person") || (data4 === "machine"))){
+const err20 = {instancePath:instancePath+"/accounts/" + i0+"/kind",schemaPath:"#/$defs/account/properties/kind/enum",keyword:"enum",params:{allowedValues: schema73.properties.kind.enum},message:"must be equal to one of the allowed values",schema:schema73.properties.kind.enum,parentSchema:schema73.properties.kind,data:data4};
+if(vErrors === null){
+vErrors = [err20];
+}
+else {
+vErrors.push(err20);
+}
+errors++;
+}
+}
+if(data1.clearance !== undefined){
+let data5 = data1.clearance;
+if(!((((((((data5 === "NONE") || (data5 === "RESTRICTED")) || (data5 === "CONFIDENTIAL")) || (data5 === "SECRET")) || (data5 === "TOP_SECRET")) || (data5 === "SCI")) || (data5 === "SAP")) || (data5 === "COSMIC"))){
+const err21 = {instancePath:instancePath+"/accounts/" + i0+"/clearance",schemaPath:"#/$defs/account/properties/clearance/enum",keyword:"enum",params:{allowedValues: schema73.properties.clearance.enum},message:"must be equal to one of the allowed values",schema:schema73.properties.clearance.enum,parentSchema:schema73.properties.clearance,data:data5};
+if(vErrors === null){
+vErrors = [err21];
+}
+else {
+vErrors.push(err21);
+}
+errors++;
+}
+}
+if(data1.compartments !== undefined){
+let data6 = data1.compartments;
+if(Array.isArray(data6)){
+const len1 = data6.length;
+for(let i1=0; i1<len1; i1++){
+let data7 = data6[i1];
+if(!((((((((data7 === "CRYPTO") || (data7 === "SIGNALS")) || (data7 === "NUCLEAR")) || (data7 === "WEAPONS")) || (data7 === "COMMS")) || (data7 === "SENSORS")) || (data7 === "MAINT")) || (data7 === "EMERGENCY"))){
+const err22 = {instancePath:instancePath+"/accounts/" + i0+"/compartments/" + i1,schemaPath:"#/$defs/account/properties/compartments/items/enum",keyword:"enum",params:{allowedValues: schema73.properties.compartments.items.enum},message:"must be equal to one of the allowed values",schema:schema73.properties.compartments.items.enum,parentSchema:schema73.properties.compartments.items,data:data7};
+if(vErrors === null){
+vErrors = [err22];
+}
+else {
+vErrors.push(err22);
+}
+errors++;
+}
+}
+}
+else {
+const err23 = {instancePath:instancePath+"/accounts/" + i0+"/compartments",schemaPath:"#/$defs/account/properties/compartments/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema73.properties.compartments.type,parentSchema:schema73.properties.compartments,data:data6};
+if(vErrors === null){
+vErrors = [err23];
+}
+else {
+vErrors.push(err23);
+}
+errors++;
+}
+}
+if(data1.devices !== undefined){
+let data8 = data1.devices;
+const _errs18 = errors;
+let valid7 = false;
+const _errs19 = errors;
+if(Array.isArray(data8)){
+const len2 = data8.length;
+for(let i2=0; i2<len2; i2++){
+let data9 = data8[i2];
+if(!(((typeof data9 == "number") && (!(data9 % 1) && !isNaN(data9))) && (isFinite(data9)))){
+const err24 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema73.properties.devices.anyOf[0].items.type,parentSchema:schema73.properties.devices.anyOf[0].items,data:data9};
+if(vErrors === null){
+vErrors = [err24];
+}
+else {
+vErrors.push(err24);
+}
+errors++;
+}
+if((typeof data9 == "number") && (isFinite(data9))){
+if(data9 > 83 || isNaN(data9)){
+const err25 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 83},message:"must be <= 83",schema:83,parentSchema:schema73.properties.devices.anyOf[0].items,data:data9};
+if(vErrors === null){
+vErrors = [err25];
+}
+else {
+vErrors.push(err25);
+}
+errors++;
+}
+if(data9 < 0 || isNaN(data9)){
+const err26 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema73.properties.devices.anyOf[0].items,data:data9};
+if(vErrors === null){
+vErrors = [err26];
+}
+else {
+vErrors.push(err26);
+}
+errors++;
+}
+}
+}
+}
+else {
+const err27 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf/0/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema73.properties.devices.anyOf[0].type,parentSchema:schema73.properties.devices.anyOf[0],data:data8};
+if(vErrors === null){
+vErrors = [err27];
+}
+else {
+vErrors.push(err27);
+}
+errors++;
+}
+var _valid0 = _errs19 === errors;
+valid7 = valid7 || _valid0;
+const _errs23 = errors;
+if(data8 !== null){
+const err28 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf/1/type",keyword:"type",params:{type: "null"},message:"must be null",schema:schema73.properties.devices.anyOf[1].type,parentSchema:schema73.properties.devices.anyOf[1],data:data8};
+if(vErrors === null){
+vErrors = [err28];
+}
+else {
+vErrors.push(err28);
+}
+errors++;
+}
+var _valid0 = _errs23 === errors;
+valid7 = valid7 || _valid0;
+if(!valid7){
+const err29 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema73.properties.devices.anyOf,parentSchema:schema73.properties.devices,data:data8};
+if(vErrors === null){
+vErrors = [err29];
+}
+else {
+vErrors.push(err29);
+}
+errors++;
+}
+else {
+errors = _errs18;
+if(vErrors !== null){
+if(_errs18){
+vErrors.length = _errs18;
+}
+else {
+vErrors = null;
+}
+}
+}
+}
+if(data1.enabled !== undefined){
+let data10 = data1.enabled;
+if(typeof data10 !== "boolean"){
+const err30 = {instancePath:instancePath+"/accounts/" + i0+"/enabled",schemaPath:"#/$defs/account/properties/enabled/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema73.properties.enabled.type,parentSchema:schema73.properties.enabled,data:data10};
+if(vErrors === null){
+vErrors = [err30];
+}
+else {
+vErrors.push(err30);
+}
+errors++;
+}
+}
+if(data1.underReview !== undefined){
+let data11 = data1.underReview;
+if(typeof data11 !== "boolean"){
+const err31 = {instancePath:instancePath+"/accounts/" + i0+"/underReview",schemaPath:"#/$defs/account/properties/underReview/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema73.properties.underReview.type,parentSchema:schema73.properties.underReview,data:data11};
+if(vErrors === null){
+vErrors = [err31];
+}
+else {
+vErrors.push(err31);
+}
+errors++;
+}
+}
+if(data1.tokenHashes !== undefined){
+let data12 = data1.tokenHashes;
+if(Array.isArray(data12)){
+const len3 = data12.length;
+for(let i3=0; i3<len3; i3++){
+let data13 = data12[i3];
+if(typeof data13 === "string"){
+if(!pattern34.test(data13)){
+const err32 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes/" + i3,schemaPath:"#/$defs/account/properties/tokenHashes/items/pattern",keyword:"pattern",params:{pattern: "^[0-9a-f]{64}$"},message:"must match pattern \""+"^[0-9a-f]{64}$"+"\"",schema:"^[0-9a-f]{64}$",parentSchema:schema73.properties.tokenHashes.items,data:data13};
+if(vErrors === null){
+vErrors = [err32];
+}
+else {
+vErrors.push(err32);
+}
+errors++;
+}
+}
+else {
+const err33 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes/" + i3,schemaPath:"#/$defs/account/properties/tokenHashes/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema73.properties.tokenHashes.items.type,parentSchema:schema73.properties.tokenHashes.items,data:data13};
+if(vErrors === null){
+vErrors = [err33];
+}
+else {
+vErrors.push(err33);
+}
+errors++;
+}
+}
+}
+else {
+const err34 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes",schemaPath:"#/$defs/account/properties/tokenHashes/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema73.properties.tokenHashes.type,parentSchema:schema73.properties.tokenHashes,data:data12};
+if(vErrors === null){
+vErrors = [err34];
+}
+else {
+vErrors.push(err34);
+}
+errors++;
+}
+}
+if(data1.certificateUris !== undefined){
+let data14 = data1.certificateUris;
+if(Array.isArray(data14)){
+const len4 = data14.length;
+for(let i4=0; i4<len4; i4++){
+let data15 = data14[i4];
+if(typeof data15 === "string"){
+if(data15.length > 256){
+const err35 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema73.properties.certificateUris.items,data:data15};
+if(vErrors === null){
+vErrors = [err35];
+}
+else {
+vErrors.push(err35);
+}
+errors++;
+}
+if(data15.length < 1){
+const err36 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters",schema:1,parentSchema:schema73.properties.certificateUris.items,data:data15};
+if(vErrors === null){
+vErrors = [err36];
+}
+else {
+vErrors.push(err36);
+}
+errors++;
+}
+}
+else {
+const err37 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema73.properties.certificateUris.items.type,parentSchema:schema73.properties.certificateUris.items,data:data15};
+if(vErrors === null){
+vErrors = [err37];
+}
+else {
+vErrors.push(err37);
+}
+errors++;
+}
+}
+}
+else {
+const err38 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris",schemaPath:"#/$defs/account/properties/certificateUris/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema73.properties.certificateUris.type,parentSchema:schema73.properties.certificateUris,data:data14};
+if(vErrors === null){
+vErrors = [err38];
+}
+else {
+vErrors.push(err38);
+}
+errors++;
+}
+}
+if(data1.localUids !== undefined){
+let data16 = data1.localUids;
+if(Array.isArray(data16)){
+const len5 = data16.length;
+for(let i5=0; i5<len5; i5++){
+let data17 = data16[i5];
+if(!(((typeof data17 == "number") && (!(data17 % 1) && !isNaN(data17))) && (isFinite(data17)))){
+const err39 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema73.properties.localUids.items.type,parentSchema:schema73.properties.localUids.items,data:data17};
+if(vErrors === null){
+vErrors = [err39];
+}
+else {
+vErrors.push(err39);
+}
+errors++;
+}
+if((typeof data17 == "number") && (isFinite(data17))){
+if(data17 > 4294967294 || isNaN(data17)){
+const err40 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4294967294},message:"must be <= 4294967294",schema:4294967294,parentSchema:schema73.properties.localUids.items,data:data17};
+if(vErrors === null){
+vErrors = [err40];
+}
+else {
+vErrors.push(err40);
+}
+errors++;
+}
+if(data17 < 0 || isNaN(data17)){
+const err41 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema73.properties.localUids.items,data:data17};
+if(vErrors === null){
+vErrors = [err41];
+}
+else {
+vErrors.push(err41);
+}
+errors++;
+}
+}
+}
+}
+else {
+const err42 = {instancePath:instancePath+"/accounts/" + i0+"/localUids",schemaPath:"#/$defs/account/properties/localUids/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema73.properties.localUids.type,parentSchema:schema73.properties.localUids,data:data16};
+if(vErrors === null){
+vErrors = [err42];
+}
+else {
+vErrors.push(err42);
+}
+errors++;
+}
+}
+}
+else {
+const err43 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema73.type,parentSchema:schema73,data:data1};
+if(vErrors === null){
+vErrors = [err43];
+}
+else {
+vErrors.push(err43);
+}
+errors++;
+}
+}
+}
+else {
+const err44 = {instancePath:instancePath+"/accounts",schemaPath:"#/properties/accounts/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema72.properties.accounts.type,parentSchema:schema72.properties.accounts,data:data0};
+if(vErrors === null){
+vErrors = [err44];
+}
+else {
+vErrors.push(err44);
+}
+errors++;
+}
+}
+}
+else {
+const err45 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema72.type,parentSchema:schema72,data};
+if(vErrors === null){
+vErrors = [err45];
+}
+else {
+vErrors.push(err45);
+}
+errors++;
+}
 validate50.errors = vErrors;
 return errors === 0;
 }
 validate50.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const atSysfs = validate51;
-const schema73 = {"title":"place on a sysfs bus","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"registers":{"title":"registers that lie elsewhere","description":"By register name: another directory, another attribute, or both.","type":"object","default":{},"additionalProperties":{"title":"register place","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"attribute":{"$ref":"#/$defs/attribute"}},"additionalProperties":false,"minProperties":1}}},"required":["directory"],"additionalProperties":false};
-const schema74 = {"title":"directory locator (hwmon:NAME, hwmon:NAME@DEVICE, thermal:TYPE, leds:NAME, power_supply:NAME, gpio:LINE or path:relative/dir)","type":"string","maxLength":256,"pattern":"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"};
-const schema76 = {"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"};
-const pattern33 = new RegExp("^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$", "u");
+export const atMemory = validate51;
+const schema74 = {"title":"place on a memory, PCI or UIO bus","type":"object","properties":{"window":{"title":"window address","description":"In the bus's address space: physical for /dev/mem, an offset for a BAR or UIO map.","type":"integer","minimum":0,"maximum":9007199254740991},"length":{"title":"window length in bytes","type":"integer","minimum":1,"maximum":1073741824,"default":4096}},"required":["window"],"additionalProperties":false};
 
 function validate51(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
@@ -6689,11 +7156,137 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.length === undefined){
+data.length = 4096;
+}
+if(data.window === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "window"},message:"must have required property '"+"window"+"'",schema:schema74.required,parentSchema:schema74,data};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+for(const key0 in data){
+if(!((key0 === "window") || (key0 === "length"))){
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema74,data};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+if(data.window !== undefined){
+let data0 = data.window;
+if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
+const err2 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema74.properties.window.type,parentSchema:schema74.properties.window,data:data0};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if((typeof data0 == "number") && (isFinite(data0))){
+if(data0 > 9007199254740991 || isNaN(data0)){
+const err3 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/maximum",keyword:"maximum",params:{comparison: "<=", limit: 9007199254740991},message:"must be <= 9007199254740991",schema:9007199254740991,parentSchema:schema74.properties.window,data:data0};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+if(data0 < 0 || isNaN(data0)){
+const err4 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema74.properties.window,data:data0};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+}
+let data1 = data.length;
+if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
+const err5 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema74.properties.length.type,parentSchema:schema74.properties.length,data:data1};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+if((typeof data1 == "number") && (isFinite(data1))){
+if(data1 > 1073741824 || isNaN(data1)){
+const err6 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1073741824},message:"must be <= 1073741824",schema:1073741824,parentSchema:schema74.properties.length,data:data1};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+if(data1 < 1 || isNaN(data1)){
+const err7 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema74.properties.length,data:data1};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+}
+}
+else {
+const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema74.type,parentSchema:schema74,data};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
+}
+errors++;
+}
+validate51.errors = vErrors;
+return errors === 0;
+}
+validate51.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+export const atSysfs = validate52;
+const schema75 = {"title":"place on a sysfs bus","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"registers":{"title":"registers that lie elsewhere","description":"By register name: another directory, another attribute, or both.","type":"object","default":{},"additionalProperties":{"title":"register place","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"attribute":{"$ref":"#/$defs/attribute"}},"additionalProperties":false,"minProperties":1}}},"required":["directory"],"additionalProperties":false};
+const schema76 = {"title":"directory locator (hwmon:NAME, hwmon:NAME@DEVICE, thermal:TYPE, leds:NAME, power_supply:NAME, gpio:LINE or path:relative/dir)","type":"string","maxLength":256,"pattern":"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"};
+const schema78 = {"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"};
+const pattern35 = new RegExp("^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$", "u");
+
+function validate52(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate52.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
 if(data.registers === undefined){
 data.registers = {};
 }
 if(data.directory === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "directory"},message:"must have required property '"+"directory"+"'",schema:schema73.required,parentSchema:schema73,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "directory"},message:"must have required property '"+"directory"+"'",schema:schema75.required,parentSchema:schema75,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -6704,7 +7297,7 @@ errors++;
 }
 for(const key0 in data){
 if(!((key0 === "directory") || (key0 === "registers"))){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema73,data};
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema75,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -6718,7 +7311,7 @@ if(data.directory !== undefined){
 let data0 = data.directory;
 if(typeof data0 === "string"){
 if(data0.length > 256){
-const err2 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema74,data:data0};
+const err2 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema76,data:data0};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -6727,8 +7320,8 @@ vErrors.push(err2);
 }
 errors++;
 }
-if(!pattern33.test(data0)){
-const err3 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema74,data:data0};
+if(!pattern35.test(data0)){
+const err3 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema76,data:data0};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -6739,7 +7332,7 @@ errors++;
 }
 }
 else {
-const err4 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema74.type,parentSchema:schema74,data:data0};
+const err4 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema76.type,parentSchema:schema76,data:data0};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -6755,7 +7348,7 @@ for(const key1 in data1){
 let data2 = data1[key1];
 if(data2 && typeof data2 == "object" && !Array.isArray(data2)){
 if(Object.keys(data2).length < 1){
-const err5 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/minProperties",keyword:"minProperties",params:{limit: 1},message:"must NOT have fewer than 1 properties",schema:1,parentSchema:schema73.properties.registers.additionalProperties,data:data2};
+const err5 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/minProperties",keyword:"minProperties",params:{limit: 1},message:"must NOT have fewer than 1 properties",schema:1,parentSchema:schema75.properties.registers.additionalProperties,data:data2};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -6766,7 +7359,7 @@ errors++;
 }
 for(const key2 in data2){
 if(!((key2 === "directory") || (key2 === "attribute"))){
-const err6 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema73.properties.registers.additionalProperties,data:data2};
+const err6 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema75.properties.registers.additionalProperties,data:data2};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -6780,7 +7373,7 @@ if(data2.directory !== undefined){
 let data3 = data2.directory;
 if(typeof data3 === "string"){
 if(data3.length > 256){
-const err7 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema74,data:data3};
+const err7 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema76,data:data3};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -6789,8 +7382,8 @@ vErrors.push(err7);
 }
 errors++;
 }
-if(!pattern33.test(data3)){
-const err8 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema74,data:data3};
+if(!pattern35.test(data3)){
+const err8 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema76,data:data3};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -6801,7 +7394,7 @@ errors++;
 }
 }
 else {
-const err9 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema74.type,parentSchema:schema74,data:data3};
+const err9 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema76.type,parentSchema:schema76,data:data3};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -6815,7 +7408,7 @@ if(data2.attribute !== undefined){
 let data4 = data2.attribute;
 if(typeof data4 === "string"){
 if(!pattern16.test(data4)){
-const err10 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},message:"must match pattern \""+"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"+"\"",schema:"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$",parentSchema:schema76,data:data4};
+const err10 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},message:"must match pattern \""+"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"+"\"",schema:"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$",parentSchema:schema78,data:data4};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -6826,7 +7419,7 @@ errors++;
 }
 }
 else {
-const err11 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema76.type,parentSchema:schema76,data:data4};
+const err11 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema78.type,parentSchema:schema78,data:data4};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -6838,7 +7431,7 @@ errors++;
 }
 }
 else {
-const err12 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema73.properties.registers.additionalProperties.type,parentSchema:schema73.properties.registers.additionalProperties,data:data2};
+const err12 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema75.properties.registers.additionalProperties.type,parentSchema:schema75.properties.registers.additionalProperties,data:data2};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -6850,7 +7443,7 @@ errors++;
 }
 }
 else {
-const err13 = {instancePath:instancePath+"/registers",schemaPath:"#/properties/registers/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema73.properties.registers.type,parentSchema:schema73.properties.registers,data:data1};
+const err13 = {instancePath:instancePath+"/registers",schemaPath:"#/properties/registers/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema75.properties.registers.type,parentSchema:schema75.properties.registers,data:data1};
 if(vErrors === null){
 vErrors = [err13];
 }
@@ -6861,7 +7454,7 @@ errors++;
 }
 }
 else {
-const err14 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema73.type,parentSchema:schema73,data};
+const err14 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema75.type,parentSchema:schema75,data};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -6870,100 +7463,13 @@ vErrors.push(err14);
 }
 errors++;
 }
-validate51.errors = vErrors;
-return errors === 0;
-}
-validate51.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
-
-export const atI2c = validate52;
-const schema77 = {"title":"place on a I2C bus","type":"object","properties":{"chip":{"title":"7-bit chip address","type":"integer","minimum":8,"maximum":119}},"required":["chip"],"additionalProperties":false};
-
-function validate52(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
-let vErrors = null;
-let errors = 0;
-const evaluated0 = validate52.evaluated;
-if(evaluated0.dynamicProps){
-evaluated0.props = undefined;
-}
-if(evaluated0.dynamicItems){
-evaluated0.items = undefined;
-}
-if(data && typeof data == "object" && !Array.isArray(data)){
-if(data.chip === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "chip"},message:"must have required property '"+"chip"+"'",schema:schema77.required,parentSchema:schema77,data};
-if(vErrors === null){
-vErrors = [err0];
-}
-else {
-vErrors.push(err0);
-}
-errors++;
-}
-for(const key0 in data){
-if(!(key0 === "chip")){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema77,data};
-if(vErrors === null){
-vErrors = [err1];
-}
-else {
-vErrors.push(err1);
-}
-errors++;
-}
-}
-if(data.chip !== undefined){
-let data0 = data.chip;
-if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
-const err2 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema77.properties.chip.type,parentSchema:schema77.properties.chip,data:data0};
-if(vErrors === null){
-vErrors = [err2];
-}
-else {
-vErrors.push(err2);
-}
-errors++;
-}
-if((typeof data0 == "number") && (isFinite(data0))){
-if(data0 > 119 || isNaN(data0)){
-const err3 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/maximum",keyword:"maximum",params:{comparison: "<=", limit: 119},message:"must be <= 119",schema:119,parentSchema:schema77.properties.chip,data:data0};
-if(vErrors === null){
-vErrors = [err3];
-}
-else {
-vErrors.push(err3);
-}
-errors++;
-}
-if(data0 < 8 || isNaN(data0)){
-const err4 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/minimum",keyword:"minimum",params:{comparison: ">=", limit: 8},message:"must be >= 8",schema:8,parentSchema:schema77.properties.chip,data:data0};
-if(vErrors === null){
-vErrors = [err4];
-}
-else {
-vErrors.push(err4);
-}
-errors++;
-}
-}
-}
-}
-else {
-const err5 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema77.type,parentSchema:schema77,data};
-if(vErrors === null){
-vErrors = [err5];
-}
-else {
-vErrors.push(err5);
-}
-errors++;
-}
 validate52.errors = vErrors;
 return errors === 0;
 }
 validate52.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const atModbus = validate53;
-const schema78 = {"title":"place on a Modbus bus","type":"object","properties":{"unit":{"title":"unit number","type":"integer","minimum":1,"maximum":247},"base":{"title":"base address","description":"Added to the address of every register.","type":"integer","minimum":0,"maximum":65535,"default":0}},"required":["unit"],"additionalProperties":false};
+export const atI2c = validate53;
+const schema79 = {"title":"place on a I2C bus","type":"object","properties":{"chip":{"title":"7-bit chip address","type":"integer","minimum":8,"maximum":119}},"required":["chip"],"additionalProperties":false};
 
 function validate53(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
@@ -6976,11 +7482,98 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.chip === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "chip"},message:"must have required property '"+"chip"+"'",schema:schema79.required,parentSchema:schema79,data};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+for(const key0 in data){
+if(!(key0 === "chip")){
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema79,data};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+if(data.chip !== undefined){
+let data0 = data.chip;
+if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
+const err2 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.chip.type,parentSchema:schema79.properties.chip,data:data0};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if((typeof data0 == "number") && (isFinite(data0))){
+if(data0 > 119 || isNaN(data0)){
+const err3 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/maximum",keyword:"maximum",params:{comparison: "<=", limit: 119},message:"must be <= 119",schema:119,parentSchema:schema79.properties.chip,data:data0};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+if(data0 < 8 || isNaN(data0)){
+const err4 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/minimum",keyword:"minimum",params:{comparison: ">=", limit: 8},message:"must be >= 8",schema:8,parentSchema:schema79.properties.chip,data:data0};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+}
+}
+else {
+const err5 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.type,parentSchema:schema79,data};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+validate53.errors = vErrors;
+return errors === 0;
+}
+validate53.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+export const atModbus = validate54;
+const schema80 = {"title":"place on a Modbus bus","type":"object","properties":{"unit":{"title":"unit number","type":"integer","minimum":1,"maximum":247},"base":{"title":"base address","description":"Added to the address of every register.","type":"integer","minimum":0,"maximum":65535,"default":0}},"required":["unit"],"additionalProperties":false};
+
+function validate54(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate54.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
 if(data.base === undefined){
 data.base = 0;
 }
 if(data.unit === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "unit"},message:"must have required property '"+"unit"+"'",schema:schema78.required,parentSchema:schema78,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "unit"},message:"must have required property '"+"unit"+"'",schema:schema80.required,parentSchema:schema80,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -6991,7 +7584,7 @@ errors++;
 }
 for(const key0 in data){
 if(!((key0 === "unit") || (key0 === "base"))){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema78,data};
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema80,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -7004,7 +7597,7 @@ errors++;
 if(data.unit !== undefined){
 let data0 = data.unit;
 if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
-const err2 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema78.properties.unit.type,parentSchema:schema78.properties.unit,data:data0};
+const err2 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema80.properties.unit.type,parentSchema:schema80.properties.unit,data:data0};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -7015,7 +7608,7 @@ errors++;
 }
 if((typeof data0 == "number") && (isFinite(data0))){
 if(data0 > 247 || isNaN(data0)){
-const err3 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 247},message:"must be <= 247",schema:247,parentSchema:schema78.properties.unit,data:data0};
+const err3 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 247},message:"must be <= 247",schema:247,parentSchema:schema80.properties.unit,data:data0};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -7025,7 +7618,7 @@ vErrors.push(err3);
 errors++;
 }
 if(data0 < 1 || isNaN(data0)){
-const err4 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema78.properties.unit,data:data0};
+const err4 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema80.properties.unit,data:data0};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -7038,7 +7631,7 @@ errors++;
 }
 let data1 = data.base;
 if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
-const err5 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema78.properties.base.type,parentSchema:schema78.properties.base,data:data1};
+const err5 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema80.properties.base.type,parentSchema:schema80.properties.base,data:data1};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -7049,7 +7642,7 @@ errors++;
 }
 if((typeof data1 == "number") && (isFinite(data1))){
 if(data1 > 65535 || isNaN(data1)){
-const err6 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535},message:"must be <= 65535",schema:65535,parentSchema:schema78.properties.base,data:data1};
+const err6 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535},message:"must be <= 65535",schema:65535,parentSchema:schema80.properties.base,data:data1};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -7059,7 +7652,7 @@ vErrors.push(err6);
 errors++;
 }
 if(data1 < 0 || isNaN(data1)){
-const err7 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema78.properties.base,data:data1};
+const err7 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema80.properties.base,data:data1};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -7071,7 +7664,7 @@ errors++;
 }
 }
 else {
-const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema78.type,parentSchema:schema78,data};
+const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema80.type,parentSchema:schema80,data};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -7080,7 +7673,7 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate53.errors = vErrors;
+validate54.errors = vErrors;
 return errors === 0;
 }
-validate53.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate54.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};

@@ -1,6 +1,5 @@
 // The REST routes: for each row of the operation table that has one, its schemas and what it does.
 
-import { Type } from 'typebox';
 import {
   approvalToJson,
   auditEntryToJson,
@@ -20,6 +19,7 @@ import {
   StopSchema,
   stopRequestFromJson,
 } from '#contract/json-request';
+import { Type } from '#contract/json-schema';
 import type { Deadline } from '#foundation/deadline';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';

@@ -2,7 +2,6 @@
 // Invariants: every message from outside is checked before it is looked at; texts sent are catalogued or our own.
 
 import { Ajv } from 'ajv';
-import { Type } from 'typebox';
 import { eventToJson, jsonText, problemOf } from '#contract/json-answer';
 import {
   DeviceIdSchema,
@@ -11,6 +10,7 @@ import {
   type StopJson,
   StopSchema,
 } from '#contract/json-request';
+import { Type } from '#contract/json-schema';
 import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { type AgentEvent, EventType, Severity } from '#model/event';
