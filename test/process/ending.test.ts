@@ -5,7 +5,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Agent, type AgentOptions } from '../support/agent.ts';
-import { alive, auditOf, pause, verdict, worksAgain, writeRegister } from './watch.ts';
+import {
+  alive,
+  auditOf,
+  pause,
+  verdict,
+  withSimulator,
+  worksAgain,
+  writeRegister,
+} from './watch.ts';
 
 const END_MS_MAX = 5_000;
 const SAFE_LINE = 'devices driven to their safe values, ending';
@@ -94,10 +102,11 @@ describe('the end of the agent', () => {
     expect((await next.rest(0, 'GET', 'audit/verify')).body.intact).toBe(true);
   });
 
-  it('by SIGTERM ends every process and removes a state directory that was only borrowed', async () => {
+  it('by SIGTERM ends every process in time although a line is dead, and removes a borrowed directory', async () => {
     const agent = await start([], { state: 'temporary' });
     const { pids, stateDirectory: borrowed } = agent.ready;
     expect(existsSync(borrowed)).toBe(true);
+    await withSimulator(agent, (control) => control.fault({ bus: 'serial-0', kind: 'silent' }));
     const startedMs = performance.now();
     process.kill(pids.supervisor, 'SIGTERM');
     expect(await agent.ended).toBe(0);
