@@ -86,7 +86,8 @@ it.each<[string, string, Target, DeviceFault, FaultCode]>([
   ['a late answer', 'serial-0', SERIAL_0, { kind: 'late', ms: 900 }, 'BUS_TIMEOUT'],
   ['a bad CRC', 'serial-0', SERIAL_0, { kind: 'bad-crc' }, 'BUS_CORRUPT'],
   ['a silent unit', 'serial-1', SERIAL_1, { kind: 'silent' }, 'BUS_TIMEOUT'],
-  ['an answer of another unit', 'serial-1', SERIAL_1, { kind: 'wrong-unit' }, 'BUS_CORRUPT'],
+  // A frame of another unit is thrown away and the wait goes on (Modbus over serial line, section 2.4.1).
+  ['an answer of another unit', 'serial-1', SERIAL_1, { kind: 'wrong-unit' }, 'BUS_TIMEOUT'],
   ['an exception', 'serial-0', SERIAL_0, { kind: 'exception', code: 4 }, 'BUS_EXCEPTION'],
   ['no acknowledgment', 'i2c-0', I2C, { kind: 'nack' }, 'BUS_NO_ANSWER'],
   ['lost arbitration', 'i2c-0', I2C, { kind: 'arbitration' }, 'BUS_IO'],
@@ -170,69 +171,76 @@ it('a memory window that is cut off under the mapping is a fault, not a dead pro
   await comesBack({ token: '0x806B', slug: 'training-status', register: 'CONFIG' });
 });
 
-it('bits that do not take a write are noticed in the read-back, and the whole transaction is undone', async () => {
-  await works(SYSFS);
-  await works(MEMORY);
-  const sysfsBefore = BigInt((await scene.metal.get(SYSFS.slug, 'CONFIG')).hex);
-  const stuck = { token: '0x8004', slug: 'event-logger', register: 'CONFIG' } as const;
-  const before = BigInt((await scene.metal.get(stuck.slug, stuck.register)).hex);
+it.each([
+  // The simulator sees mapped memory a moment later; CONTROL is the register that is given this moment to settle.
+  { token: '0x8004', slug: 'event-logger', register: 'CONTROL' },
+  { token: '0x805B', slug: 'fingerprint-scanner', register: 'CONFIG' },
+  { token: '0x8069', slug: 'recovery-controller', register: 'CONFIG' },
+])(
+  '$register bits of $slug that do not take a write are noticed, and the whole transaction is undone',
+  async (stuck) => {
+    await works(SYSFS);
+    const sysfsBefore = BigInt((await scene.metal.get(SYSFS.slug, 'CONFIG')).hex);
+    const before = BigInt((await scene.metal.get(stuck.slug, stuck.register)).hex);
+    await scene.metal.fault({
+      device: stuck.slug,
+      register: stuck.register,
+      kind: 'stuck-bits',
+      mask: '0x1',
+      value: `0x${(before & 1n).toString(16)}`,
+    });
+    const { status, code, problem, receipt } = await operateAtAnyRisk(scene.first, scene.second, {
+      operation: 'WRITE',
+      targets: [
+        { device: SYSFS.token, registers: [{ name: 'CONFIG', value: 0x7777 }] },
+        {
+          device: stuck.token,
+          registers: [{ name: stuck.register, value: `0x${(before ^ 1n).toString(16)}` }],
+        },
+      ],
+    });
+    expect([status, code]).toEqual([502, 'READ_BACK_MISMATCH']);
+    expect(problem?.detail).toMatch(
+      /: wrote 0x[0-9A-F]+, read back 0x[0-9A-F]+ three times; 2 of 2 writes rolled back$/,
+    );
+    expect(problem?.place).toBe(`${stuck.slug}.${stuck.register}`);
+    expect([receipt?.effect, problem?.metal]).toEqual(['rolled-back', 'touched']);
+    expect(await scene.held(SYSFS.slug, 'CONFIG', sysfsBefore)).toBe(sysfsBefore);
+    expect(await scene.held(stuck.slug, stuck.register, before)).toBe(before);
+    await othersWork('');
+    await scene.metal.clear();
+    await comesBack({ ...stuck, register: 'CONFIG' });
+  },
+);
+
+it('an interrupt that is never acknowledged leaves the device in doubt: it is inhibited, and says who has to look', async () => {
+  const stuck = { token: '0x8055', slug: 'camera-controller', register: 'INTERRUPT' } as const;
+  await works({ ...stuck, register: 'CONFIG' });
   await scene.metal.fault({
     device: stuck.slug,
     register: stuck.register,
     kind: 'stuck-bits',
-    mask: '0xFF',
-    value: `0x${(before & 0xffn).toString(16)}`,
+    mask: '0x1',
+    value: '0x1',
   });
-  const { status, code, problem, receipt } = await operateAtAnyRisk(scene.first, scene.second, {
-    operation: 'WRITE',
-    targets: [
-      { device: SYSFS.token, registers: [{ name: 'CONFIG', value: 0x7777 }] },
-      {
-        device: stuck.token,
-        registers: [{ name: 'CONFIG', value: `0x${(before ^ 0x155n).toString(16)}` }],
-      },
-    ],
-  });
-  expect([status, code]).toEqual([502, 'READ_BACK_MISMATCH']);
-  expect(problem?.detail).toMatch(
-    /^event-logger\.CONFIG: wrote 0x[0-9A-F]+, read back 0x[0-9A-F]+ three times; 2 of 2 writes rolled back$/,
-  );
-  expect([receipt?.effect, problem?.metal]).toEqual(['rolled-back', 'touched']);
-  expect(await scene.held(SYSFS.slug, 'CONFIG', sysfsBefore)).toBe(sysfsBefore);
-  expect(await scene.held(stuck.slug, stuck.register, before)).toBe(before);
-  await othersWork('');
-  await scene.metal.clear();
-  await comesBack(stuck);
-});
-
-it('bits that do not even go back leave the device in doubt: it is inhibited and says who has to look', async () => {
-  const stuck = { token: '0x8003', slug: 'audit-log-controller', register: 'CONFIG' } as const;
-  await works(stuck);
-  const before = BigInt((await scene.metal.get(stuck.slug, 'CONFIG')).hex);
-  const write = (value: bigint) =>
+  const write = (name: string) =>
     operateAtAnyRisk(scene.first, scene.second, {
       operation: 'WRITE',
       device: stuck.token,
-      registers: [{ name: 'CONFIG', value: `0x${value.toString(16)}` }],
+      registers: [{ name, value: 1 }],
     });
-  // Half of the new value gets stuck: neither the new word nor the old one can be written any more.
-  await scene.metal.fault({
-    device: stuck.slug,
-    register: 'CONFIG',
-    kind: 'stuck-bits',
-    mask: '0x3',
-    value: `0x${((before ^ 1n) & 3n).toString(16)}`,
-  });
-  const failed = await write(before ^ 0x3n);
-  expect(failed.receipt?.effect).toBe('in-doubt');
+  const failed = await write('INTERRUPT');
+  expect([failed.code, failed.receipt?.effect]).toEqual(['READ_BACK_MISMATCH', 'in-doubt']);
   expect(failed.problem?.detail).toMatch(/inhibited until a person releases it/);
   await scene.metal.clear();
-  const inhibited = await write(before ^ 0x7n);
+  const inhibited = await write('CONFIG');
   expect([inhibited.status, inhibited.code]).toEqual([423, 'DEVICE_INHIBITED']);
   expect((await scene.first.read(stuck.token)).status).toBe(200);
-  const seen = await scene.first.get(`devices/${stuck.token}`);
-  expect(seen.inhibited).toBe(true);
-  await othersWork('');
+  await eventually('the device list to say so', async () =>
+    (await scene.first.get(`devices/${stuck.token}`)).inhibited === true ? true : undefined,
+  );
+  expect(await scene.held(stuck.slug, 'CONTROL', 0n)).toBe(0n);
+  await works(I2C);
 });
 
 it('every fault is in the audit chain, which is whole', async () => {
