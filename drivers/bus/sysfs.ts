@@ -124,7 +124,8 @@ export class SysfsBus implements RegisterBus {
     if (attempt.kind === 'done' && attempt.value.length > 0) {
       return wordOf(attempt.value, { attribute, names }, cell);
     }
-    attribute.forget('read');
+    // Both directions: a device that went away and came back has new files, and a write to the old one is lost.
+    attribute.close();
     if (attempt.kind === 'error') return refuse(sysfsFault(place, 'read', attempt.error));
     return refuse(fault('BUS_CORRUPT', { place, finding: 'read an empty text' }));
   }
@@ -151,7 +152,7 @@ export class SysfsBus implements RegisterBus {
         const finding = `the kernel took ${attempt.value} of ${text.length} bytes`;
         return refuse(fault('BUS_IO', { place, finding, metal: 'unknown' }));
       }
-      attribute.forget('write');
+      attribute.close();
       if (!isGone(attempt.error) || repeatsLeft === 0) {
         return refuse(sysfsFault(place, 'write', attempt.error));
       }
