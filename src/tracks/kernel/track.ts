@@ -56,6 +56,8 @@ export class KernelDeviceTrack implements KernelTrack {
   readonly #safeState: SafeState;
   readonly #plans = new Map<string, RegisterPlan>();
   #lastSafeState: SafeStateReport | null = null;
+  /** The drive that an engaged latch began, until it ends. */
+  #latchDrive: Promise<SafeStateReport> | null = null;
   /** Drives to safe values under way. */
   #drives = 0;
 
@@ -179,7 +181,9 @@ export class KernelDeviceTrack implements KernelTrack {
     } else {
       this.interlock.stopDevices(order.devices);
     }
-    const report = await this.#driveSafe(order.devices);
+    // The latch is usually seen before its order: on a slow line the same writes a second time would double the wait.
+    const begun = order.devices.length === 0 ? this.#latchDrive : null;
+    const report = await (begun ?? this.#driveSafe(order.devices));
     const receipt = receiptOf(report);
     this.#parts.onStopped(order.cause, receipt);
     return succeed(receipt);
@@ -188,7 +192,11 @@ export class KernelDeviceTrack implements KernelTrack {
   /** The latch was engaged by somebody who said no more: act now, explain later. */
   async stopByLatch(): Promise<void> {
     if (!this.#parts.latch.latch()) return;
-    const report = await this.#driveSafe([]);
+    const drive = this.#driveSafe([]);
+    this.#latchDrive = drive;
+    const report = await drive.finally(() => {
+      this.#latchDrive = null;
+    });
     this.#parts.onStopped(null, receiptOf(report));
   }
 
