@@ -20,6 +20,8 @@ const SAFE_LINE = 'devices driven to their safe values, ending';
 
 let stateDirectory: string;
 const agents: Agent[] = [];
+/** On `stateDirectory`; one start serves two tests. */
+let running: Agent | undefined;
 
 beforeAll(() => {
   stateDirectory = mkdtempSync(join(tmpdir(), 'dsmil-ending-'));
@@ -81,6 +83,7 @@ describe('the end of the agent', () => {
 
   it('leaves a state directory on which the next start goes on, without a stop', async () => {
     const agent = await start(['--state-dir', stateDirectory]);
+    running = agent;
     const starts = (await auditOf(agent)).filter(({ event }) => event === 'AGENT_STARTED');
     expect(starts).toHaveLength(2);
     const { body } = await agent.rest(0, 'GET', 'audit/verify');
@@ -90,8 +93,7 @@ describe('the end of the agent', () => {
   });
 
   it('by the death of the supervisor leaves safe devices and no process, and the next start works', async () => {
-    const agent = agents.at(-1);
-    if (agent === undefined) throw new Error('the agent of the test before is gone');
+    const agent = running ?? (await start(['--state-dir', stateDirectory]));
     const control = await turnOn(agent);
     const { pids } = agent.ready;
     process.kill(pids.supervisor, 'SIGKILL');
