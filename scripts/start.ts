@@ -19,12 +19,13 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const DEFAULT_BOARD = join(root, 'drivers/profiles/boards/default.yaml');
 /** sun_path of unix(7) holds 108 bytes; the longest socket name below needs 28 of them. */
 const DIRECTORY_LENGTH_MAX = 78;
-const READY_LIMIT_MS = 30_000;
+const READY_LIMIT_MS = 60_000;
 const ORDER = ['kernel', 'security', 'interface'] as const;
-/** The agent's heaps are small: a young generation of a few MiB costs more memory than it saves time. */
+/** The agent's heaps are small: larger young generations and more arenas cost more memory than they save time. */
 const NODE_FLAGS = [
   '--disable-warning=ExperimentalWarning',
-  '--max-semi-space-size=2',
+  '--max-semi-space-size=1',
+  '--optimize-for-size',
   '--max-old-space-size=256',
 ];
 
@@ -78,7 +79,11 @@ function make(name: Program, processArguments: readonly string[]): SupervisedPro
     script: bundlePath(name),
     arguments: processArguments,
     nodeFlags: NODE_FLAGS,
-    environment: { ...process.env, NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/compile') },
+    environment: {
+      ...process.env,
+      NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/compile'),
+      MALLOC_ARENA_MAX: '1',
+    },
     logFile: join(logDirectory, `${name}.log`),
     onDied: (who, how) => {
       process.stderr.write(

@@ -209,14 +209,13 @@ export class BusQueue {
 
   #judge<T>(breaker: CircuitBreaker, outcome: Outcome<T>): Outcome<T> {
     if (outcome.ok) {
+      // One device that answers does not make a bus whole of which a part could not be opened.
       breaker.succeeded();
-      this.#open = true;
-      this.#finding = '';
+      if (this.#open) this.#finding = '';
     } else if (countsAsFailure(outcome.fault.code)) {
       breaker.failed();
       this.#finding = outcome.fault.finding;
-      if (outcome.fault.code === 'BUS_ABSENT' || outcome.fault.code === 'BUS_STALE')
-        this.#open = false;
+      if (WANTS_OPENING.has(outcome.fault.code)) this.#open = false;
     }
     return outcome;
   }
@@ -253,6 +252,9 @@ export class BusQueue {
     });
   }
 }
+
+/** Faults after which the bus, or a window of it, has to be opened again. */
+const WANTS_OPENING: ReadonlySet<string> = new Set(['BUS_ABSENT', 'BUS_STALE', 'BUS_ERROR_SIGNAL']);
 
 /** Refusals by the bus's own checks say nothing about the device's health. */
 function countsAsFailure(code: string): boolean {

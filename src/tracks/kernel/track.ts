@@ -85,6 +85,10 @@ export class KernelDeviceTrack implements KernelTrack {
 
   async plan(intent: Intent): Promise<Outcome<RegisterPlan>> {
     const steps: RegisterStep[] = [];
+    if (intent.targets.length === 0) {
+      const place = `operation ${intent.operationId}`;
+      return refuse(fault('REQUEST_MALFORMED', { place, finding: 'no device is named' }));
+    }
     for (const target of intent.targets) {
       const device = this.#parts.access.devices.get(target.device);
       if (device === undefined) {
