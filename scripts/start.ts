@@ -20,6 +20,8 @@ const DEFAULT_BOARD = join(root, 'drivers/profiles/boards/default.yaml');
 /** sun_path of unix(7) holds 108 bytes; the longest socket name below needs 28 of them. */
 const DIRECTORY_LENGTH_MAX = 78;
 const READY_LIMIT_MS = 60_000;
+/** A board file that names it lives in the simulator's directory. */
+const SIMULATOR_VARIABLE = `$\{SIMULATOR}`;
 const ORDER = ['kernel', 'security', 'interface'] as const;
 /** The agent's heaps are small: larger young generations and more arenas cost more memory than they save time. */
 const NODE_FLAGS = [
@@ -159,7 +161,7 @@ async function bringUp(): Promise<void> {
   if (board === undefined) throw new Error(problems.map(formatProblem).join('\n'));
   const compiled = join(stateDirectory, `board${COMPILED_SUFFIX}`);
   writeCompiledBoard(compiled, board);
-  const simulated = readFileSync(boardFile, 'utf8').includes('${SIMULATOR}');
+  const simulated = readFileSync(boardFile, 'utf8').includes(SIMULATOR_VARIABLE);
   await bundled;
   if (simulated)
     make('simulator', ['--board', compiled, '--directory', simulatorDirectory]).start();

@@ -86,7 +86,9 @@ async function reset(agent: Agent): Promise<void> {
   // A drive of the slow buses may still run, and a new stop voids a first person's request: ask in turn until released.
   let person: 0 | 1 = 0;
   await agent.waitUntil('the reset', async () => {
-    const answer = await agent.rest(person, 'POST', 'emergency-stop/reset', { reason: 'bench round' });
+    const answer = await agent.rest(person, 'POST', 'emergency-stop/reset', {
+      reason: 'bench round',
+    });
     person = person === 0 ? 1 : 0;
     return answer.status === 200 && answer.body.released === true;
   });
