@@ -163,7 +163,7 @@ export class Orchestrator implements OrchestratorPort {
     const { principal } = session.value;
     const progress = await this.#parts.stops.requestReset(principal);
     const finding = progress.ok ? progress.value.message : describeFault(progress.fault);
-    await this.#record('EMERGENCY_RESET', principal.id, origin, [], finding, reason);
+    await this.#record('EMERGENCY_RESET', principal.id, origin, [], finding, { reason });
     if (progress.ok && progress.value.released)
       this.#systemChanged('the emergency stop was reset', Severity.WARNING);
     return progress;
@@ -203,6 +203,7 @@ export class Orchestrator implements OrchestratorPort {
       origin,
       devices,
       `plan ${planDigest}`,
+      { planDigest },
     );
     return entry.ok ? approved : entry;
   }
@@ -397,7 +398,7 @@ export class Orchestrator implements OrchestratorPort {
     const { devices, reason } = request;
     const lateMs = clock.wallMs() - sinceWallMs;
     const told = lateMs < RECORD_AGAIN_MS ? result : `${result} (recorded ${lateMs} ms late)`;
-    void this.#record('EMERGENCY_STOP', actor, origin, devices, told, reason).then((entry) => {
+    void this.#record('EMERGENCY_STOP', actor, origin, devices, told, { reason }).then((entry) => {
       if (entry.ok || this.#unrecordedStops >= UNRECORDED_STOPS_MAX) return;
       this.#unrecordedStops += 1;
       clock.after(RECORD_AGAIN_MS, () => {
@@ -481,9 +482,9 @@ export class Orchestrator implements OrchestratorPort {
     origin: Origin | null,
     devices: readonly LinearId[],
     result: string,
-    reason = '',
+    more: Partial<Pick<AuditRecord, 'reason' | 'planDigest'>> = {},
   ): Promise<Outcome<AuditEntry>> {
-    const record = { ...blankRecord(event, actor), origin, devices, reason, result };
+    const record = { ...blankRecord(event, actor), origin, devices, result, ...more };
     return this.#parts.audit.append(record);
   }
 }

@@ -368,6 +368,9 @@ it('an approval serves one run of one plan, and only whoever asked for it', asyn
   technician.close();
   expect([unentitled.status, unentitled.json.code]).toEqual([403, 'CLEARANCE_TOO_LOW']);
   expect((await scene.second.approve(digest)).json.approvedBy).toBe('demo-supervisor');
+  const entries = await scene.auditSince(asked.receipt?.auditSequence ?? 0);
+  const granted = entries.find(({ event }) => event === 'APPROVAL_GRANTED');
+  expect(granted).toMatchObject({ actor: 'demo-supervisor', planDigest: digest });
   expect((await scene.second.operate(write)).code).toBe('APPROVAL_NEEDED');
   expect((await scene.first.operate(write)).receipt?.effect).toBe('committed');
   expect((await scene.first.operate(write)).code).toBe('APPROVAL_NEEDED');

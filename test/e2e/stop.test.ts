@@ -265,7 +265,7 @@ it('a stop of one device leaves its neighbours working', async () => {
 it('a stop in the middle of a slow write on a serial line ends it: after the safe values nothing more is written', async () => {
   const names = ['CONFIG', 'DATA', 'DEBUG', 'response_delay', 'setpoint'];
   const slow = new RestPerson(scene.agent.ready, 1);
-  await scene.metal.fault({ bus: 'serial-0', kind: 'late', ms: 120 });
+  await scene.metal.fault({ bus: 'serial-0', kind: 'late', ms: 80 });
   await scene.metal.forget();
   const running = slow.operate({
     operation: 'WRITE',
