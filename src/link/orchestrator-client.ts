@@ -36,8 +36,10 @@ class OrchestratorClient implements OrchestratorPort {
 
   constructor(link: Link) {
     this.#link = link;
-    link.onNotice('port.event', (body) => {
-      for (const listen of [...this.#events]) listen(body as AgentEvent);
+    link.onNotice('port.events', (body) => {
+      for (const event of body as readonly AgentEvent[]) {
+        for (const listen of [...this.#events]) listen(event);
+      }
     });
     link.onNotice('port.kernel-snapshot', (body) => {
       for (const listen of [...this.#snapshots]) listen(body as KernelSnapshot);

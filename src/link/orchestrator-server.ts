@@ -3,6 +3,7 @@
 
 import { type Fault, FaultError } from '#foundation/fault';
 import { type Outcome, succeed } from '#foundation/outcome';
+import { type AgentEvent, Severity } from '#model/event';
 import type { Intent, OperationReceipt } from '#model/operation';
 import type { OrchestratorPort, StopRequest } from '#model/orchestrator-port';
 import type { Credential, Origin } from '#model/principal';
@@ -136,8 +137,17 @@ export function serveOrchestrator(link: Link, port: OrchestratorPort): () => voi
     port.reportRefusal(id, origin, code, finding, devices);
   });
   // A notice that finds the ring full is dropped and counted by the link; the next picture replaces it.
+  // An operation makes several events and an answer: one wake-up of the peer for all of them, after the answer.
+  let waiting: AgentEvent[] = [];
+  const flush = () => {
+    const events = waiting;
+    waiting = [];
+    if (events.length > 0) link.notify(MessageType.EVENT, 'port.events', events);
+  };
   const stopEvents = port.onEvent((event) => {
-    link.notify(MessageType.EVENT, 'port.event', event);
+    waiting.push(event);
+    if (event.severity === Severity.EMERGENCY) flush();
+    else if (waiting.length === 1) setImmediate(flush);
   });
   const stopSnapshots = port.onKernelSnapshot((snapshot) => {
     link.notify(MessageType.STATE_SYNC, 'port.kernel-snapshot', snapshot);

@@ -54,7 +54,7 @@ export { DEFAULT_LIMITS, type InterfaceLimits } from './limits.ts';
 const LATCH_WATCH_EVERY_MS = 100;
 const SWEEP_EVERY_MS = 60_000;
 /** Kernel stops on the latch in milliseconds; whoever asked should not wait long for receipts that do not come. */
-const STOP_TIMEOUT_MS = 2_000;
+const STOP_TIMEOUT_MS = 4_500;
 const RESET_REASON_LENGTH_MAX = 512;
 const LIST_LENGTH_MAX = 1_000;
 
