@@ -3,7 +3,7 @@
 // Faults: ENOSPC, EIO and the like reject every writer of the group with the same error; a writer that throws (a row
 // that breaks a constraint) is undone and rejected alone, so that one bad request costs the others nothing.
 
-import { DatabaseSync } from 'node:sqlite';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
 
 interface Writer {
   readonly write: (database: DatabaseSync) => unknown;
@@ -13,6 +13,11 @@ interface Writer {
 
 export class DurableStore {
   readonly database: DatabaseSync;
+  // Compiled once: they run for every group and every writer.
+  readonly #begin: StatementSync;
+  readonly #commit: StatementSync;
+  readonly #savepoint: StatementSync;
+  readonly #release: StatementSync;
   #writers: Writer[] = [];
   #scheduled = false;
   #flushes = 0;
@@ -22,6 +27,10 @@ export class DurableStore {
     this.database.exec(
       'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;',
     );
+    this.#begin = this.database.prepare('BEGIN IMMEDIATE');
+    this.#commit = this.database.prepare('COMMIT');
+    this.#savepoint = this.database.prepare('SAVEPOINT part');
+    this.#release = this.database.prepare('RELEASE part');
   }
 
   /** Durable commits so far. */
@@ -47,9 +56,9 @@ export class DurableStore {
     this.#writers = [];
     const settled: (() => void)[] = [];
     try {
-      this.database.exec('BEGIN IMMEDIATE');
+      this.#begin.run();
       for (const writer of writers) settled.push(this.#part(writer));
-      this.database.exec('COMMIT');
+      this.#commit.run();
       this.#flushes += 1;
     } catch (error) {
       if (this.database.isTransaction) this.database.exec('ROLLBACK');
@@ -61,10 +70,10 @@ export class DurableStore {
 
   /** One writer's part of the group; throws when the whole group is lost. */
   #part({ write, resolve, reject }: Writer): () => void {
-    this.database.exec('SAVEPOINT part');
+    this.#savepoint.run();
     try {
       const result = write(this.database);
-      this.database.exec('RELEASE part');
+      this.#release.run();
       return () => resolve(result as never);
     } catch (error) {
       // A full disk or an I/O error may have ended the transaction itself (sqlite.org/lang_transaction.html section 3.3).

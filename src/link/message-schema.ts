@@ -137,6 +137,12 @@ const target = object<Target>({
 
 const operationType: Shape<OperationType> = oneOf(Object.values(OperationType));
 
+export const riskAssessmentShape = object<RiskAssessment>({
+  track,
+  level: risk,
+  reasons: listOf(sentence, REASONS_MAX),
+});
+
 export const intentShape = object<Intent>(
   {
     operationId: identifier,
@@ -148,8 +154,9 @@ export const intentShape = object<Intent>(
     dryRun: flag,
     involved: listOf(track, TRACKS.length),
     claims: text(200),
+    interfaceRisk: riskAssessmentShape,
   },
-  ['claims'],
+  ['claims', 'interfaceRisk'],
 );
 
 const priority: Shape<EmergencyPriority> = oneOf(Object.values(EmergencyPriority));
@@ -182,12 +189,16 @@ const step = variant<RegisterStep>({
   }),
 });
 
-export const planShape = object<RegisterPlan>({
-  type: operationType,
-  steps: listOf(step, STEPS_MAX),
-  worstCaseMs: quantity,
-  digest,
-});
+export const planShape = object<RegisterPlan>(
+  {
+    type: operationType,
+    steps: listOf(step, STEPS_MAX),
+    worstCaseMs: quantity,
+    digest,
+    risk: riskAssessmentShape,
+  },
+  ['risk'],
+);
 
 const principal = object<Principal>({
   id: identifier,
@@ -232,12 +243,6 @@ const stopCause = object<StopCause>({
   wallMs: quantity,
 });
 export const stopOrderShape = object<StopOrder>({ cause: stopCause, devices: deviceIds });
-
-export const riskAssessmentShape = object<RiskAssessment>({
-  track,
-  level: risk,
-  reasons: listOf(sentence, REASONS_MAX),
-});
 
 const reading = object<RegisterReading>(
   { device: deviceId, register: name, value: word, before: word, fault: faultShape },

@@ -4,7 +4,7 @@ import type { Fault } from '#foundation/fault';
 import type { LinearId } from './device.ts';
 import type { ClearanceLevel, Compartment } from './principal.ts';
 import type { Word } from './register.ts';
-import type { RiskLevel } from './risk.ts';
+import type { RiskAssessment, RiskLevel } from './risk.ts';
 import type { TrackName } from './track-name.ts';
 
 export const OperationType = {
@@ -91,6 +91,8 @@ export interface Intent {
   readonly involved: readonly TrackName[];
   /** What the request body says about who asks and when, at most 200 characters; recorded, never believed. */
   readonly claims?: string;
+  /** The interface track's own assessment, sent along by it: saves asking it when the answer is here already. */
+  readonly interfaceRisk?: RiskAssessment;
 }
 
 /** The specification's coordination_state. */

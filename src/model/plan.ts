@@ -4,6 +4,7 @@ import { canonicalDigest } from '#foundation/canonical';
 import type { LinearId } from './device.ts';
 import type { OperationType } from './operation.ts';
 import type { WidthBits, Word } from './register.ts';
+import type { RiskAssessment } from './risk.ts';
 
 /** A register named in a plan; the kernel track alone knows where it lies. */
 export interface RegisterReference {
@@ -38,6 +39,8 @@ export interface RegisterPlan {
   readonly worstCaseMs: number;
   /** SHA-256 of the canonical type and steps. */
   readonly digest: string;
+  /** The kernel track's own assessment, made with the plan: saves asking it a second time. Not part of the digest. */
+  readonly risk?: RiskAssessment;
 }
 
 export function planOf(

@@ -6,7 +6,7 @@ import type { Clock } from '#foundation/clock';
 import { Deadline } from '#foundation/deadline';
 import { type Fault, fault } from '#foundation/fault';
 import { FAULT_CATALOGUE } from '#foundation/fault-catalogue';
-import type { Outcome } from '#foundation/outcome';
+import { type Outcome, succeed } from '#foundation/outcome';
 import type { Authorization } from '#model/authorization';
 import type { DeviceDescriptor, LinearId } from '#model/device';
 import {
@@ -170,7 +170,11 @@ export class OperationRunner {
     const assessments = await Promise.all(
       this.#involved(order).map(async (name): Promise<RiskAssessment> => {
         const startMs = this.#parts.clock.nowMs();
-        const assessed = await this.#track(name).assess({ intent, plan, principal }, limit);
+        const sentAlong = name === 'kernel' ? plan.risk : intent.interfaceRisk;
+        const assessed =
+          name !== 'security' && sentAlong !== undefined
+            ? succeed(sentAlong)
+            : await this.#track(name).assess({ intent, plan, principal }, limit);
         this.#note(progress, name, startMs, assessed);
         if (assessed.ok) return assessed.value;
         return { track: name, level: RiskLevel.UNKNOWN, reasons: [assessed.fault.finding] };

@@ -2,20 +2,19 @@
 // DECISIONS section 3: raised one level for each of an unattended client, a stale picture and a missing confirmation.
 
 import { formatToken } from '#model/device';
-import { devicesOf } from '#model/plan';
 import { type RiskAssessment, RiskLevel, raiseRisk } from '#model/risk';
 import type { AssessRequest } from '#model/track';
 import type { DevicePicture } from './device-picture.ts';
 
 export function assessInterfaceRisk(
-  request: AssessRequest,
+  request: Pick<AssessRequest, 'intent' | 'principal'>,
   picture: Pick<DevicePicture, 'stale'>,
 ): RiskAssessment {
-  const { intent, plan, principal } = request;
+  const { intent, principal } = request;
   const reasons: string[] = [];
   if (principal.kind === 'machine') reasons.push('asked by an unattended client');
   if (picture.stale()) {
-    const devices = devicesOf(plan).map(formatToken).join(', ');
+    const devices = intent.targets.map((target) => formatToken(target.device)).join(', ');
     reasons.push(`the picture of ${devices} is stale`);
   }
   const confirm = intent.requirements.userConfirmationRequired;

@@ -23,6 +23,7 @@ import type {
 } from '#model/orchestrator-port';
 import { EmergencyPriority, type StopLatch } from '#model/stop';
 import { Admission, type Caller } from './admission.ts';
+import { assessInterfaceRisk } from './assess.ts';
 import { DevicePicture, type DevicePictureEntry } from './device-picture.ts';
 import { EventHub } from './event-hub.ts';
 import { DEFAULT_LIMITS, type InterfaceLimits } from './limits.ts';
@@ -53,7 +54,7 @@ export { DEFAULT_LIMITS, type InterfaceLimits } from './limits.ts';
 
 const LATCH_WATCH_EVERY_MS = 100;
 const SWEEP_EVERY_MS = 60_000;
-/** Kernel stops on the latch in milliseconds; whoever asked should not wait long for receipts that do not come. */
+/** Kernel stops on the latch in milliseconds; its receipt waits for the slowest bus, at most its own 5 s. */
 const STOP_TIMEOUT_MS = 4_500;
 const RESET_REASON_LENGTH_MAX = 512;
 const LIST_LENGTH_MAX = 1_000;
@@ -196,8 +197,19 @@ export class InterfaceService {
     }
     this.#running += 1;
     try {
+      const { session, connection } = caller;
+      const assessed =
+        session === null
+          ? intent
+          : {
+              ...intent,
+              interfaceRisk: assessInterfaceRisk(
+                { intent, principal: session.principal },
+                this.picture,
+              ),
+            };
       return await this.#admission.asSession(caller, deadline, (sessionId) =>
-        this.#orchestrator.operate(sessionId, intent, caller.connection.origin, deadline),
+        this.#orchestrator.operate(sessionId, assessed, connection.origin, deadline),
       );
     } finally {
       this.#running -= 1;

@@ -115,7 +115,7 @@ export class KernelDeviceTrack implements KernelTrack {
     if (!checked.ok && !(intent.dryRun && checked.fault.code === 'EMERGENCY_STOPPED'))
       return checked;
     this.#remember(plan);
-    return succeed(plan);
+    return succeed({ ...plan, risk: assessKernelRisk(plan, this.#parts.access.devices) });
   }
 
   async assess(request: AssessRequest): Promise<Outcome<RiskAssessment>> {

@@ -4,6 +4,7 @@
 // Faults: AUDIT_UNAVAILABLE when the entry could not be made durable; the chain then continues from the last durable one.
 
 import { createHash, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import type { StatementSync } from 'node:sqlite';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Canonical, canonicalText } from '#foundation/canonical';
 import type { Clock } from '#foundation/clock';
@@ -42,6 +43,7 @@ interface Checkpoint {
 export class AuditChain {
   readonly #parts: AuditChainParts;
   readonly #publicKey: KeyObject;
+  readonly #insert: StatementSync;
   #nextSequence = 1;
   #lastHash = GENESIS_HASH;
   #writable = true;
@@ -57,6 +59,9 @@ export class AuditChain {
         sequence INTEGER PRIMARY KEY, hash TEXT NOT NULL, signature TEXT NOT NULL
       ) STRICT;
     `);
+    this.#insert = parts.store.database.prepare(
+      'INSERT INTO audit (sequence, body, hash) VALUES (?, ?, ?)',
+    );
     this.#resume();
   }
 
@@ -72,12 +77,10 @@ export class AuditChain {
   async append(record: AuditRecord, beside?: () => void): Promise<Outcome<AuditEntry>> {
     let entry: AuditEntry;
     try {
-      entry = await this.#parts.store.transact((database) => {
+      entry = await this.#parts.store.transact(() => {
         beside?.();
-        const made = this.#chain(record);
-        database
-          .prepare('INSERT INTO audit (sequence, body, hash) VALUES (?, ?, ?)')
-          .run(made.sequence, bodyOf(made), made.hash);
+        const { made, body } = this.#chain(record);
+        this.#insert.run(made.sequence, body, made.hash);
         if (made.sequence % CHECKPOINT_EVERY === 0) this.#checkpoint(made.sequence, made.hash);
         // Last: where anything above throws, the group's next entry still follows the one before this.
         this.#nextSequence = made.sequence + 1;
@@ -191,7 +194,8 @@ export class AuditChain {
       : `the checkpoint of entry ${sequence} was not signed here`;
   }
 
-  #chain(record: AuditRecord): AuditEntry {
+  /** The entry and the bytes its hash covers. */
+  #chain(record: AuditRecord): { readonly made: AuditEntry; readonly body: string } {
     const unhashed: Omit<AuditEntry, 'hash'> = {
       ...record,
       sequence: this.#nextSequence,
@@ -202,7 +206,7 @@ export class AuditChain {
       previousHash: this.#lastHash,
     };
     const body = canonicalText(unhashed as unknown as Canonical);
-    return { ...unhashed, hash: hashOf(this.#lastHash, body) };
+    return { made: { ...unhashed, hash: hashOf(this.#lastHash, body) }, body };
   }
 
   #checkpoint(sequence: number, hash: string): void {
@@ -254,11 +258,6 @@ function membersOf(body: string): { readonly sequence?: unknown; readonly previo
 
 function checkpointBytes(sequence: number, hash: string): Buffer {
   return Buffer.from(`${sequence}:${hash}`);
-}
-
-function bodyOf(entry: AuditEntry): string {
-  const { hash: _, ...unhashed } = entry;
-  return canonicalText(unhashed as unknown as Canonical);
 }
 
 function hashOf(previousHash: string, body: string): string {
