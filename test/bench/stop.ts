@@ -13,6 +13,7 @@ import { type BenchRow, percentiles, rowOf } from './row.ts';
 
 const COUNT = 200;
 const LIMIT_MS = 1_000;
+const NAP = new Int32Array(new SharedArrayBuffer(4));
 
 export async function benchStop(agent: Agent): Promise<readonly BenchRow[]> {
   const { simulator, runDirectory } = agent.ready;
@@ -72,9 +73,10 @@ export async function benchStop(agent: Agent): Promise<readonly BenchRow[]> {
   ];
 }
 
-/** Looks without pause: a timer would add its own latency. */
+/** Naps of 50 us between looks: looking without pause would keep a processor from the process it waits for. */
 function waitUntilSafe(controls: WindowBatch, words: Uint32Array, startNs: bigint): number {
   for (;;) {
+    Atomics.wait(NAP, 0, 0, 0.05);
     controls.read(words);
     const elapsedMs = Number(process.hrtime.bigint() - startNs) / 1e6;
     if (words.every((word) => (word & 1) === 0)) return elapsedMs;
