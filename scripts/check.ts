@@ -1,6 +1,7 @@
 // Everything that must hold before a change lands, in the order of the cheapest answer; CI runs exactly this.
 
 import { spawnSync } from 'node:child_process';
+import { ensurePackages } from './rig/packages.ts';
 
 interface Stage {
   readonly name: string;
@@ -11,10 +12,10 @@ const STAGES: readonly Stage[] = [
   { name: 'lint', command: ['biome', 'ci', '.'] },
   { name: 'types', command: ['tsc', '-p', '.'] },
   { name: 'generated code', command: ['node', 'scripts/generate.ts', '--check'] },
-  { name: 'packages for the hardware tests', command: ['node', 'scripts/rig/packages.ts'] },
   { name: 'tests', command: ['vitest', 'run'] },
 ];
 
+process.stdout.write(`== Debian packages for the hardware tests: ${ensurePackages().sentence}\n`);
 for (const { name, command } of STAGES) {
   process.stdout.write(`\n== ${name}: ${command.join(' ')}\n`);
   const startMs = performance.now();
