@@ -20,6 +20,7 @@ import { InterfaceTrack } from '#tracks/interface/track';
 import { WebSocketServer } from '#tracks/interface/websocket/websocket-server';
 import { loadBoardFile } from './board-file.ts';
 import { announceReady, endOnRequest, readProcessArguments } from './command-line.ts';
+import { watchLink } from './link-watch.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 
 const log = openLog('interface');
@@ -48,6 +49,7 @@ const link = new SharedLink({
   onError: (error, where) => log.error({ err: error, where }, 'handler failed'),
 });
 
+watchLink(link, (finding) => log.warn({ finding }, 'link counters moved'));
 const service = new InterfaceService({
   orchestrator: orchestratorClient(link),
   board,

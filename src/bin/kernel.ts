@@ -22,6 +22,7 @@ import { Interlock } from '#tracks/kernel/interlock';
 import { KernelDeviceTrack } from '#tracks/kernel/track';
 import { loadBoardFile } from './board-file.ts';
 import { announceReady, endOnRequest, readProcessArguments } from './command-line.ts';
+import { watchLink } from './link-watch.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 
 const QUEUE_LIMITS = { waitingMax: 256, failuresMax: 3, coolDownMs: 2_000 } as const;
@@ -165,6 +166,7 @@ function onSecurity(state: string): void {
   );
 }
 link.onPeer(onSecurity);
+watchLink(link, (finding) => log.warn({ finding }, 'link counters moved'));
 link.onCorrupt((finding) => trip(`frame from security corrupt: ${finding}`));
 if (link.peerState === 'up') onSecurity('up');
 

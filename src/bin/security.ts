@@ -31,6 +31,7 @@ import { Principals } from '#tracks/security/principals';
 import { SecurityTrack } from '#tracks/security/track';
 import { loadBoardFile } from './board-file.ts';
 import { announceReady, endOnRequest, readProcessArguments } from './command-line.ts';
+import { watchLink } from './link-watch.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 
 /** Between two tries to keep the causes of a stop that the disk would not take. */
@@ -198,6 +199,10 @@ function watch(name: TrackName, link: SharedLink): void {
   link.onCorrupt((finding) => {
     log.error({ peer: name, finding }, 'corrupt frame');
     orchestrator.linkCorrupted(name, finding);
+  });
+  watchLink(link, (finding) => {
+    log.warn({ peer: name, finding }, 'link counters moved');
+    orchestrator.linkStrained(name, finding);
   });
 }
 watch('kernel', kernelLink);

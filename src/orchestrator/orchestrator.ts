@@ -343,6 +343,12 @@ export class Orchestrator implements OrchestratorPort {
     this.#systemChanged(`${track}: ${finding}`, Severity.CRITICAL);
   }
 
+  /** A link refused or threw away messages; each sender was told, people hear it here. */
+  linkStrained(track: TrackName, finding: string): void {
+    void this.#record('LINK_FAULT', track, null, [], finding);
+    this.#systemChanged(finding, Severity.WARNING);
+  }
+
   trackChanged(health: TrackHealth): void {
     const event: AuditEventName = health.up ? 'TRACK_RETURNED' : 'TRACK_LOST';
     void this.#record(event, health.track, null, [], health.finding);
