@@ -26,8 +26,14 @@ GAP_TOKEN = 0x800C
 QUARANTINED_TOKEN = 0x8009
 
 
+OUTPUT = threading.Lock()
+
+
 def say(**members):
-    print(json.dumps(members), flush=True)
+    # Events arrive in a thread of their own: print would write the line and its end in two pieces.
+    with OUTPUT:
+        sys.stdout.write(json.dumps(members) + "\n")
+        sys.stdout.flush()
 
 
 def generate(directory):
