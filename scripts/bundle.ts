@@ -1,4 +1,4 @@
-// One file for each process: less to load, less memory, no type stripping at run time. `npm start` and the image use it.
+// Each process as one file and shared parts: less to load, less memory, no type stripping at run time. `npm start` and the image use it.
 // Invariants: the output lies in build/bin, as deep below the root as src/bin, so that relative paths hold in both.
 
 import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
