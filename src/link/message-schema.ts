@@ -6,6 +6,7 @@ import { FAULT_CATALOGUE, type FaultCode } from '#foundation/fault-catalogue';
 import type { Authorization } from '#model/authorization';
 import type { BusCounters } from '#model/bus';
 import { DEVICE_COUNT_MAX } from '#model/device';
+import { type DeviceHold, HOLD_KINDS } from '#model/hold';
 import {
   type Intent,
   OperationType,
@@ -15,7 +16,15 @@ import {
   type Target,
 } from '#model/operation';
 import type { StopRequest } from '#model/orchestrator-port';
-import type { ReadStep, RegisterPlan, RegisterStep, WriteStep } from '#model/plan';
+import type {
+  PlanGuards,
+  ReadStep,
+  RegisterPlan,
+  RegisterReference,
+  RegisterStep,
+  ThermalGuard,
+  WriteStep,
+} from '#model/plan';
 import {
   ClearanceLevel,
   COMPARTMENTS,
@@ -25,14 +34,19 @@ import {
 } from '#model/principal';
 import { type RiskAssessment, RiskLevel } from '#model/risk';
 import {
+  AttentionLevel,
   type BusState,
   type DeviceReading,
+  DisplayState,
+  type InterfaceDeviceState,
   type InterfaceSnapshot,
   type KernelDeviceState,
   type KernelSnapshot,
   OverallStatus,
   PowerState,
+  type SecurityDeviceState,
   type SecuritySnapshot,
+  SecurityStatus,
   type TrackSnapshot,
 } from '#model/snapshot';
 import { EmergencyPriority, type StopCause, type StopOrder, type StopReceipt } from '#model/stop';
@@ -40,10 +54,14 @@ import type {
   AssessRequest,
   CommitReceipt,
   CommitRequest,
+  LiftRequest,
   PrepareRequest,
   PrepareVote,
+  SelectRequest,
+  SupervisionOrder,
 } from '#model/track';
 import { TRACKS, type TrackName } from '#model/track-name';
+import type { RecoveryRequest } from '#model/transaction';
 import {
   flag,
   integer,
@@ -66,9 +84,11 @@ const REASONS_MAX = 64;
 const SENTENCE_MAX = 1024;
 
 /** Linear ids as far as any board may go; whether the board has the device is the tracks' question. */
-const deviceId = integer(0, DEVICE_COUNT_MAX - 1);
-const deviceIds = listOf(deviceId, DEVICE_COUNT_MAX);
+export const deviceId = integer(0, DEVICE_COUNT_MAX - 1);
+export const deviceIds = listOf(deviceId, DEVICE_COUNT_MAX);
 const name = text(128, 1);
+const GROUPS_MAX = 7;
+const HOLDS_MAX = DEVICE_COUNT_MAX * HOLD_KINDS.length;
 export const identifier = text(128, 1);
 /** Longer than a justification may be, so that rules and not the link refuse it. */
 const justification = text(4096);
@@ -77,7 +97,7 @@ const track: Shape<TrackName> = oneOf(TRACKS);
 const version = integer(0, Number.MAX_SAFE_INTEGER);
 const clearance: Shape<ClearanceLevel> = oneOf(Object.values(ClearanceLevel));
 const compartments = listOf(oneOf(COMPARTMENTS), COMPARTMENTS.length);
-const risk: Shape<RiskLevel> = oneOf(Object.values(RiskLevel));
+export const risk: Shape<RiskLevel> = oneOf(Object.values(RiskLevel));
 const widthBits = oneOf([8, 16, 32, 64] as const);
 export const digest = pattern(/^[0-9a-f]{64}$/, 'a SHA-256 in hexadecimal');
 
@@ -152,11 +172,12 @@ export const intentShape = object<Intent>(
     justification,
     confirmedRisk: risk,
     dryRun: flag,
+    selectForSeconds: integer(1, 86_400),
     involved: listOf(track, TRACKS.length),
     claims: text(200),
     interfaceRisk: riskAssessmentShape,
   },
-  ['claims', 'interfaceRisk'],
+  ['claims', 'interfaceRisk', 'selectForSeconds'],
 );
 
 const priority: Shape<EmergencyPriority> = oneOf(Object.values(EmergencyPriority));
@@ -165,6 +186,25 @@ export const stopRequestShape = object<StopRequest>({
   reason: justification,
   priority,
   devices: deviceIds,
+  groups: listOf(integer(0, GROUPS_MAX - 1), GROUPS_MAX),
+});
+
+const reading = object<RegisterReading>(
+  { device: deviceId, register: name, value: word, before: word, fault: faultShape },
+  ['value', 'before', 'fault'],
+);
+const readings = listOf(reading, STEPS_MAX);
+
+const reference = { device: deviceId, register: name, widthBits };
+const guards = object<PlanGuards>({
+  thermal: listOf(
+    object<ThermalGuard>({
+      ...reference,
+      maximum: integer(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER),
+    }),
+    DEVICE_COUNT_MAX,
+  ),
+  unchanged: listOf(object<RegisterReference>(reference), STEPS_MAX),
 });
 
 const step = variant<RegisterStep>({
@@ -193,11 +233,14 @@ export const planShape = object<RegisterPlan>(
   {
     type: operationType,
     steps: listOf(step, STEPS_MAX),
+    guards,
     worstCaseMs: quantity,
     digest,
+    basis: text(128),
+    preview: readings,
     risk: riskAssessmentShape,
   },
-  ['risk'],
+  ['risk', 'preview'],
 );
 
 const principal = object<Principal>({
@@ -213,6 +256,7 @@ const principal = object<Principal>({
 export const authorizationShape = object<Authorization>({
   operationId: identifier,
   planDigest: digest,
+  basis: text(128),
   grantedTo: listOf(identifier, 16),
   expiresAtMs: quantity,
   signature: text(256, 1),
@@ -236,19 +280,49 @@ export const commitRequestShape = object<CommitRequest>({
 });
 
 const stopCause = object<StopCause>({
+  id: version,
+  devices: deviceIds,
   source: oneOf(['kernel', 'security', 'interface', 'orchestrator'] as const),
   reason: justification,
   priority,
   triggeredBy: text(128),
   wallMs: quantity,
 });
-export const stopOrderShape = object<StopOrder>({ cause: stopCause, devices: deviceIds });
+export const stopOrderShape = object<StopOrder>({ cause: stopCause });
 
-const reading = object<RegisterReading>(
-  { device: deviceId, register: name, value: word, before: word, fault: faultShape },
-  ['value', 'before', 'fault'],
-);
-const readings = listOf(reading, STEPS_MAX);
+const holdKind = oneOf(HOLD_KINDS);
+const hold = object<DeviceHold>({
+  device: deviceId,
+  kind: holdKind,
+  reason: text(4096),
+  sinceWallMs: quantity,
+});
+export const holdsShape = listOf(hold, HOLDS_MAX);
+export const supervisionShape = object<SupervisionOrder>({
+  holds: holdsShape,
+  writes: oneOf(['hold', 'allow'] as const),
+  accounted: listOf(
+    object<SupervisionOrder['accounted'][number]>({ device: deviceId, changeCount: version }),
+    DEVICE_COUNT_MAX,
+  ),
+});
+export const selectRequestShape = object<SelectRequest>({
+  operationId: identifier,
+  planDigest: digest,
+  untilMs: quantity,
+});
+export const liftRequestShape = object<LiftRequest>({
+  device: deviceId,
+  kind: holdKind,
+  authorization: authorizationShape,
+});
+export const recoveryRequestShape = object<RecoveryRequest>({
+  operationId: identifier,
+  plan: planShape,
+  priors: readings,
+  authorization: authorizationShape,
+});
+
 export const prepareVoteShape = object<PrepareVote>({ priors: readings });
 export const commitReceiptShape = object<CommitReceipt>(
   {
@@ -276,6 +350,7 @@ export const stopReceiptShape = object<StopReceipt>({
 
 const deviceState = object<KernelDeviceState>({
   device: deviceId,
+  version,
   power: oneOf(Object.values(PowerState)),
   status: oneOf(Object.values(OverallStatus)),
   readings: listOf(object<DeviceReading>({ register: name, value: word }), 64),
@@ -283,6 +358,9 @@ const deviceState = object<KernelDeviceState>({
   lastAccessMs: quantity,
   lastFault: text(8192),
   inhibited: flag,
+  holds: listOf(holdKind, HOLD_KINDS.length),
+  changeCount: version,
+  unexplained: text(8192),
 });
 const busCounters = object<BusCounters>({
   reads: version,
@@ -304,15 +382,38 @@ const busState = object<BusState>({
 });
 export const kernelSnapshotShape = object<KernelSnapshot>({
   track: oneOf(['kernel'] as const),
+  life: text(64),
   version,
   stopEngaged: flag,
   held: flag,
   devices: listOf(deviceState, DEVICE_COUNT_MAX),
   buses: listOf(busState, 256),
 });
+const securityDevice = object<SecurityDeviceState>({
+  device: deviceId,
+  version,
+  status: oneOf(Object.values(SecurityStatus)),
+  accessAuthorized: flag,
+  requiredClearance: clearance,
+  failedAccessAttempts: version,
+  lastEventWallMs: quantity,
+  auditEnabled: flag,
+  auditSequence: version,
+});
+const interfaceDevice = object<InterfaceDeviceState>({
+  device: deviceId,
+  version,
+  monitored: flag,
+  display: oneOf(Object.values(DisplayState)),
+  activeSessions: version,
+  lastInteractionWallMs: quantity,
+  notificationsPending: flag,
+  attention: oneOf(Object.values(AttentionLevel)),
+});
 const securitySnapshot = object<SecuritySnapshot>({
   track: oneOf(['security'] as const),
   version,
+  devices: listOf(securityDevice, DEVICE_COUNT_MAX),
   auditSequence: version,
   auditWritable: flag,
   quarantined: deviceIds,
@@ -320,6 +421,7 @@ const securitySnapshot = object<SecuritySnapshot>({
 const interfaceSnapshot = object<InterfaceSnapshot>({
   track: oneOf(['interface'] as const),
   version,
+  devices: listOf(interfaceDevice, DEVICE_COUNT_MAX),
   sessions: version,
   pictureAgeMs: quantity,
 });

@@ -5,9 +5,11 @@ import type { Outcome } from '#foundation/outcome';
 import type { AuditEntry } from '#model/audit-entry';
 import type { LinearId } from '#model/device';
 import type { AgentEvent } from '#model/event';
+import type { DeviceHold } from '#model/hold';
 import type { Intent, OperationReceipt } from '#model/operation';
 import type {
   ApprovalRequest,
+  HoldProgress,
   OrchestratorPort,
   ResetProgress,
   Session,
@@ -16,7 +18,15 @@ import type {
   SystemStatus,
 } from '#model/orchestrator-port';
 import type { Credential, Origin } from '#model/principal';
+import type { RiskLevel } from '#model/risk';
 import type { KernelSnapshot } from '#model/snapshot';
+import type { StopAcknowledgment } from '#model/stop';
+import type {
+  Conflict,
+  ConflictAnswer,
+  HistoryEntry,
+  UnifiedDeviceState,
+} from '#model/unified-state';
 import { type Link, MessageType } from './link.ts';
 import type { Shape } from './shape.ts';
 import { askChecked } from './track-client.ts';
@@ -33,6 +43,7 @@ class OrchestratorClient implements OrchestratorPort {
   readonly #link: Link;
   readonly #events = new Set<(event: AgentEvent) => void>();
   readonly #snapshots = new Set<(snapshot: KernelSnapshot) => void>();
+  readonly #unified = new Set<(states: readonly UnifiedDeviceState[]) => void>();
 
   constructor(link: Link) {
     this.#link = link;
@@ -43,6 +54,9 @@ class OrchestratorClient implements OrchestratorPort {
     });
     link.onNotice('port.kernel-snapshot', (body) => {
       for (const listen of [...this.#snapshots]) listen(body as KernelSnapshot);
+    });
+    link.onNotice('port.unified-state', (body) => {
+      for (const listen of [...this.#unified]) listen(body as readonly UnifiedDeviceState[]);
     });
   }
 
@@ -55,12 +69,7 @@ class OrchestratorClient implements OrchestratorPort {
   }
 
   endSession(sessionId: string, deadline: Deadline): Promise<Outcome<void>> {
-    const call = {
-      type: MessageType.OPERATION_REQUEST,
-      method: 'port.end-session',
-      body: { sessionId },
-    } as const;
-    return askChecked(this.#link, { ...call, shape: anything, effect: 'none' }, deadline);
+    return this.#askNothing('port.end-session', { sessionId }, deadline);
   }
 
   operate(
@@ -110,6 +119,90 @@ class OrchestratorClient implements OrchestratorPort {
     deadline: Deadline,
   ): Promise<Outcome<ResetProgress>> {
     return this.#ask('port.reset-stop', { sessionId, reason, origin }, deadline, 'none');
+  }
+
+  operateSelected(
+    sessionId: string,
+    operationId: string,
+    confirmedRisk: RiskLevel,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<OperationReceipt>> {
+    const body = { sessionId, operationId, confirmedRisk, origin };
+    return this.#ask('port.operate-selected', body, deadline, 'writes');
+  }
+
+  releaseSelected(
+    sessionId: string,
+    operationId: string,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<void>> {
+    return this.#askNothing('port.release-selected', { sessionId, operationId, origin }, deadline);
+  }
+
+  acknowledgeStop(
+    sessionId: string,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<readonly StopAcknowledgment[]>> {
+    return this.#ask('port.acknowledge-stop', { sessionId, origin }, deadline, 'none');
+  }
+
+  releaseDevice(
+    sessionId: string,
+    device: LinearId,
+    reason: string,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<HoldProgress>> {
+    const body = { sessionId, device, reason, origin };
+    return this.#ask('port.release-device', body, deadline, 'none');
+  }
+
+  quarantineDevice(
+    sessionId: string,
+    device: LinearId,
+    reason: string,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<DeviceHold>> {
+    const body = { sessionId, device, reason, origin };
+    return this.#ask('port.quarantine-device', body, deadline, 'writes');
+  }
+
+  synchronize(
+    sessionId: string,
+    devices: readonly LinearId[],
+    deadline: Deadline,
+  ): Promise<Outcome<readonly UnifiedDeviceState[]>> {
+    const body = { sessionId, devices };
+    return this.#ask('port.synchronize', body, deadline, 'none', MessageType.STATE_SYNC);
+  }
+
+  conflicts(sessionId: string, deadline: Deadline): Promise<Outcome<readonly Conflict[]>> {
+    return this.#ask('port.conflicts', { sessionId }, deadline, 'none');
+  }
+
+  resolveConflict(
+    sessionId: string,
+    conflictId: number,
+    answer: ConflictAnswer,
+    reason: string,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<Conflict>> {
+    const body = { sessionId, conflictId, answer, reason, origin };
+    return this.#ask('port.resolve-conflict', body, deadline, 'writes');
+  }
+
+  history(
+    sessionId: string,
+    device: LinearId,
+    limit: number,
+    deadline: Deadline,
+  ): Promise<Outcome<readonly HistoryEntry[]>> {
+    return this.#ask('port.history', { sessionId, device, limit }, deadline, 'none');
   }
 
   approvals(sessionId: string, deadline: Deadline): Promise<Outcome<readonly ApprovalRequest[]>> {
@@ -174,6 +267,11 @@ class OrchestratorClient implements OrchestratorPort {
     return () => this.#snapshots.delete(listen);
   }
 
+  onUnifiedState(listen: (states: readonly UnifiedDeviceState[]) => void): () => void {
+    this.#unified.add(listen);
+    return () => this.#unified.delete(listen);
+  }
+
   onAvailable(listen: (available: boolean) => void): () => void {
     let last = this.#link.peerState === 'up';
     return this.#link.onPeer((state) => {
@@ -182,6 +280,11 @@ class OrchestratorClient implements OrchestratorPort {
       last = now;
       listen(now);
     });
+  }
+
+  #askNothing(method: string, body: unknown, deadline: Deadline): Promise<Outcome<void>> {
+    const call = { type: MessageType.OPERATION_REQUEST, method, body } as const;
+    return askChecked(this.#link, { ...call, shape: anything, effect: 'none' }, deadline);
   }
 
   #ask<T>(

@@ -7,16 +7,21 @@ import { type AgentEvent, Severity } from '#model/event';
 import type { Intent, OperationReceipt } from '#model/operation';
 import type { OrchestratorPort, StopRequest } from '#model/orchestrator-port';
 import type { Credential, Origin } from '#model/principal';
+import type { RiskLevel } from '#model/risk';
+import { CONFLICT_ANSWERS, type ConflictAnswer } from '#model/unified-state';
 import { type Link, MessageType } from './link.ts';
 import {
   credentialShape,
+  deviceId,
+  deviceIds,
   digest,
   identifier,
   intentShape,
   originShape,
+  risk,
   stopRequestShape,
 } from './message-schema.ts';
-import { conform, integer, listOf, nothing, nullable, object, text } from './shape.ts';
+import { conform, integer, listOf, nothing, nullable, object, oneOf, text } from './shape.ts';
 import { serveChecked } from './track-server.ts';
 import { faultForPeer } from './wire-fault.ts';
 
@@ -57,6 +62,44 @@ const resetShape = object<InSessionFrom & { readonly reason: string }>({
   sessionId,
   reason: text(4096),
   origin: originShape,
+});
+const reason = text(4096);
+const fromShape = object<InSessionFrom>({ sessionId, origin: originShape });
+const selectedShape = object<InSessionFrom & { readonly operationId: string }>({
+  sessionId,
+  operationId: identifier,
+  origin: originShape,
+});
+const operateSelectedShape = object<
+  InSessionFrom & { readonly operationId: string; readonly confirmedRisk: RiskLevel }
+>({ sessionId, operationId: identifier, confirmedRisk: risk, origin: originShape });
+const holdShape = object<InSessionFrom & { readonly device: number; readonly reason: string }>({
+  sessionId,
+  device: deviceId,
+  reason,
+  origin: originShape,
+});
+const synchronizeShape = object<InSession & { readonly devices: readonly number[] }>({
+  sessionId,
+  devices: deviceIds,
+});
+const resolveShape = object<
+  InSessionFrom & {
+    readonly conflictId: number;
+    readonly answer: ConflictAnswer;
+    readonly reason: string;
+  }
+>({
+  sessionId,
+  conflictId: integer(0, Number.MAX_SAFE_INTEGER),
+  answer: oneOf(CONFLICT_ANSWERS),
+  reason,
+  origin: originShape,
+});
+const historyShape = object<InSession & { readonly device: number; readonly limit: number }>({
+  sessionId,
+  device: deviceId,
+  limit: integer(1, LIST_MAX),
 });
 const approveShape = object<InSessionFrom & { readonly planDigest: string }>({
   sessionId,
@@ -113,6 +156,48 @@ export function serveOrchestrator(link: Link, port: OrchestratorPort): () => voi
   serveChecked(link, 'port.reset-stop', resetShape, ({ sessionId: id, reason, origin }, deadline) =>
     port.resetStop(id, reason, origin, deadline),
   );
+  serveChecked(link, 'port.operate-selected', operateSelectedShape, async (body, deadline) =>
+    publicReceipt(
+      await port.operateSelected(
+        body.sessionId,
+        body.operationId,
+        body.confirmedRisk,
+        body.origin,
+        deadline,
+      ),
+    ),
+  );
+  serveChecked(link, 'port.release-selected', selectedShape, (body, deadline) =>
+    port.releaseSelected(body.sessionId, body.operationId, body.origin, deadline),
+  );
+  serveChecked(link, 'port.acknowledge-stop', fromShape, (body, deadline) =>
+    port.acknowledgeStop(body.sessionId, body.origin, deadline),
+  );
+  serveChecked(link, 'port.release-device', holdShape, (body, deadline) =>
+    port.releaseDevice(body.sessionId, body.device, body.reason, body.origin, deadline),
+  );
+  serveChecked(link, 'port.quarantine-device', holdShape, (body, deadline) =>
+    port.quarantineDevice(body.sessionId, body.device, body.reason, body.origin, deadline),
+  );
+  serveChecked(link, 'port.synchronize', synchronizeShape, (body, deadline) =>
+    port.synchronize(body.sessionId, body.devices, deadline),
+  );
+  serveChecked(link, 'port.conflicts', inSession, (body, deadline) =>
+    port.conflicts(body.sessionId, deadline),
+  );
+  serveChecked(link, 'port.resolve-conflict', resolveShape, (body, deadline) =>
+    port.resolveConflict(
+      body.sessionId,
+      body.conflictId,
+      body.answer,
+      body.reason,
+      body.origin,
+      deadline,
+    ),
+  );
+  serveChecked(link, 'port.history', historyShape, (body, deadline) =>
+    port.history(body.sessionId, body.device, body.limit, deadline),
+  );
   serveChecked(link, 'port.approvals', inSession, (body, deadline) =>
     port.approvals(body.sessionId, deadline),
   );
@@ -152,9 +237,13 @@ export function serveOrchestrator(link: Link, port: OrchestratorPort): () => voi
   const stopSnapshots = port.onKernelSnapshot((snapshot) => {
     link.notify(MessageType.STATE_SYNC, 'port.kernel-snapshot', snapshot);
   });
+  const stopUnified = port.onUnifiedState((states) => {
+    link.notify(MessageType.STATE_SYNC, 'port.unified-state', states);
+  });
   return () => {
     stopEvents();
     stopSnapshots();
+    stopUnified();
   };
 }
 

@@ -6,24 +6,32 @@ import type { Deadline } from '#foundation/deadline';
 import type { Fault } from '#foundation/fault';
 import { type Outcome, refuse } from '#foundation/outcome';
 import type { Authorization } from '#model/authorization';
+import type { LinearId } from '#model/device';
+import type { DeviceHold } from '#model/hold';
 import type { Intent } from '#model/operation';
 import type { RegisterPlan } from '#model/plan';
 import type { RiskAssessment } from '#model/risk';
-import type { TrackSnapshot } from '#model/snapshot';
+import type { KernelSnapshot, TrackSnapshot } from '#model/snapshot';
 import type { StopOrder, StopReceipt } from '#model/stop';
 import type {
   AssessRequest,
   CommitReceipt,
   CommitRequest,
   KernelTrack,
+  LiftRequest,
   PrepareRequest,
   PrepareVote,
+  SelectRequest,
+  SupervisionOrder,
   Track,
 } from '#model/track';
 import type { TrackName } from '#model/track-name';
+import type { RecoveryRequest } from '#model/transaction';
 import { type Link, MessageType } from './link.ts';
 import {
   commitReceiptShape,
+  holdsShape,
+  kernelSnapshotShape,
   planShape,
   prepareVoteShape,
   riskAssessmentShape,
@@ -127,6 +135,44 @@ class KernelTrackClient extends TrackClient implements KernelTrack {
       body: intent,
     } as const;
     return askChecked(this.link, { ...call, shape: planShape, effect: 'none' }, deadline);
+  }
+
+  select(request: SelectRequest, deadline: Deadline): Promise<Outcome<void>> {
+    const call = { type: MessageType.TRANSACTION, method: 'track.select', body: request } as const;
+    return askChecked(this.link, { ...call, shape: nothing, effect: 'none' }, deadline);
+  }
+
+  supervise(order: SupervisionOrder, deadline: Deadline): Promise<Outcome<readonly DeviceHold[]>> {
+    const call = { type: MessageType.HEALTH, method: 'track.supervise', body: order } as const;
+    return askChecked(this.link, { ...call, shape: holdsShape, effect: 'none' }, deadline);
+  }
+
+  lift(request: LiftRequest, deadline: Deadline): Promise<Outcome<void>> {
+    const call = { type: MessageType.TRANSACTION, method: 'track.lift', body: request } as const;
+    return askChecked(this.link, { ...call, shape: nothing, effect: 'none' }, deadline);
+  }
+
+  recover(request: RecoveryRequest, deadline: Deadline): Promise<Outcome<CommitReceipt>> {
+    const call = { type: MessageType.TRANSACTION, method: 'track.recover', body: request } as const;
+    return askChecked(
+      this.link,
+      { ...call, shape: commitReceiptShape, effect: 'writes' },
+      deadline,
+    );
+  }
+
+  observe(devices: readonly LinearId[], deadline: Deadline): Promise<Outcome<KernelSnapshot>> {
+    const call = { type: MessageType.STATE_SYNC, method: 'track.observe', body: devices } as const;
+    return askChecked(this.link, { ...call, shape: kernelSnapshotShape, effect: 'none' }, deadline);
+  }
+
+  testStop(deadline: Deadline): Promise<Outcome<void>> {
+    const call = {
+      type: MessageType.EMERGENCY_STOP,
+      method: 'track.test-stop',
+      body: undefined,
+    } as const;
+    return askChecked(this.link, { ...call, shape: nothing, effect: 'none' }, deadline);
   }
 
   releaseStop(authorization: Authorization, deadline: Deadline): Promise<Outcome<void>> {

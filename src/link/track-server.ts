@@ -8,10 +8,15 @@ import {
   assessRequestShape,
   authorizationShape,
   commitRequestShape,
+  deviceIds,
   identifier,
   intentShape,
+  liftRequestShape,
   prepareRequestShape,
+  recoveryRequestShape,
+  selectRequestShape,
   stopOrderShape,
+  supervisionShape,
 } from './message-schema.ts';
 import { conform, nothing, type Shape } from './shape.ts';
 
@@ -46,6 +51,20 @@ export function serveTrack(link: Link, track: Track): void {
 export function serveKernelTrack(link: Link, track: KernelTrack): void {
   serveTrack(link, track);
   serveChecked(link, 'track.plan', intentShape, (body, deadline) => track.plan(body, deadline));
+  serveChecked(link, 'track.select', selectRequestShape, (body, deadline) =>
+    track.select(body, deadline),
+  );
+  serveChecked(link, 'track.supervise', supervisionShape, (body, deadline) =>
+    track.supervise(body, deadline),
+  );
+  serveChecked(link, 'track.lift', liftRequestShape, (body, deadline) =>
+    track.lift(body, deadline),
+  );
+  serveChecked(link, 'track.recover', recoveryRequestShape, (body, deadline) =>
+    track.recover(body, deadline),
+  );
+  serveChecked(link, 'track.observe', deviceIds, (body, deadline) => track.observe(body, deadline));
+  serveChecked(link, 'track.test-stop', nothing, (_body, deadline) => track.testStop(deadline));
   serveChecked(link, 'track.release-stop', authorizationShape, (body, deadline) =>
     track.releaseStop(body, deadline),
   );

@@ -18,7 +18,17 @@ export type AuditEventName =
   | 'TRACK_LOST'
   | 'TRACK_RETURNED'
   | 'LINK_FAULT'
-  | 'SESSION_LOCKED';
+  | 'SESSION_LOCKED'
+  | 'STOP_ACKNOWLEDGED'
+  | 'STOP_TESTED'
+  | 'DEVICE_HELD'
+  | 'DEVICE_RELEASED'
+  | 'DEVICE_QUARANTINED'
+  | 'SELECTED'
+  | 'SELECTION_ENDED'
+  | 'CONFLICT_OPENED'
+  | 'CONFLICT_RESOLVED'
+  | 'UNSUPERVISED_ACCESS';
 
 export interface AuditRecord {
   readonly event: AuditEventName;

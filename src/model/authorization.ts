@@ -5,6 +5,8 @@ import { canonicalDigest, canonicalText } from '#foundation/canonical';
 export interface Authorization {
   readonly operationId: string;
   readonly planDigest: string;
+  /** State of the devices it was given for (`RegisterPlan.basis`), or empty when any state will do. */
+  readonly basis: string;
   /** Principal ids: the requester first, then who approved. */
   readonly grantedTo: readonly string[];
   /** Monotonic milliseconds (CLOCK_MONOTONIC is one clock for all processes of a machine). */
@@ -22,6 +24,7 @@ export function authorizationBytes(unsigned: Omit<Authorization, 'signature'>): 
     canonicalText({
       operationId: unsigned.operationId,
       planDigest: unsigned.planDigest,
+      basis: unsigned.basis,
       grantedTo: unsigned.grantedTo,
       expiresAtMs: unsigned.expiresAtMs,
     }),

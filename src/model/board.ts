@@ -1,6 +1,7 @@
 // The board: which buses exist, how to open them, and which devices sit on them.
 
-import type { DeviceDescriptor } from './device.ts';
+import type { DeviceDescriptor, LinearId } from './device.ts';
+import type { RegisterCondition } from './device-behaviour.ts';
 
 interface BusDescriptionBase {
   readonly id: string;
@@ -59,6 +60,18 @@ export type I2cAdapterDescription =
   /** A simulated adapter that speaks I2C messages on a unix socket. */
   | { readonly socket: string };
 
+/**
+ * A circuit that allows the system to run: an emergency button, a door, a GPIO line. While `healthy` does not hold, or
+ * cannot be read, kernel stops by itself, and a reset is refused.
+ */
+export interface StopInput {
+  readonly name: string;
+  readonly device: LinearId;
+  readonly healthy: RegisterCondition;
+  /** Between two looks, milliseconds. */
+  readonly periodMs: number;
+}
+
 export interface Board {
   readonly name: string;
   /** The file it came from, for messages on this machine. */
@@ -68,4 +81,6 @@ export interface Board {
   readonly buses: readonly BusDescription[];
   /** In order of linear id. */
   readonly devices: readonly DeviceDescriptor[];
+  /** Absent or empty where the board has none. */
+  readonly stopInputs?: readonly StopInput[];
 }

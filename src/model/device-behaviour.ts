@@ -27,7 +27,16 @@ export interface BehaviourWrite {
   readonly value: Word;
 }
 
+/** The register that tells the device's temperature, and the highest reading at which it may be operated. */
+export interface ThermalLimit {
+  readonly register: string;
+  /** Raw, signed where the register is. */
+  readonly maximum: number;
+}
+
 export interface DeviceBehaviour {
+  /** Absent where the device has no thermometer: `thermal_monitoring_required` is then refused. */
+  readonly thermal?: ThermalLimit;
   /** All must hold for the part to be the expected one; empty when the part cannot be recognised. */
   readonly identify: readonly RegisterCondition[];
   readonly observe: {

@@ -76,6 +76,8 @@ export interface DeviceDescriptor {
   readonly clearanceMinimum: ClearanceLevel;
   readonly compartments: readonly Compartment[];
   readonly registers: readonly PlacedRegister[];
+  /** Stage in which the device goes to its safe values, lowest first; absent means 0. */
+  readonly stopStage?: number;
   /** Memory, PCI and UIO: the bytes to map, in the bus's own address space. */
   readonly window?: { readonly address: number; readonly length: number };
   /** How the device is recognised, observed and operated, from its profile; pure data. */

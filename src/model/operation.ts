@@ -87,6 +87,11 @@ export interface Intent {
   readonly confirmedRisk: RiskLevel;
   /** True to plan, assess and check only: nothing is touched. */
   readonly dryRun: boolean;
+  /**
+   * Select before operate: prepares nothing and writes nothing, but holds the devices for this operation for so many
+   * seconds, until it is operated or released. Absent for an operation that goes through at once.
+   */
+  readonly selectForSeconds?: number;
   /** Tracks the caller names as involved; kernel and security always are. */
   readonly involved: readonly TrackName[];
   /** What the request body says about who asks and when, at most 200 characters; recorded, never believed. */
@@ -134,6 +139,17 @@ export interface TrackResult {
   readonly durationMs: number;
 }
 
+/** One register write of a plan, for people: what is there now, what will be, and how it would be undone. */
+export interface WritePreview {
+  readonly device: LinearId;
+  readonly register: string;
+  /** Absent where reading it would have a side effect, or failed. */
+  readonly before?: Word;
+  readonly after?: Word;
+  /** `write pump.CONFIG 0x00000001`, or why it cannot be undone. */
+  readonly rollback: string;
+}
+
 export interface OperationReceipt {
   readonly operationId: string;
   readonly type: OperationType;
@@ -153,4 +169,12 @@ export interface OperationReceipt {
   readonly transactions?: readonly string[];
   /** People still needed before this plan runs, with what each needs. */
   readonly approvalsNeeded?: readonly string[];
+  /** Dry runs: registers before and after, and the rollback of each write, last write first. */
+  readonly preview?: readonly WritePreview[];
+  /** Dry runs: what each involved track said. */
+  readonly assessments?: readonly RiskAssessment[];
+  /** Dry runs: upper bound of the execution time, milliseconds. */
+  readonly worstCaseMs?: number;
+  /** Selections: until when the devices are held for this operation. */
+  readonly selectedUntilWallMs?: number;
 }

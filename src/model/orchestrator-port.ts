@@ -5,10 +5,24 @@ import type { Outcome } from '#foundation/outcome';
 import type { AuditEntry } from './audit-entry.ts';
 import type { LinearId } from './device.ts';
 import type { AgentEvent } from './event.ts';
+import type { DeviceHold } from './hold.ts';
 import type { Intent, OperationReceipt } from './operation.ts';
 import type { Credential, Origin, Principal } from './principal.ts';
+import type { RiskLevel } from './risk.ts';
 import type { KernelSnapshot, TrackHealth } from './snapshot.ts';
-import type { EmergencyPriority, StopCause, StopReceipt } from './stop.ts';
+import type {
+  EmergencyPriority,
+  StopAcknowledgment,
+  StopCause,
+  StopReceipt,
+  StopTest,
+} from './stop.ts';
+import type {
+  Conflict,
+  ConflictAnswer,
+  HistoryEntry,
+  UnifiedDeviceState,
+} from './unified-state.ts';
 
 /** A signed-in connection; the id is random, known to interface and security only. */
 export interface Session {
@@ -32,6 +46,14 @@ export interface SystemStatus {
   readonly state: OrchestratorState;
   readonly stopEngaged: boolean;
   readonly stopCauses: readonly StopCause[];
+  readonly stopAcknowledgments: readonly StopAcknowledgment[];
+  /** The last test of the stop path; null before the first. */
+  readonly stopTest: StopTest | null;
+  readonly holds: readonly DeviceHold[];
+  /** Conflicts that wait for a person. */
+  readonly conflictsOpen: number;
+  /** Why the system is not READY, each a sentence; empty when it is. */
+  readonly findings: readonly string[];
   readonly tracks: readonly TrackHealth[];
   readonly activeOperations: number;
   readonly auditSequence: number;
@@ -43,15 +65,19 @@ export interface SystemStatus {
 export interface StopRequest {
   readonly reason: string;
   readonly priority: EmergencyPriority;
-  /** Empty for the whole system. */
+  /** Devices to stop beside those of the groups. */
   readonly devices: readonly LinearId[];
+  /** Whole groups to stop; with `devices` empty too, the whole system stops. */
+  readonly groups: readonly number[];
 }
 
 export interface StopReport {
   /** Every track gave its receipt and every device is safe. */
   readonly success: boolean;
-  /** `whole system` or the devices, said plainly. */
+  /** `whole system`, or the groups and devices, said plainly. */
   readonly scope: string;
+  /** Devices covered; empty for the whole system. */
+  readonly devices: readonly LinearId[];
   readonly receipts: readonly StopReceipt[];
   readonly durationMs: number;
 }
@@ -70,6 +96,12 @@ export interface ApprovalRequest {
 
 export interface ResetProgress {
   /** True when the stop is released; false when one more person has to ask. */
+  readonly released: boolean;
+  readonly message: string;
+}
+
+/** The end of a hold: at once, or after a second person has asked too. */
+export interface HoldProgress {
   readonly released: boolean;
   readonly message: string;
 }
@@ -110,6 +142,66 @@ export interface OrchestratorPort {
     origin: Origin,
     deadline: Deadline,
   ): Promise<Outcome<ResetProgress>>;
+  /** Performs what this person selected; the plan must still be the selected one. */
+  operateSelected(
+    sessionId: string,
+    operationId: string,
+    confirmedRisk: RiskLevel,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<OperationReceipt>>;
+  /** Frees the devices of a selection without an operation. */
+  releaseSelected(
+    sessionId: string,
+    operationId: string,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<void>>;
+  /** The person has seen every stop that stands now. */
+  acknowledgeStop(
+    sessionId: string,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<readonly StopAcknowledgment[]>>;
+  /** Ends a hold: `in-doubt` by one person with SECRET, `quarantined` by two; the others end by reset and activation. */
+  releaseDevice(
+    sessionId: string,
+    device: LinearId,
+    reason: string,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<HoldProgress>>;
+  /** Quarantines a device until two people release it. */
+  quarantineDevice(
+    sessionId: string,
+    device: LinearId,
+    reason: string,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<DeviceHold>>;
+  /** Collects, compares and resolves now; empty `devices` means all. */
+  synchronize(
+    sessionId: string,
+    devices: readonly LinearId[],
+    deadline: Deadline,
+  ): Promise<Outcome<readonly UnifiedDeviceState[]>>;
+  /** Open conflicts first, then the last settled ones. */
+  conflicts(sessionId: string, deadline: Deadline): Promise<Outcome<readonly Conflict[]>>;
+  resolveConflict(
+    sessionId: string,
+    conflictId: number,
+    answer: ConflictAnswer,
+    reason: string,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<Conflict>>;
+  /** Newest first. */
+  history(
+    sessionId: string,
+    device: LinearId,
+    limit: number,
+    deadline: Deadline,
+  ): Promise<Outcome<readonly HistoryEntry[]>>;
   approvals(sessionId: string, deadline: Deadline): Promise<Outcome<readonly ApprovalRequest[]>>;
   approve(
     sessionId: string,
@@ -140,6 +232,8 @@ export interface OrchestratorPort {
   ): void;
   onEvent(listen: (event: AgentEvent) => void): () => void;
   onKernelSnapshot(listen: (snapshot: KernelSnapshot) => void): () => void;
+  /** Devices whose unified state changed, as they change. */
+  onUnifiedState(listen: (states: readonly UnifiedDeviceState[]) => void): () => void;
   /** `false` when the security track is gone; the interface then serves its last picture, marked stale. */
   onAvailable(listen: (available: boolean) => void): () => void;
 }

@@ -2,6 +2,8 @@
 
 import type { BusCounters, BusKind } from './bus.ts';
 import type { LinearId } from './device.ts';
+import type { HoldKind } from './hold.ts';
+import type { ClearanceLevel } from './principal.ts';
 import type { Word } from './register.ts';
 import type { TrackName } from './track-name.ts';
 
@@ -27,6 +29,40 @@ export const OverallStatus = {
 } as const;
 export type OverallStatus = (typeof OverallStatus)[keyof typeof OverallStatus];
 
+export const SecurityStatus = {
+  UNKNOWN: 0,
+  NORMAL: 1,
+  RESTRICTED: 2,
+  UNDER_REVIEW: 3,
+  ALERT: 4,
+  LOCKED: 5,
+  QUARANTINED: 6,
+} as const;
+export type SecurityStatus = (typeof SecurityStatus)[keyof typeof SecurityStatus];
+
+export const DisplayState = {
+  UNKNOWN: 0,
+  HIDDEN: 1,
+  NORMAL: 2,
+  HIGHLIGHTED: 3,
+  WARNING: 4,
+  CRITICAL: 5,
+  LOCKED_OUT: 6,
+  STALE: 7,
+} as const;
+export type DisplayState = (typeof DisplayState)[keyof typeof DisplayState];
+
+export const AttentionLevel = {
+  UNKNOWN: 0,
+  NONE: 1,
+  INFO: 2,
+  ADVISORY: 3,
+  WARNING: 4,
+  CRITICAL: 5,
+  EMERGENCY: 6,
+} as const;
+export type AttentionLevel = (typeof AttentionLevel)[keyof typeof AttentionLevel];
+
 export interface DeviceReading {
   readonly register: string;
   readonly value: Word;
@@ -34,6 +70,8 @@ export interface DeviceReading {
 
 export interface KernelDeviceState {
   readonly device: LinearId;
+  /** Moves only when something else in this state has changed; starts anew with each life of the kernel process. */
+  readonly version: number;
   readonly power: PowerState;
   readonly status: OverallStatus;
   /** Last seen register contents, at most 16, non-precious only. */
@@ -44,6 +82,11 @@ export interface KernelDeviceState {
   /** Sentence of the last failed access, empty when the last one worked. */
   readonly lastFault: string;
   readonly inhibited: boolean;
+  readonly holds: readonly HoldKind[];
+  /** Counts every change of the device, by an operation or without one; an approval is void once it has moved. */
+  readonly changeCount: number;
+  /** Registers that changed without an operation of ours and that nobody has accounted for; empty for none. */
+  readonly unexplained: string;
 }
 
 export interface BusState {
@@ -57,6 +100,8 @@ export interface BusState {
 
 export interface KernelSnapshot {
   readonly track: 'kernel';
+  /** Of this life of the process: versions of different lives cannot be compared. */
+  readonly life: string;
   readonly version: number;
   readonly stopEngaged: boolean;
   readonly held: boolean;
@@ -64,17 +109,48 @@ export interface KernelSnapshot {
   readonly buses: readonly BusState[];
 }
 
+export interface SecurityDeviceState {
+  readonly device: LinearId;
+  readonly version: number;
+  readonly status: SecurityStatus;
+  /** Whether anyone at all may operate it now. */
+  readonly accessAuthorized: boolean;
+  /** Least clearance for reading it. */
+  readonly requiredClearance: ClearanceLevel;
+  readonly failedAccessAttempts: number;
+  /** Wall milliseconds of the last refusal, incident or hold; 0 for never. */
+  readonly lastEventWallMs: number;
+  readonly auditEnabled: boolean;
+  /** Sequence of the last audit entry about it; 0 for none since the start. */
+  readonly auditSequence: number;
+}
+
 export interface SecuritySnapshot {
   readonly track: 'security';
   readonly version: number;
+  readonly devices: readonly SecurityDeviceState[];
   readonly auditSequence: number;
   readonly auditWritable: boolean;
   readonly quarantined: readonly LinearId[];
 }
 
+export interface InterfaceDeviceState {
+  readonly device: LinearId;
+  readonly version: number;
+  /** Whether any client watches it. */
+  readonly monitored: boolean;
+  readonly display: DisplayState;
+  readonly activeSessions: number;
+  /** Wall milliseconds of the last request about it; 0 for never. */
+  readonly lastInteractionWallMs: number;
+  readonly notificationsPending: boolean;
+  readonly attention: AttentionLevel;
+}
+
 export interface InterfaceSnapshot {
   readonly track: 'interface';
   readonly version: number;
+  readonly devices: readonly InterfaceDeviceState[];
   readonly sessions: number;
   readonly pictureAgeMs: number;
 }

@@ -7,6 +7,10 @@ export const EmergencyPriority = { UNKNOWN: 0, LOW: 1, MEDIUM: 2, HIGH: 3, IMMED
 export type EmergencyPriority = (typeof EmergencyPriority)[keyof typeof EmergencyPriority];
 
 export interface StopCause {
+  /** Counts up over restarts; 0 until the stop's record has numbered it. */
+  readonly id: number;
+  /** Devices it stopped; empty for the whole system. */
+  readonly devices: readonly LinearId[];
   readonly source: EventSource;
   readonly reason: string;
   readonly priority: EmergencyPriority;
@@ -15,10 +19,25 @@ export interface StopCause {
   readonly wallMs: number;
 }
 
-/** Empty `devices` stops the whole system. */
+/** `cause.devices` says what stops; empty stops the whole system. */
 export interface StopOrder {
   readonly cause: StopCause;
-  readonly devices: readonly LinearId[];
+}
+
+/** A person has seen a stop: kept until it is reset. */
+export interface StopAcknowledgment {
+  readonly stopId: number;
+  readonly by: string;
+  readonly wallMs: number;
+}
+
+/** What the periodic test of the stop path found. */
+export interface StopTest {
+  readonly ok: boolean;
+  readonly finding: string;
+  readonly wallMs: number;
+  /** From ringing the bell to kernel's answer, milliseconds. */
+  readonly durationMs: number;
 }
 
 export interface StopReceipt {

@@ -4,13 +4,16 @@ import type { Deadline } from '#foundation/deadline';
 import type { Fault } from '#foundation/fault';
 import type { Outcome } from '#foundation/outcome';
 import type { Authorization } from './authorization.ts';
+import type { LinearId } from './device.ts';
+import type { DeviceHold, HoldKind } from './hold.ts';
 import type { EffectOutcome, Intent, RegisterReading } from './operation.ts';
 import type { RegisterPlan } from './plan.ts';
 import type { Principal } from './principal.ts';
 import type { RiskAssessment } from './risk.ts';
-import type { TrackSnapshot } from './snapshot.ts';
+import type { KernelSnapshot, TrackSnapshot } from './snapshot.ts';
 import type { StopOrder, StopReceipt } from './stop.ts';
 import type { TrackName } from './track-name.ts';
+import type { RecoveryRequest } from './transaction.ts';
 
 export interface AssessRequest {
   readonly intent: Intent;
@@ -54,9 +57,45 @@ export interface Track {
   snapshot(deadline: Deadline): Promise<Outcome<TrackSnapshot>>;
 }
 
-/** The kernel track also turns intents into plans and clears the latch. */
+/** Holds the devices of a plan for one operation that is to follow; needs no authorization, for it writes nothing. */
+export interface SelectRequest {
+  readonly operationId: string;
+  readonly planDigest: string;
+  /** Monotonic milliseconds after which the devices are free again. */
+  readonly untilMs: number;
+}
+
+/** Security takes charge of kernel: after every start of either, and whenever the holds on record change. */
+export interface SupervisionOrder {
+  /** Every hold on record; kernel adds those it does not have. */
+  readonly holds: readonly DeviceHold[];
+  /** `hold` while security still settles transactions. */
+  readonly writes: 'hold' | 'allow';
+  /** Changes without an operation that somebody has accounted for, up to this count of the device's changes. */
+  readonly accounted: readonly { readonly device: LinearId; readonly changeCount: number }[];
+}
+
+export interface LiftRequest {
+  readonly device: LinearId;
+  readonly kind: HoldKind;
+  /** Signed for `releaseHoldAct(device, kind)`. */
+  readonly authorization: Authorization;
+}
+
+/** The kernel track also turns intents into plans, keeps holds, settles transactions and clears the latch. */
 export interface KernelTrack extends Track {
   readonly name: 'kernel';
   plan(intent: Intent, deadline: Deadline): Promise<Outcome<RegisterPlan>>;
+  /** Leases the devices until `untilMs`, or `abort`, or the commit of the same operation. */
+  select(request: SelectRequest, deadline: Deadline): Promise<Outcome<void>>;
+  /** All holds that kernel enforces now, among them those that security did not know. */
+  supervise(order: SupervisionOrder, deadline: Deadline): Promise<Outcome<readonly DeviceHold[]>>;
+  lift(request: LiftRequest, deadline: Deadline): Promise<Outcome<void>>;
+  /** What became of a decided transaction whose receipt is missing; undoes what stands only in part. */
+  recover(request: RecoveryRequest, deadline: Deadline): Promise<Outcome<CommitReceipt>>;
+  /** Reads the watched registers of these devices from the metal now; empty means all. */
+  observe(devices: readonly LinearId[], deadline: Deadline): Promise<Outcome<KernelSnapshot>>;
+  /** The next ring of the stop bell that carries a test is answered, not obeyed; see `StopTest`. */
+  testStop(deadline: Deadline): Promise<Outcome<void>>;
   releaseStop(authorization: Authorization, deadline: Deadline): Promise<Outcome<void>>;
 }

@@ -19,11 +19,12 @@ import {
   type RegisterReading,
   type TrackResult,
 } from '#model/operation';
-import { type RegisterPlan, writesOf } from '#model/plan';
+import { devicesOf, type RegisterPlan, writesOf } from '#model/plan';
 import type { Origin, Principal } from '#model/principal';
 import { type RiskAssessment, RiskLevel } from '#model/risk';
 import type { KernelTrack, Track } from '#model/track';
 import { TRACKS, type TrackName } from '#model/track-name';
+import type { HoldBook } from './hold-book.ts';
 import type { Journal } from './journal.ts';
 import {
   INITIAL,
@@ -48,6 +49,7 @@ export interface RunnerParts {
   readonly approvals: ApprovalPort;
   readonly audit: AuditPort;
   readonly journal: Journal;
+  readonly holds: HoldBook;
   readonly aggregation: AggregationRule;
   readonly stopEngaged: () => boolean;
 }
@@ -360,9 +362,8 @@ export class OperationRunner {
 
   /** The sequence of the audit entry, 0 when it could not be made durable. */
   async #record(order: OperationOrder, progress: Progress): Promise<number> {
-    const { audit, journal } = this.#parts;
-    const { operationId } = order.intent;
-    const beside = progress.decided ? () => journal.close(operationId, progress.effect) : undefined;
+    const { audit } = this.#parts;
+    const beside = progress.decided ? () => this.#close(order, progress) : undefined;
     const entry = await audit.append(operationRecord(order, progress), beside);
     if (entry.ok) return entry.value.sequence;
     if (progress.fault === undefined) {
@@ -375,6 +376,22 @@ export class OperationRunner {
       if (progress.effect === 'none') progress.readings = [];
     }
     return 0;
+  }
+
+  /** Outcome, and the holds that follow from it, in one transaction with the audit entry. */
+  #close(order: OperationOrder, progress: Progress): void {
+    const { journal, holds, clock } = this.#parts;
+    const { operationId, type } = order.intent;
+    journal.close(operationId, progress.effect);
+    const devices = progress.plan === null ? [] : devicesOf(progress.plan);
+    if (progress.effect === 'in-doubt') {
+      const reason = `operation ${operationId} left it in doubt`;
+      const sinceWallMs = clock.wallMs();
+      holds.addBeside(devices.map((device) => ({ device, kind: 'in-doubt', reason, sinceWallMs })));
+    }
+    if (progress.effect === 'committed' && type === OperationType.ACTIVATE) {
+      for (const device of devices) holds.liftBeside(device, 'deactivated');
+    }
   }
 
   #receipt(

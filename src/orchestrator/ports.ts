@@ -55,6 +55,12 @@ export interface ApprovalPort {
 export interface AuthorityPort {
   decideAccess(question: AccessQuestion): Outcome<{ readonly dualAuthorization: boolean }>;
   isQuarantined(device: DeviceDescriptor): boolean;
-  grant(operationId: string, planDigest: string, grantedTo: readonly string[]): Authorization;
+  /** `basis`: the state of the devices it holds for; empty for any. */
+  grant(
+    operationId: string,
+    planDigest: string,
+    grantedTo: readonly string[],
+    basis?: string,
+  ): Authorization;
   openIncident(device: LinearId, actor: string, finding: string): void;
 }

@@ -1,23 +1,10 @@
 // One risk from the tracks that were asked; never lower than caution allows, never truncated downwards.
 
 import { type RiskAssessment, RiskLevel, riskName, worseRisk } from '#model/risk';
-import type { TrackName } from '#model/track-name';
+import { type AggregationRule, DEFAULT_POLICY } from '#model/safety-policy';
 
-export type AggregationMethod = 'CONSERVATIVE' | 'WEIGHTED' | 'CONSENSUS';
-
-export interface AggregationRule {
-  readonly method: AggregationMethod;
-  /** Weights for WEIGHTED; a track with weight 0 does not count. */
-  readonly weights: Readonly<Record<TrackName, number>>;
-  /** Adds ceil(factor * level), 0..1. */
-  readonly uncertaintyFactor: number;
-}
-
-export const CONSERVATIVE_RULE: AggregationRule = {
-  method: 'CONSERVATIVE',
-  weights: { kernel: 1, security: 1, interface: 1 },
-  uncertaintyFactor: 0,
-};
+export type { AggregationMethod, AggregationRule } from '#model/safety-policy';
+export const CONSERVATIVE_RULE: AggregationRule = DEFAULT_POLICY.risk;
 
 export interface AggregatedRisk {
   readonly level: RiskLevel;

@@ -7,10 +7,10 @@ import { Deadline } from '#foundation/deadline';
 import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { type Authorization, RELEASE_STOP_ACT } from '#model/authorization';
-import { formatToken } from '#model/device';
+import { DEVICES_PER_GROUP, formatToken, type LinearId } from '#model/device';
 import type { ResetProgress, StopReport, StopRequest } from '#model/orchestrator-port';
 import { ClearanceLevel, clearanceName, type Principal } from '#model/principal';
-import type { StopCause, StopLatch, StopOrder, StopReceipt } from '#model/stop';
+import type { StopAcknowledgment, StopCause, StopLatch, StopOrder, StopReceipt } from '#model/stop';
 import type { KernelTrack, Track } from '#model/track';
 import type { EventSource, TrackName } from '#model/track-name';
 import { TRACKS } from '#model/track-name';
@@ -36,17 +36,38 @@ export interface StopCoordinatorParts {
 export class StopCoordinator {
   readonly #parts: StopCoordinatorParts;
   #causes: readonly StopCause[] = [];
+  #acknowledgments: readonly StopAcknowledgment[] = [];
   #reset: { readonly by: Principal; readonly untilMs: number } | null = null;
 
   constructor(parts: StopCoordinatorParts, causes: readonly StopCause[]) {
     this.#parts = parts;
     this.#causes = causes;
     // The latch has to survive a restart or a reboot for as long as its causes are on record.
-    if (causes.length > 0) parts.latch.engage();
+    if (this.wholeSystem) parts.latch.engage();
   }
 
   get causes(): readonly StopCause[] {
     return this.#causes;
+  }
+
+  get acknowledgments(): readonly StopAcknowledgment[] {
+    return this.#acknowledgments;
+  }
+
+  /** True while one of the causes covers the whole system. */
+  get wholeSystem(): boolean {
+    return this.#causes.some((cause) => cause.devices.length === 0);
+  }
+
+  scopeText(devices: readonly LinearId[]): string {
+    return devices.length === 0 ? 'whole system' : `devices ${devices.map(formatToken).join(', ')}`;
+  }
+
+  async acknowledge(by: string): Promise<Outcome<readonly StopAcknowledgment[]>> {
+    const wallMs = this.#parts.clock.wallMs();
+    const fresh = this.#causes.map(({ id }) => ({ stopId: id, by, wallMs }));
+    this.#acknowledgments = [...this.#acknowledgments, ...fresh];
+    return succeed(this.#acknowledgments);
   }
 
   /** Kernel tripped by itself, or somebody engaged the latch directly. */
@@ -60,22 +81,29 @@ export class StopCoordinator {
   async stop(request: StopRequest, source: EventSource, triggeredBy: string): Promise<StopReport> {
     const { clock, latch } = this.#parts;
     const startMs = clock.nowMs();
-    const whole = request.devices.length === 0;
+    const whole = request.devices.length === 0 && request.groups.length === 0;
     if (whole) latch.engage();
+    const grouped = request.groups.flatMap((group) =>
+      Array.from({ length: DEVICES_PER_GROUP }, (_, index) => group * DEVICES_PER_GROUP + index),
+    );
+    const devices = [...new Set([...grouped, ...request.devices])];
     const cause: StopCause = {
+      id: 0,
+      devices,
       source,
       reason: request.reason,
       priority: request.priority,
       triggeredBy,
       wallMs: clock.wallMs(),
     };
-    const order = { cause, devices: request.devices };
+    const order = { cause };
     const pending = TRACKS.map((name) => this.#receipt(name, order));
     this.note(cause);
     const receipts = await Promise.all(pending);
     return {
       success: receipts.every((receipt) => receipt.ok),
-      scope: whole ? 'whole system' : `devices ${request.devices.map(formatToken).join(', ')}`,
+      scope: this.scopeText(devices),
+      devices,
       receipts,
       durationMs: clock.nowMs() - startMs,
     };

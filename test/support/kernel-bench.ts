@@ -261,6 +261,7 @@ export class KernelBench {
       latch: this.latch,
       interlock: this.interlock,
       clock: this.clock,
+      life: 'life-1',
       safeStateBudgetMs: 1_000,
       onStopped: (cause, receipt) => this.stops.push({ cause, receipt }),
     });
@@ -406,6 +407,8 @@ export function planWith(...steps: readonly RegisterStep[]): RegisterPlan {
 }
 
 export const STOP_CAUSE: StopCause = {
+  id: 0,
+  devices: [],
   source: 'orchestrator',
   reason: 'smoke',
   priority: EmergencyPriority.IMMEDIATE,

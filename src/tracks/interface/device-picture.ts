@@ -31,6 +31,7 @@ export interface DevicePictureEntry {
 function unseen(device: LinearId): KernelDeviceState {
   return {
     device,
+    version: 0,
     power: PowerState.UNKNOWN,
     status: OverallStatus.UNKNOWN,
     readings: [],
@@ -38,6 +39,9 @@ function unseen(device: LinearId): KernelDeviceState {
     lastAccessMs: 0,
     lastFault: '',
     inhibited: false,
+    holds: [],
+    changeCount: 0,
+    unexplained: '',
   };
 }
 

@@ -70,7 +70,10 @@ export class EventHub {
         reason: order.cause.reason,
         triggered_by: order.cause.triggeredBy,
         requires_acknowledgment: 'true',
-        scope: order.devices.length === 0 ? 'whole system' : `devices ${order.devices.join(', ')}`,
+        scope:
+          order.cause.devices.length === 0
+            ? 'whole system'
+            : `devices ${order.cause.devices.join(', ')}`,
       },
     });
   }

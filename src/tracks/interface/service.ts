@@ -317,7 +317,7 @@ export class InterfaceService {
     if (devices.length === 0) this.#latch?.engage();
     const reason = stopReason(message);
     const priority = stopPriority(message);
-    const request = { reason, priority, devices: touchable };
+    const request = { reason, priority, devices: touchable, groups: [] };
     const report =
       caller.session === null
         ? refuse(
@@ -337,15 +337,18 @@ export class InterfaceService {
     if (report.ok || devices.length > 0 || this.#latch === undefined) return report;
     // Security gave no receipt, but kernel acts on the latch alone; nobody can vouch for the devices.
     const cause = {
+      id: 0,
+      devices: [],
       source: 'interface',
       reason,
       priority,
       triggeredBy: caller.connection.origin.peer,
     } as const;
-    this.events.announceStop({ cause: { ...cause, wallMs: this.clock.wallMs() }, devices: [] });
+    this.events.announceStop({ cause: { ...cause, wallMs: this.clock.wallMs() } });
     return succeed({
       success: false,
       scope: 'whole system; latch engaged, receipts missing',
+      devices: [],
       receipts: [],
       durationMs: this.clock.nowMs() - startedMs,
     });
@@ -406,8 +409,7 @@ export class InterfaceService {
         const priority = EmergencyPriority.IMMEDIATE;
         const wallMs = this.clock.wallMs();
         this.events.announceStop({
-          cause: { ...cause, priority, triggeredBy: 'latch', wallMs },
-          devices: [],
+          cause: { ...cause, id: 0, devices: [], priority, triggeredBy: 'latch', wallMs },
         });
       }
       this.#watchLatch(engaged);

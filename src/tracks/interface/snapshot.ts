@@ -20,6 +20,7 @@ export class InterfaceState {
     return {
       track: 'interface',
       version: this.#version,
+      devices: [],
       sessions,
       pictureAgeMs: Math.min(pictureAgeMs, NEVER_MS),
     };
@@ -36,6 +37,11 @@ export function statusWithoutSecurity(
     state: now.stopEngaged ? OrchestratorState.EMERGENCY_STOPPED : OrchestratorState.DEGRADED,
     stopEngaged: now.stopEngaged,
     stopCauses: last?.stopCauses ?? [],
+    stopAcknowledgments: last?.stopAcknowledgments ?? [],
+    stopTest: last?.stopTest ?? null,
+    holds: last?.holds ?? [],
+    conflictsOpen: last?.conflictsOpen ?? 0,
+    findings: ['security does not answer'],
     tracks: [
       { track: 'kernel', up: false, finding: 'cannot be asked without security' },
       { track: 'security', up: false, finding: 'does not answer' },

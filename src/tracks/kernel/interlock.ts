@@ -1,14 +1,23 @@
-// Everything that forbids a write right now: the stop, a hold while security is silent, inhibited and stopped devices.
+// Everything that forbids a write right now: the stop, silence of security, and the holds on single devices.
 
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
-import type { DeviceDescriptor, LinearId } from '#model/device';
+import { type DeviceDescriptor, formatToken, type LinearId } from '#model/device';
+import type { DeviceHold, HoldKind } from '#model/hold';
+import { OperationType } from '#model/operation';
 import type { StopLatch } from '#model/stop';
+
+/** What may be done to a device between the reset of a stop and its activation. */
+const WHILE_DEACTIVATED: ReadonlySet<OperationType> = new Set([
+  OperationType.READ,
+  OperationType.ACTIVATE,
+  OperationType.DEACTIVATE,
+  OperationType.RESET,
+]);
 
 export class Interlock {
   readonly #latch: StopLatch;
-  readonly #inhibited = new Map<LinearId, string>();
-  readonly #stopped = new Set<LinearId>();
+  readonly #holds = new Map<LinearId, Map<HoldKind, DeviceHold>>();
   #holdReason: string | null = null;
 
   constructor(latch: StopLatch) {
@@ -17,10 +26,10 @@ export class Interlock {
 
   /** True when the executor must not write another register of this device. */
   stopEngaged(device: LinearId): boolean {
-    return this.#latch.engaged() || this.#stopped.has(device);
+    return this.#latch.engaged() || this.has(device, 'stopped');
   }
 
-  /** Why writes are on hold, or null. */
+  /** Why writes are on hold everywhere, or null. */
   get holdReason(): string | null {
     return this.#holdReason;
   }
@@ -34,39 +43,61 @@ export class Interlock {
     this.#holdReason = null;
   }
 
-  /** A device nobody can vouch for: no write until a person releases it. */
-  inhibit(device: LinearId, reason: string): void {
-    this.#inhibited.set(device, reason);
+  /** The first reason and time stand when the device is held so already. */
+  add(hold: DeviceHold): void {
+    const held = this.#holds.get(hold.device) ?? new Map<HoldKind, DeviceHold>();
+    if (!held.has(hold.kind)) held.set(hold.kind, hold);
+    this.#holds.set(hold.device, held);
   }
 
-  isInhibited(device: LinearId): boolean {
-    return this.#inhibited.has(device);
+  lift(device: LinearId, kind: HoldKind): void {
+    this.#holds.get(device)?.delete(kind);
   }
 
-  stopDevices(devices: readonly LinearId[]): void {
-    for (const device of devices) this.#stopped.add(device);
+  liftAll(kind: HoldKind): readonly LinearId[] {
+    return [...this.#holds].flatMap(([device, held]) => (held.delete(kind) ? [device] : []));
   }
 
-  releaseStoppedDevices(): void {
-    this.#stopped.clear();
+  has(device: LinearId, kind: HoldKind): boolean {
+    return this.#holds.get(device)?.has(kind) === true;
   }
 
-  /** May a plan with writes on this device begin? */
-  check(device: DeviceDescriptor): Outcome<void> {
+  kindsOf(device: LinearId): readonly HoldKind[] {
+    return [...(this.#holds.get(device)?.keys() ?? [])];
+  }
+
+  holds(): readonly DeviceHold[] {
+    return [...this.#holds.values()].flatMap((held) => [...held.values()]);
+  }
+
+  /** May a plan of this type touch the device? */
+  check(device: DeviceDescriptor, type: OperationType, effect: 'reads' | 'writes'): Outcome<void> {
     const place = device.slug;
+    const held = this.#holds.get(device.id);
+    if (held?.has('quarantined') === true) {
+      const finding = `device ${formatToken(device.id)} was quarantined: ${held.get('quarantined')?.reason}`;
+      return refuse(fault('DEVICE_QUARANTINED', { place, finding }));
+    }
+    if (effect === 'reads') return succeed(undefined);
     if (this.#latch.engaged()) {
       return refuse(
         fault('EMERGENCY_STOPPED', { place, finding: 'the emergency stop is engaged' }),
       );
     }
-    if (this.#stopped.has(device.id)) {
+    if (held?.has('stopped') === true) {
       return refuse(fault('EMERGENCY_STOPPED', { place, finding: 'the device is stopped' }));
     }
     if (this.#holdReason !== null) {
       return refuse(fault('INTERLOCK_OPEN', { place, finding: this.#holdReason }));
     }
-    const reason = this.#inhibited.get(device.id);
-    if (reason !== undefined) return refuse(fault('DEVICE_INHIBITED', { place, finding: reason }));
+    const doubt = held?.get('in-doubt');
+    if (doubt !== undefined) {
+      return refuse(fault('DEVICE_INHIBITED', { place, finding: doubt.reason }));
+    }
+    if (held?.has('deactivated') === true && !WHILE_DEACTIVATED.has(type)) {
+      const finding = 'the stop was reset and the device has not been activated since';
+      return refuse(fault('DEVICE_DEACTIVATED', { place, finding }));
+    }
     return succeed(undefined);
   }
 }

@@ -53,6 +53,11 @@ export class Preparation {
     }
   }
 
+  /** Holds the devices for an operation that is to follow, until `untilMs` or `release`. */
+  select(operationId: string, plan: RegisterPlan, untilMs: number): Outcome<void> {
+    return this.#lease({ operationId, untilMs }, plan);
+  }
+
   /** The commit begins: true when every device is still held, and from here on until `release`. */
   begin(operationId: string, plan: RegisterPlan): boolean {
     const devices = devicesOf(plan);
@@ -68,10 +73,11 @@ export class Preparation {
       const allowed = checkStep(this.#access.devices.get(step.device), step);
       if (!allowed.ok) return allowed;
     }
-    if (writesOf(plan).length === 0) return succeed(undefined);
+    const effect = writesOf(plan).length === 0 ? 'reads' : 'writes';
     for (const id of devicesOf(plan)) {
       const device = this.#access.devices.get(id);
-      const open = device === undefined ? succeed(undefined) : this.#interlock.check(device);
+      if (device === undefined) continue;
+      const open = this.#interlock.check(device, plan.type, effect);
       if (!open.ok) return open;
     }
     return succeed(undefined);

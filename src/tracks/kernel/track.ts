@@ -8,8 +8,9 @@ import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { type Authorization, RELEASE_STOP_ACT } from '#model/authorization';
 import { formatToken, type LinearId, permanentlyQuarantined } from '#model/device';
 import type { Driver } from '#model/driver';
-import type { Intent } from '#model/operation';
-import { planOf, type RegisterPlan, type RegisterStep, writesOf } from '#model/plan';
+import { type DeviceHold, releaseHoldAct } from '#model/hold';
+import { type Intent, OperationType } from '#model/operation';
+import { devicesOf, planOf, type RegisterPlan, type RegisterStep, writesOf } from '#model/plan';
 import type { RiskAssessment } from '#model/risk';
 import type { KernelSnapshot } from '#model/snapshot';
 import type { StopCause, StopLatch, StopOrder, StopReceipt } from '#model/stop';
@@ -18,15 +19,20 @@ import type {
   CommitReceipt,
   CommitRequest,
   KernelTrack,
+  LiftRequest,
   PrepareRequest,
   PrepareVote,
+  SelectRequest,
+  SupervisionOrder,
 } from '#model/track';
+import type { RecoveryRequest } from '#model/transaction';
 import { assessKernelRisk } from './assess.ts';
 import { AuthorizationCheck } from './authorization-check.ts';
 import type { DeviceAccess } from './device-access.ts';
 import type { Interlock } from './interlock.ts';
 import { PlanExecutor } from './plan-executor.ts';
 import { Preparation } from './prepare.ts';
+import { Recovery } from './recovery.ts';
 import { DeviceMemory } from './snapshot.ts';
 import { SafeState, type SafeStateReport } from './stop.ts';
 
@@ -36,6 +42,8 @@ export interface KernelTrackParts {
   readonly latch: StopLatch;
   readonly interlock: Interlock;
   readonly clock: Clock;
+  /** Of this process, random; see `DeviceMemoryParts`. */
+  readonly life: string;
   /** Longest time for driving all devices to safe values, milliseconds. */
   readonly safeStateBudgetMs: number;
   /** A stop that kernel executed, whoever asked for it; for the security track's audit and state. */
@@ -53,6 +61,7 @@ export class KernelDeviceTrack implements KernelTrack {
   readonly #parts: KernelTrackParts;
   readonly #preparation: Preparation;
   readonly #executor: PlanExecutor;
+  readonly #recovery: Recovery;
   readonly #safeState: SafeState;
   readonly #plans = new Map<string, RegisterPlan>();
   #lastSafeState: SafeStateReport | null = null;
@@ -74,12 +83,14 @@ export class KernelDeviceTrack implements KernelTrack {
       holdReason: () => this.interlock.holdReason,
     });
     this.#safeState = new SafeState(access, clock, parts.safeStateBudgetMs);
+    this.#recovery = new Recovery({ access, clock });
     this.memory = new DeviceMemory({
       access,
       drivers,
       interlock: this.interlock,
       clock,
       stopEngaged: () => latch.engaged(),
+      life: parts.life,
     });
   }
 
@@ -109,7 +120,9 @@ export class KernelDeviceTrack implements KernelTrack {
       if (!planned.ok) return planned;
       steps.push(...planned.value.steps);
     }
-    const plan = planOf(intent.type, steps, this.#worstCaseMs(steps));
+    const devices = [...new Set(steps.map((step) => step.device))];
+    const basis = this.memory.basisOf(devices);
+    const plan = planOf(intent.type, steps, this.#worstCaseMs(steps), { basis });
     const checked = this.#preparation.check(plan);
     // A dry run during a stop still shows what would be done; only what can never be done is refused.
     if (!checked.ok && !(intent.dryRun && checked.fault.code === 'EMERGENCY_STOPPED'))
@@ -158,19 +171,106 @@ export class KernelDeviceTrack implements KernelTrack {
     deadline: Deadline,
   ): Promise<CommitReceipt> {
     const startMs = this.#parts.clock.nowMs();
+    const { operationId } = request;
     const limit = new Deadline(this.#parts.clock, Math.min(request.deadlineMs, deadline.atMs));
+    const written = [...new Set(writesOf(plan).map((step) => step.device))];
+    this.memory.operationBegins(written);
+    this.#recovery.begin(operationId);
     const done = await this.#executor.execute(plan, limit);
-    for (const device of done.inDoubt) {
-      this.interlock.inhibit(device, `operation ${request.operationId} left it in doubt`);
-    }
+    this.#inhibit(done.inDoubt, `operation ${operationId} left it in doubt`);
     if (done.inDoubt.length > 0) await this.#safeState.drive(done.inDoubt);
-    this.memory.record(done.readings);
-    const receipt = {
+    this.memory.operationEnds(written, done.readings);
+    if (done.effect === 'committed' && plan.type === OperationType.ACTIVATE) {
+      for (const device of written) this.interlock.lift(device, 'deactivated');
+    }
+    const base = {
       effect: done.effect,
       readings: done.readings,
       durationMs: this.#parts.clock.nowMs() - startMs,
     };
-    return done.fault === undefined ? receipt : { ...receipt, fault: done.fault };
+    const receipt = done.fault === undefined ? base : { ...base, fault: done.fault };
+    if (written.length > 0) this.#recovery.end(operationId, receipt);
+    return receipt;
+  }
+
+  #inhibit(devices: readonly LinearId[], reason: string): void {
+    const sinceWallMs = this.#parts.clock.wallMs();
+    for (const device of devices) {
+      this.interlock.add({ device, kind: 'in-doubt', reason, sinceWallMs });
+    }
+  }
+
+  async select(request: SelectRequest): Promise<Outcome<void>> {
+    const plan = this.#known(request.planDigest);
+    if (!plan.ok) return plan;
+    return this.#preparation.select(request.operationId, plan.value, request.untilMs);
+  }
+
+  async supervise(order: SupervisionOrder): Promise<Outcome<readonly DeviceHold[]>> {
+    const driven: LinearId[] = [];
+    for (const hold of order.holds) {
+      if (this.interlock.has(hold.device, hold.kind)) continue;
+      // Last chance to reach a device that goes into quarantine: after this it is never touched.
+      if (hold.kind === 'quarantined' || hold.kind === 'stopped') driven.push(hold.device);
+      if (hold.kind !== 'quarantined') this.interlock.add(hold);
+    }
+    if (driven.length > 0) await this.#driveSafe(driven);
+    for (const hold of order.holds) this.interlock.add(hold);
+    for (const { device, changeCount } of order.accounted) this.memory.account(device, changeCount);
+    if (order.writes === 'allow') this.interlock.resume();
+    return succeed(this.interlock.holds());
+  }
+
+  async lift(request: LiftRequest): Promise<Outcome<void>> {
+    const { device, kind, authorization } = request;
+    const place = this.#parts.access.devices.get(device)?.slug ?? `device ${device}`;
+    if (permanentlyQuarantined(device)) {
+      const finding = 'its quarantine is permanent';
+      return refuse(fault('DEVICE_QUARANTINED', { place, finding }));
+    }
+    if (kind === 'quarantined' && new Set(authorization.grantedTo).size < 2) {
+      const finding = 'the authorization does not name two people';
+      return refuse(fault('NOT_PERMITTED', { place, finding }));
+    }
+    const { operationId } = authorization;
+    const act = { operationId, planDigest: releaseHoldAct(device, kind) };
+    const redeemed = this.authorizations.redeem(authorization, act);
+    if (!redeemed.ok) return redeemed;
+    this.interlock.lift(device, kind);
+    return succeed(undefined);
+  }
+
+  async recover(request: RecoveryRequest, deadline: Deadline): Promise<Outcome<CommitReceipt>> {
+    const { operationId, plan, authorization } = request;
+    const act = { operationId, planDigest: plan.digest };
+    const redeemed = this.authorizations.redeem(authorization, act);
+    if (!redeemed.ok) return redeemed;
+    const devices = devicesOf(plan);
+    this.memory.operationBegins(devices);
+    const settled = await this.#recovery.settle(request, deadline);
+    if (settled.effect === 'in-doubt') {
+      this.#inhibit(
+        devices,
+        `operation ${operationId} was interrupted and nobody knows what stands`,
+      );
+      await this.#safeState.drive(devices);
+    }
+    this.memory.operationEnds(devices, []);
+    return succeed(settled);
+  }
+
+  async observe(
+    devices: readonly LinearId[],
+    deadline: Deadline,
+  ): Promise<Outcome<KernelSnapshot>> {
+    const wanted = devices.length === 0 ? [...this.#parts.access.devices.keys()] : devices;
+    await Promise.all(wanted.map((device) => this.memory.observe(device, deadline)));
+    return succeed(this.memory.whole(wanted));
+  }
+
+  async testStop(): Promise<Outcome<void>> {
+    const finding = 'the stop path has no test yet';
+    return refuse(fault('OPERATION_UNSUPPORTED', { place: 'emergency stop', finding }));
   }
 
   async abort(operationId: string): Promise<Outcome<void>> {
@@ -179,15 +279,18 @@ export class KernelDeviceTrack implements KernelTrack {
   }
 
   async stop(order: StopOrder): Promise<Outcome<StopReceipt>> {
-    if (order.devices.length === 0) {
+    const { devices, reason, wallMs } = order.cause;
+    if (devices.length === 0) {
       this.#parts.latch.engage();
       this.#parts.latch.latch();
     } else {
-      this.interlock.stopDevices(order.devices);
+      for (const device of devices) {
+        this.interlock.add({ device, kind: 'stopped', reason, sinceWallMs: wallMs });
+      }
     }
     // The latch is usually seen before its order: on a slow line the same writes a second time would double the wait.
-    const begun = order.devices.length === 0 ? this.#latchDrive : null;
-    const report = await (begun ?? this.#driveSafe(order.devices));
+    const begun = devices.length === 0 ? this.#latchDrive : null;
+    const report = await (begun ?? this.#driveSafe(devices));
     const receipt = receiptOf(report);
     this.#parts.onStopped(order.cause, receipt);
     return succeed(receipt);
@@ -230,8 +333,17 @@ export class KernelDeviceTrack implements KernelTrack {
     const redeemed = this.authorizations.redeem(authorization, act);
     if (!redeemed.ok) return redeemed;
     // Nothing restarts by itself: the devices keep their safe values until someone activates them again.
+    const whole = this.#parts.latch.engaged();
     this.#parts.latch.release();
-    this.interlock.releaseStoppedDevices();
+    const single = this.interlock.liftAll('stopped');
+    const sinceWallMs = this.#parts.clock.wallMs();
+    for (const device of this.#parts.access.devices.values()) {
+      const stopped = whole || single.includes(device.id);
+      if (!stopped || device.behaviour.operations.activate === null) continue;
+      if (this.#parts.access.pointsOf(device.id).length === 0) continue;
+      const reason = 'not activated since the emergency stop';
+      this.interlock.add({ device: device.id, kind: 'deactivated', reason, sinceWallMs });
+    }
     return succeed(undefined);
   }
 
@@ -248,6 +360,7 @@ export class KernelDeviceTrack implements KernelTrack {
     this.#drives += 1;
     try {
       const report = await this.#safeState.drive(devices);
+      this.memory.driven(devices);
       this.#lastSafeState = report;
       return report;
     } finally {

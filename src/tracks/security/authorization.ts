@@ -23,10 +23,17 @@ export class AuthorizationSigner {
     this.publicKeyPem = pair.publicKey.export({ type: 'spki', format: 'pem' }).toString();
   }
 
-  grant(operationId: string, planDigest: string, grantedTo: readonly string[]): Authorization {
+  /** `basis`: the state of the devices it holds for (`RegisterPlan.basis`); empty for any. */
+  grant(
+    operationId: string,
+    planDigest: string,
+    grantedTo: readonly string[],
+    basis = '',
+  ): Authorization {
     const unsigned = {
       operationId,
       planDigest,
+      basis,
       grantedTo,
       expiresAtMs: Math.round(this.#clock.nowMs()) + AUTHORIZATION_LIFETIME_MS,
     };

@@ -18,6 +18,13 @@ export class SecurityState {
       this.#shown = shown;
       this.#version += 1;
     }
-    return { track: 'security', version: this.#version, auditSequence, auditWritable, quarantined };
+    return {
+      track: 'security',
+      version: this.#version,
+      devices: [],
+      auditSequence,
+      auditWritable,
+      quarantined,
+    };
   }
 }

@@ -18,7 +18,7 @@ import type {
 import { Approvals } from './approvals.ts';
 import { assessSecurityRisk } from './assess.ts';
 import type { AuditChain } from './audit-chain.ts';
-import { AuthorizationSigner } from './authorization.ts';
+import type { AuthorizationSigner } from './authorization.ts';
 import { prepareSecurity } from './prepare.ts';
 import type { Principals } from './principals.ts';
 import { SecurityState } from './snapshot.ts';
@@ -30,6 +30,9 @@ export interface SecurityTrackParts {
   readonly devices: ReadonlyMap<LinearId, DeviceDescriptor>;
   readonly audit: AuditChain;
   readonly principals: Principals;
+  readonly signer: AuthorizationSigner;
+  /** Quarantined at run time. */
+  readonly heldInQuarantine: (device: LinearId) => boolean;
 }
 
 export class SecurityTrack implements Track {
@@ -47,12 +50,16 @@ export class SecurityTrack implements Track {
     this.audit = parts.audit;
     this.principals = parts.principals;
     this.approvals = new Approvals(parts.clock);
-    this.signer = new AuthorizationSigner(parts.clock);
+    this.signer = parts.signer;
     this.threats = new Threats(parts.clock);
   }
 
   isQuarantined(device: DeviceDescriptor): boolean {
-    return device.quarantined || permanentlyQuarantined(device.id);
+    return (
+      device.quarantined ||
+      permanentlyQuarantined(device.id) ||
+      this.#parts.heldInQuarantine(device.id)
+    );
   }
 
   async assess(request: AssessRequest): Promise<Outcome<RiskAssessment>> {

@@ -1,30 +1,24 @@
-// The whole agent but its processes: orchestrator, security and kernel on the kernel bench, and a plain interface track.
+// The whole agent but its processes: what the security process builds, over loopback links to kernel and a plain interface.
 
-import { createPublicKey, generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 import { join } from 'node:path';
 import type { Deadline } from '#foundation/deadline';
 import { DurableStore } from '#foundation/durable-store';
 import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import { type LoopbackPair, loopbackPair } from '#link/loopback';
+import { serveKernelTrack, serveTrack } from '#link/track-server';
 import type { AgentEvent } from '#model/event';
 import { type Intent, type OperationReceipt, OperationType } from '#model/operation';
 import { ClearanceLevel, COMPARTMENTS, type Origin, type Principal } from '#model/principal';
 import { type RiskAssessment, RiskLevel } from '#model/risk';
+import { DEFAULT_POLICY } from '#model/safety-policy';
 import type { TrackSnapshot } from '#model/snapshot';
 import type { StopOrder, StopReceipt } from '#model/stop';
 import type { CommitReceipt, CommitRequest, KernelTrack, PrepareVote, Track } from '#model/track';
 import type { TrackName } from '#model/track-name';
-import { EventHub } from '#orchestrator/event-hub';
-import { Journal } from '#orchestrator/journal';
-import { OperationRunner } from '#orchestrator/operation-runner';
-import { Orchestrator } from '#orchestrator/orchestrator';
-import { CONSERVATIVE_RULE } from '#orchestrator/risk-aggregate';
-import { StopCoordinator } from '#orchestrator/stop';
-import { StopRecord } from '#orchestrator/stop-record';
-import { decideAccess } from '#tracks/security/access-table';
-import { AuditChain } from '#tracks/security/audit-chain';
-import { hashToken, Principals } from '#tracks/security/principals';
-import { SecurityTrack } from '#tracks/security/track';
+import { hashToken } from '#tracks/security/principals';
+import { type ComposedSecurity, composeSecurity } from '../../../src/bin/compose-security.ts';
 import { KernelBench } from '../../support/kernel-bench.ts';
 
 export const ORIGIN: Origin = { transport: 'grpc', peer: '127.0.0.1:4000' };
@@ -87,12 +81,12 @@ export class PlainInterface implements Track {
   }
 
   snapshot(deadline: Deadline): Promise<Outcome<TrackSnapshot>> {
-    const shown = { version: 1, sessions: 0, pictureAgeMs: 0 };
+    const shown = { version: 1, devices: [], sessions: 0, pictureAgeMs: 0 };
     return this.#answer({ track: 'interface', ...shown }, deadline);
   }
 }
 
-/** The line between security and kernel, which can lose an answer: everything else goes through to the real track. */
+/** Kernel's end of the line to security, which can lose an answer: everything else goes through to the real track. */
 class KernelLine implements KernelTrack {
   readonly name = 'kernel';
   readonly #far: KernelTrack;
@@ -107,6 +101,12 @@ class KernelLine implements KernelTrack {
   }
 
   plan: KernelTrack['plan'] = (intent, deadline) => this.#far.plan(intent, deadline);
+  select: KernelTrack['select'] = (request, deadline) => this.#far.select(request, deadline);
+  supervise: KernelTrack['supervise'] = (order, deadline) => this.#far.supervise(order, deadline);
+  lift: KernelTrack['lift'] = (request, deadline) => this.#far.lift(request, deadline);
+  recover: KernelTrack['recover'] = (request, deadline) => this.#far.recover(request, deadline);
+  observe: KernelTrack['observe'] = (devices, deadline) => this.#far.observe(devices, deadline);
+  testStop: KernelTrack['testStop'] = (deadline) => this.#far.testStop(deadline);
   assess: Track['assess'] = (request, deadline) => this.#far.assess(request, deadline);
   prepare: Track['prepare'] = (request, deadline) => this.#far.prepare(request, deadline);
   abort: Track['abort'] = (operationId, deadline) => this.#far.abort(operationId, deadline);
@@ -133,112 +133,79 @@ const CHECKPOINT_KEY = generateKeyPairSync('ed25519').privateKey;
 export class AgentBench {
   readonly kernelBench: KernelBench;
   readonly store: DurableStore;
-  readonly audit: AuditChain;
-  readonly security: SecurityTrack;
   readonly interface = new PlainInterface();
   readonly line: KernelLine;
-  readonly journal: Journal;
-  readonly stopRecord: StopRecord;
-  readonly runner: OperationRunner;
-  readonly stops: StopCoordinator;
-  readonly orchestrator: Orchestrator;
+  readonly security: ComposedSecurity;
   readonly events: AgentEvent[] = [];
-  readonly down = new Set<TrackName>();
+  readonly #links: Readonly<Record<'kernel' | 'interface', LoopbackPair>>;
 
   private constructor(kernelBench: KernelBench) {
     this.kernelBench = kernelBench;
-    const { clock, devices, track } = kernelBench;
-    this.store = new DurableStore(join(kernelBench.directory, 'agent.db'));
-    const events = new EventHub(clock, (error) => {
+    const { clock, devices, track, securityLatch } = kernelBench;
+    const onError = (error: unknown) => {
       throw error;
-    });
-    events.listen((event) => this.events.push(event));
-    this.audit = new AuditChain({
-      store: this.store,
-      clock,
-      bootId: 'boot-1',
-      clockQuality: () => 'synchronized',
-      checkpointKey: CHECKPOINT_KEY,
-      onAppended: (entry) => this.orchestrator.auditAppended(entry),
-    });
-    const principals = new Principals(
-      clock,
-      PEOPLE.map((principal) => ({
+    };
+    this.store = new DurableStore(join(kernelBench.directory, 'agent.db'));
+    this.line = new KernelLine(track);
+    this.#links = {
+      kernel: loopbackPair('security', 'kernel', { clock, onError }),
+      interface: loopbackPair('security', 'interface', { clock, onError }),
+    };
+    serveKernelTrack(this.#links.kernel.right, this.line);
+    serveTrack(this.#links.interface.right, this.interface);
+    this.security = composeSecurity({
+      board: { name: 'bench', file: '', digest: 'board-digest', buses: [], devices },
+      accounts: PEOPLE.map((principal) => ({
         principal,
         enabled: true,
         tokenHashes: [hashToken(principal.id)],
         certificateUris: [],
         localUids: [],
       })),
-    );
-    const byId = new Map(devices.map((device) => [device.id, device]));
-    this.security = new SecurityTrack({ clock, devices: byId, audit: this.audit, principals });
-    const { security } = this;
-    track.authorizations.trust(createPublicKey(security.signer.publicKeyPem));
-    this.line = new KernelLine(track);
-    this.journal = new Journal(this.store);
-    this.stopRecord = new StopRecord(this.store);
-    const authority = {
-      decideAccess,
-      isQuarantined: security.isQuarantined.bind(security),
-      grant: security.signer.grant.bind(security.signer),
-      openIncident: (device: number, actor: string, finding: string) => {
-        security.threats.open(device, actor, finding);
-      },
-    };
-    const stopEngaged = () => kernelBench.securityLatch.engaged();
-    this.runner = new OperationRunner({
-      clock,
-      kernel: this.line,
-      security,
-      interface: this.interface,
-      devices: byId,
-      authority,
-      approvals: security.approvals,
-      audit: this.audit,
-      journal: this.journal,
-      aggregation: CONSERVATIVE_RULE,
-      stopEngaged,
-    });
-    this.stops = new StopCoordinator(
-      {
-        clock,
-        latch: kernelBench.securityLatch,
-        kernel: this.line,
-        security,
-        interface: this.interface,
-        trackUp: (name) => !this.down.has(name),
-        grant: authority.grant,
-        newId: () => kernelBench.newId(),
-        keepCauses: (causes) => {
-          this.stopRecord.keep(causes).catch(() => undefined);
-        },
-      },
-      this.stopRecord.causes(),
-    );
-    this.orchestrator = new Orchestrator({
-      clock,
-      board: { name: 'bench', file: '', digest: 'board-digest', buses: [], devices },
+      policy: DEFAULT_POLICY,
+      store: this.store,
       bootId: 'boot-1',
-      runner: this.runner,
-      stops: this.stops,
-      sessions: principals,
-      approvals: security.approvals,
-      authority,
-      audit: this.audit,
-      journal: this.journal,
-      events,
-      stopEngaged,
-      health: () =>
-        (['kernel', 'security', 'interface'] as const).map((name) => {
-          const up = !this.down.has(name);
-          return { track: name, up, finding: up ? 'answers' : 'is lost' };
-        }),
+      clock,
+      clockQuality: () => 'synchronized',
+      checkpointKey: CHECKPOINT_KEY,
+      signer: kernelBench.signer,
+      latch: securityLatch,
+      kernelLink: this.#links.kernel.left,
+      interfaceLink: this.#links.interface.left,
+      newId: () => kernelBench.newId(),
+      onError,
+      onNote: () => undefined,
     });
+    this.orchestrator.onEvent((event) => this.events.push(event));
   }
 
+  /** Kernel is supervised and everything answers. */
   static async open(): Promise<AgentBench> {
-    return new AgentBench(await KernelBench.open());
+    const bench = new AgentBench(await KernelBench.open());
+    await bench.settle(bench.security.start());
+    await bench.settle(bench.security.supervision.take());
+    return bench;
+  }
+
+  get orchestrator() {
+    return this.security.orchestrator;
+  }
+
+  get audit() {
+    return this.security.audit;
+  }
+
+  get journal() {
+    return this.security.journal;
+  }
+
+  get stops() {
+    return this.security.stops;
+  }
+
+  /** As if this process and security had lost each other. */
+  lose(track: 'kernel' | 'interface'): void {
+    this.#links[track].part();
   }
 
   async close(): Promise<void> {
@@ -266,7 +233,7 @@ export class AgentBench {
 
   run(intent: Intent, principal: Principal = ALICE): Promise<OperationReceipt> {
     const deadline = this.kernelBench.deadline();
-    const running = this.runner.run({ intent, principal, origin: ORIGIN, deadline });
+    const running = this.security.runner.run({ intent, principal, origin: ORIGIN, deadline });
     return this.kernelBench.run(running);
   }
 

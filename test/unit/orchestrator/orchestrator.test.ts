@@ -19,7 +19,7 @@ import {
 import { AgentBench, ALICE, BOB, CLERK, ORIGIN } from './agent-bench.ts';
 
 const { READ, EMERGENCY_STOP, UNKNOWN } = OperationType;
-const STOP = { reason: 'smoke', priority: EmergencyPriority.HIGH, devices: [] };
+const STOP = { reason: 'smoke', priority: EmergencyPriority.HIGH, devices: [], groups: [] };
 let bench: AgentBench;
 let alice: string;
 let bob: string;
@@ -140,7 +140,7 @@ describe('an attempt on a quarantined device', () => {
       expect(bench.security.threats.all()).toMatchObject([{ device: FORBIDDEN, actor: 'alice' }]);
       expect(eventsOf(EventType.SECURITY_ALERT)).toMatchObject([{ severity: Severity.CRITICAL }]);
       const probes = bench.entries().filter((entry) => entry.event === 'QUARANTINE_PROBE');
-      expect(probes).toMatchObject([{ actor: 'alice', devices: [FORBIDDEN] }]);
+      expect(probes).toMatchObject([{ actor: 'alice', devices: [FORBIDDEN], groups: [] }]);
       expect(bench.kernelBench.bytes().equals(before)).toBe(true);
     },
   );

@@ -6,7 +6,7 @@ import { EmergencyPriority } from '#model/stop';
 import { FAN, must, OFFSET, PUMP, VALVE } from '../../support/kernel-bench.ts';
 import { AgentBench, ALICE, BOB, MACHINE, person } from './agent-bench.ts';
 
-const WHOLE = { reason: 'smoke', priority: EmergencyPriority.IMMEDIATE, devices: [] };
+const WHOLE = { reason: 'smoke', priority: EmergencyPriority.IMMEDIATE, devices: [], groups: [] };
 let bench: AgentBench;
 
 beforeEach(async () => {
@@ -93,7 +93,7 @@ describe('a stop', () => {
   it('of one device leaves the latch and the other devices alone', async () => {
     bench.kernelBench.poke(PUMP, OFFSET.CONTROL, 1);
     bench.kernelBench.poke(VALVE, OFFSET.CONTROL, 1);
-    const report = await stop({ ...WHOLE, devices: [PUMP] });
+    const report = await stop({ ...WHOLE, devices: [PUMP], groups: [] });
     expect(report).toMatchObject({ success: true, scope: 'devices 0x8000' });
     expect(engaged()).toBe(false);
     expect(bench.kernelBench.peek(PUMP, OFFSET.CONTROL)).toBe(0);
@@ -119,7 +119,7 @@ describe('a reset', () => {
   });
 
   it('releases devices that were stopped one by one', async () => {
-    await stop({ ...WHOLE, devices: [PUMP] });
+    await stop({ ...WHOLE, devices: [PUMP], groups: [] });
     expect((await bench.run(bench.write(PUMP, { DATA: 1n }))).fault?.code).toBe(
       'EMERGENCY_STOPPED',
     );

@@ -1,0 +1,252 @@
+// Builds the security track and the orchestrator around given links, latch, store and clock.
+// The security process and the simulation build the same thing here; only what they hand in differs.
+
+import type { KeyObject } from 'node:crypto';
+import type { Clock } from '#foundation/clock';
+import { Deadline } from '#foundation/deadline';
+import type { DurableStore } from '#foundation/durable-store';
+import type { Link, PeerState } from '#link/link';
+import { serveOrchestrator } from '#link/orchestrator-server';
+import { kernelTrackClient, trackClient } from '#link/track-client';
+import type { Board } from '#model/board';
+import type { SafetyPolicy } from '#model/safety-policy';
+import type { KernelSnapshot, TrackHealth } from '#model/snapshot';
+import type { StopCause, StopLatch, StopReceipt } from '#model/stop';
+import { TRACKS, type TrackName } from '#model/track-name';
+import { Announcer } from '#orchestrator/announcer';
+import { EventHub } from '#orchestrator/event-hub';
+import { HoldBook } from '#orchestrator/hold-book';
+import { HoldDesk } from '#orchestrator/hold-desk';
+import { Journal } from '#orchestrator/journal';
+import { OperationDesk } from '#orchestrator/operation-desk';
+import { OperationRunner } from '#orchestrator/operation-runner';
+import { Orchestrator } from '#orchestrator/orchestrator';
+import { StateSynchronizer } from '#orchestrator/state-sync';
+import { StopCoordinator } from '#orchestrator/stop';
+import { StopRecord } from '#orchestrator/stop-record';
+import { StopSelfTest } from '#orchestrator/stop-self-test';
+import { Supervision } from '#orchestrator/supervision';
+import { TransactionRecovery } from '#orchestrator/transaction-recovery';
+import { decideAccess } from '#tracks/security/access-table';
+import { AuditChain } from '#tracks/security/audit-chain';
+import type { AuthorizationSigner } from '#tracks/security/authorization';
+import { type Account, Principals } from '#tracks/security/principals';
+import { SecurityTrack } from '#tracks/security/track';
+
+export interface SecurityParts {
+  readonly board: Board;
+  readonly accounts: readonly Account[];
+  readonly policy: SafetyPolicy;
+  readonly store: DurableStore;
+  readonly bootId: string;
+  readonly clock: Clock;
+  readonly clockQuality: () => 'synchronized' | 'unsynchronized';
+  readonly checkpointKey: KeyObject;
+  readonly signer: AuthorizationSigner;
+  readonly latch: StopLatch;
+  readonly kernelLink: Link;
+  readonly interfaceLink: Link;
+  readonly newId: () => string;
+  readonly onError: (error: unknown, where: string) => void;
+  /** For the log of this machine. */
+  readonly onNote: (detail: object, message: string) => void;
+}
+
+export interface ComposedSecurity {
+  readonly orchestrator: Orchestrator;
+  readonly announcer: Announcer;
+  readonly audit: AuditChain;
+  readonly track: SecurityTrack;
+  readonly principals: Principals;
+  readonly holds: HoldBook;
+  readonly journal: Journal;
+  readonly runner: OperationRunner;
+  readonly stops: StopCoordinator;
+  readonly stopRecord: StopRecord;
+  readonly supervision: Supervision;
+  /** Records the start and takes charge of whoever is up. */
+  start(): Promise<void>;
+}
+
+/** Between two tries to keep the causes of a stop that the disk would not take. */
+const KEEP_AGAIN_MS = 1_000;
+
+export function composeSecurity(parts: SecurityParts): ComposedSecurity {
+  const { board, clock, store, policy, latch, kernelLink, interfaceLink, signer, onError } = parts;
+  const devices = new Map(board.devices.map((device) => [device.id, device]));
+  const audit = new AuditChain({
+    store,
+    clock,
+    bootId: parts.bootId,
+    clockQuality: parts.clockQuality,
+    checkpointKey: parts.checkpointKey,
+    onAppended: (entry) => announcer.auditAppended(entry),
+  });
+  const events = new EventHub(clock, (error) => onError(error, 'event listener'));
+  const announcer = new Announcer(clock, events, audit);
+  const principals = new Principals(clock, parts.accounts);
+  const holds = new HoldBook(store);
+  const track = new SecurityTrack({
+    clock,
+    devices,
+    audit,
+    principals,
+    signer,
+    heldInQuarantine: (device) => holds.has(device, 'quarantined'),
+  });
+  const kernel = kernelTrackClient(kernelLink);
+  const interfaceTrack = trackClient(interfaceLink);
+
+  const peers = new Map<TrackName, PeerState>([['security', 'up']]);
+  function healthOf(name: TrackName): TrackHealth {
+    const state = peers.get(name) ?? 'absent';
+    return { track: name, up: state === 'up', finding: state === 'up' ? 'answers' : `is ${state}` };
+  }
+
+  const stopRecord = new StopRecord(store);
+  let lastCauses: readonly StopCause[] = [];
+  /** Until they are on disk, or others have taken their place: the stop has to survive a reboot. */
+  function keepCauses(causes: readonly StopCause[]): void {
+    lastCauses = causes;
+    stopRecord.keep(causes).catch((error: unknown) => {
+      onError(error, 'stop causes');
+      clock.after(KEEP_AGAIN_MS, () => {
+        if (lastCauses === causes) keepCauses(causes);
+      });
+    });
+  }
+  const stops = new StopCoordinator(
+    {
+      clock,
+      latch,
+      kernel,
+      security: track,
+      interface: interfaceTrack,
+      trackUp: (name) => healthOf(name).up,
+      grant: (operationId, act, grantedTo) => signer.grant(operationId, act, grantedTo),
+      newId: parts.newId,
+      keepCauses,
+    },
+    stopRecord.causes(),
+  );
+  const authority = {
+    decideAccess,
+    isQuarantined: track.isQuarantined.bind(track),
+    grant: signer.grant.bind(signer),
+    openIncident: (device: number, actor: string, finding: string) => {
+      const incident = track.threats.open(device, actor, finding);
+      parts.onNote({ incident }, 'incident opened');
+    },
+  };
+  const journal = new Journal(store);
+  const recovery = new TransactionRecovery({
+    journal,
+    holds,
+    announcer,
+    wallMs: () => clock.wallMs(),
+  });
+  const supervision = new Supervision({
+    clock,
+    kernel,
+    holds,
+    settle: (deadline) => recovery.settleAll(deadline),
+    stopStands: () => stops.wholeSystem,
+    engageStop: () => latch.engage(),
+    onError,
+  });
+  const runner = new OperationRunner({
+    clock,
+    kernel,
+    security: track,
+    interface: interfaceTrack,
+    devices,
+    authority,
+    approvals: track.approvals,
+    audit,
+    journal,
+    holds,
+    aggregation: policy.risk,
+    stopEngaged: () => latch.engaged(),
+  });
+  const holdDesk = new HoldDesk({
+    clock,
+    devices,
+    kernel,
+    holds,
+    supervision,
+    grant: authority.grant,
+    newId: parts.newId,
+  });
+  const orchestrator = new Orchestrator({
+    clock,
+    board,
+    bootId: parts.bootId,
+    desk: new OperationDesk({ runner }),
+    stops,
+    stopTest: new StopSelfTest(),
+    holds,
+    holdDesk,
+    sync: new StateSynchronizer(),
+    sessions: principals,
+    approvals: track.approvals,
+    authority,
+    audit,
+    events,
+    announcer,
+    stopEngaged: () => latch.engaged(),
+    health: () => TRACKS.map(healthOf),
+    inCharge: () => supervision.inCharge,
+  });
+  serveOrchestrator(interfaceLink, orchestrator);
+  kernelLink.onNotice('snapshot', (body) =>
+    orchestrator.takeKernelSnapshot(body as KernelSnapshot),
+  );
+  kernelLink.onNotice('stopped', (body) => {
+    const { cause, receipt } = body as {
+      readonly cause: StopCause | null;
+      readonly receipt: StopReceipt;
+    };
+    orchestrator.kernelStopped(cause, receipt);
+  });
+  // Kernel says so after each start of either process, and again until somebody comes.
+  kernelLink.onNotice('waiting', () => void supervision.take());
+
+  async function resendPicture(): Promise<void> {
+    const snapshot = await kernel.snapshot(Deadline.after(clock, 1_000));
+    if (snapshot.ok && snapshot.value.track === 'kernel')
+      orchestrator.takeKernelSnapshot(snapshot.value);
+  }
+
+  function watch(name: TrackName, link: Link): void {
+    const take = (state: PeerState) => {
+      const before = peers.get(name) ?? 'absent';
+      peers.set(name, state);
+      if (before === state) return;
+      if (state !== 'up' && name === 'kernel') supervision.lost();
+      // Panels that just came back need the whole picture, not the next change.
+      if (state === 'up' && name === 'interface') void resendPicture();
+      if (before !== 'absent' || state !== 'up') announcer.trackChanged(healthOf(name));
+    };
+    link.onPeer(take);
+    take(link.peerState);
+  }
+
+  return {
+    orchestrator,
+    announcer,
+    audit,
+    track,
+    principals,
+    holds,
+    journal,
+    runner,
+    stops,
+    stopRecord,
+    supervision,
+    start: async () => {
+      watch('kernel', kernelLink);
+      watch('interface', interfaceLink);
+      await announcer.record('AGENT_STARTED', 'security', null, [], `board ${board.name}`);
+    },
+  };
+}

@@ -1,0 +1,219 @@
+// Tells the record and the listeners what happened: one place for every audit entry and event that is not an operation's.
+// Invariants: a stop waits for no record, but its record is made up for when the disk takes it again.
+
+import type { Clock } from '#foundation/clock';
+import { describeFault } from '#foundation/fault';
+import type { Outcome } from '#foundation/outcome';
+import type { AuditEntry, AuditEventName, AuditRecord } from '#model/audit-entry';
+import { formatToken, type LinearId } from '#model/device';
+import { EventType, Severity } from '#model/event';
+import {
+  CoordinationResult,
+  type Intent,
+  type OperationReceipt,
+  operationName,
+} from '#model/operation';
+import type { StopReport } from '#model/orchestrator-port';
+import type { Origin } from '#model/principal';
+import { riskName } from '#model/risk';
+import type { KernelDeviceState, TrackHealth } from '#model/snapshot';
+import type { TrackName } from '#model/track-name';
+import type { EventHub } from './event-hub.ts';
+import type { AuditPort } from './ports.ts';
+
+/** Between two tries to record a stop that the disk would not take. */
+const RECORD_AGAIN_MS = 1_000;
+const UNRECORDED_STOPS_MAX = 32;
+
+export class Announcer {
+  readonly #clock: Clock;
+  readonly #events: EventHub;
+  readonly #audit: AuditPort;
+  readonly #shown = new Map<LinearId, string>();
+  #unrecordedStops = 0;
+
+  constructor(clock: Clock, events: EventHub, audit: AuditPort) {
+    this.#clock = clock;
+    this.#events = events;
+    this.#audit = audit;
+  }
+
+  record(
+    event: AuditEventName,
+    actor: string,
+    origin: Origin | null,
+    devices: readonly LinearId[],
+    result: string,
+    more: Partial<AuditRecord> = {},
+    beside?: () => void,
+  ): Promise<Outcome<AuditEntry>> {
+    const record = { ...blankRecord(event, actor), origin, devices, result, ...more };
+    return this.#audit.append(record, beside);
+  }
+
+  operationDone(receipt: OperationReceipt, intent: Intent, actor: string): void {
+    this.#events.publish({
+      type: EventType.OPERATION_COMPLETED,
+      severity: severityOf(receipt),
+      source: 'orchestrator',
+      data: {
+        operation_id: receipt.operationId,
+        operation: operationName(receipt.type),
+        devices: intent.targets.map((target) => formatToken(target.device)).join(','),
+        actor,
+        result: String(receipt.result),
+        effect: receipt.effect,
+        risk: riskName(receipt.risk),
+        ...(receipt.fault === undefined
+          ? {}
+          : { code: receipt.fault.code, finding: describeFault(receipt.fault) }),
+      },
+    });
+  }
+
+  quarantineProbe(actor: string, devices: readonly LinearId[], finding: string): void {
+    this.#events.publish({
+      type: EventType.SECURITY_ALERT,
+      severity: Severity.CRITICAL,
+      source: 'security',
+      data: {
+        reason: 'quarantine probe',
+        actor,
+        devices: devices.map(formatToken).join(','),
+        finding,
+      },
+    });
+  }
+
+  stopped(actor: string, origin: Origin | null, reason: string, report: StopReport): void {
+    this.#events.publish({
+      type: EventType.EMERGENCY_STOP,
+      severity: Severity.EMERGENCY,
+      source: 'orchestrator',
+      data: {
+        reason,
+        triggered_by: actor,
+        scope: report.scope,
+        success: String(report.success),
+        requires_acknowledgment: 'true',
+      },
+    });
+    const unsafe = report.receipts.flatMap((receipt) => receipt.unsafe);
+    const result = report.success
+      ? `${report.scope} stopped`
+      : `${report.scope}: ${unsafe.length} devices not safe`;
+    this.#recordStop(actor, origin, report.devices, reason, result);
+  }
+
+  #recordStop(
+    actor: string,
+    origin: Origin | null,
+    devices: readonly LinearId[],
+    reason: string,
+    result: string,
+    sinceWallMs = this.#clock.wallMs(),
+  ): void {
+    const lateMs = this.#clock.wallMs() - sinceWallMs;
+    const told = lateMs < RECORD_AGAIN_MS ? result : `${result} (recorded ${lateMs} ms late)`;
+    void this.record('EMERGENCY_STOP', actor, origin, devices, told, { reason }).then((entry) => {
+      if (entry.ok || this.#unrecordedStops >= UNRECORDED_STOPS_MAX) return;
+      this.#unrecordedStops += 1;
+      this.#clock.after(RECORD_AGAIN_MS, () => {
+        this.#unrecordedStops -= 1;
+        this.#recordStop(actor, origin, devices, reason, result, sinceWallMs);
+      });
+    });
+  }
+
+  /** Power or status of a device moved; the first look at a device is no change. */
+  deviceSeen(state: KernelDeviceState): void {
+    const shown = `${state.power}/${state.status}`;
+    const before = this.#shown.get(state.device);
+    this.#shown.set(state.device, shown);
+    if (before === undefined || before === shown) return;
+    this.#events.publish({
+      type: EventType.DEVICE_STATE_CHANGED,
+      severity: state.lastFault === '' ? Severity.INFO : Severity.WARNING,
+      source: 'kernel',
+      data: {
+        device_id: String(state.device),
+        token: formatToken(state.device),
+        power_state: String(state.power),
+        overall_status: String(state.status),
+        finding: state.lastFault,
+      },
+    });
+  }
+
+  trackChanged(health: TrackHealth): void {
+    const event = health.up ? 'TRACK_RETURNED' : 'TRACK_LOST';
+    void this.record(event, health.track, null, [], health.finding);
+    const finding = `${health.track}: ${health.finding}`;
+    this.systemChanged(finding, health.up ? Severity.INFO : Severity.ERROR);
+  }
+
+  linkCorrupted(track: TrackName, finding: string): void {
+    void this.record('LINK_FAULT', track, null, [], finding);
+    this.systemChanged(`${track}: ${finding}`, Severity.CRITICAL);
+  }
+
+  /** A link refused or threw away messages; each sender was told, people hear it here. */
+  linkStrained(track: TrackName, finding: string): void {
+    void this.record('LINK_FAULT', track, null, [], finding);
+    this.systemChanged(finding, Severity.WARNING);
+  }
+
+  auditAppended(entry: AuditEntry): void {
+    this.#events.publish({
+      type: EventType.AUDIT_ENTRY_CREATED,
+      severity: Severity.INFO,
+      source: 'security',
+      data: {
+        audit_sequence: String(entry.sequence),
+        event: entry.event,
+        actor: entry.actor,
+        result: entry.result,
+      },
+    });
+  }
+
+  systemChanged(finding: string, severity: Severity): void {
+    this.#events.publish({
+      type: EventType.SYSTEM_STATUS_CHANGED,
+      severity,
+      source: 'orchestrator',
+      data: { finding },
+    });
+  }
+}
+
+export function blankRecord(event: AuditEventName, actor: string): AuditRecord {
+  return {
+    event,
+    actor,
+    origin: null,
+    devices: [],
+    operationId: '',
+    operation: '',
+    risk: '',
+    planDigest: '',
+    decision: '',
+    reason: '',
+    result: '',
+    tracks: [],
+    details: {},
+  };
+}
+
+function severityOf(receipt: OperationReceipt): Severity {
+  switch (receipt.result) {
+    case CoordinationResult.SUCCESS:
+      return Severity.INFO;
+    case CoordinationResult.DENIED:
+      return Severity.WARNING;
+    case CoordinationResult.EMERGENCY_STOPPED:
+      return Severity.CRITICAL;
+    default:
+      return receipt.effect === 'in-doubt' ? Severity.CRITICAL : Severity.ERROR;
+  }
+}

@@ -1,0 +1,154 @@
+// How people put devices on hold and let them go again: one person for what is in doubt, two for a quarantine.
+// Invariants: the permanent quarantine is never let go; kernel lifts a hold before the record says so.
+
+import type { Clock } from '#foundation/clock';
+import type { Deadline } from '#foundation/deadline';
+import { fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type { Authorization } from '#model/authorization';
+import { type DeviceDescriptor, type LinearId, permanentlyQuarantined } from '#model/device';
+import { type DeviceHold, type HoldKind, releaseHoldAct } from '#model/hold';
+import type { HoldProgress } from '#model/orchestrator-port';
+import { ClearanceLevel, clearanceName, type Principal } from '#model/principal';
+import type { KernelTrack } from '#model/track';
+import type { HoldBook } from './hold-book.ts';
+import type { Supervision } from './supervision.ts';
+
+export interface HoldDeskParts {
+  readonly clock: Clock;
+  readonly devices: ReadonlyMap<LinearId, DeviceDescriptor>;
+  readonly kernel: KernelTrack;
+  readonly holds: HoldBook;
+  readonly supervision: Supervision;
+  readonly grant: (operationId: string, act: string, grantedTo: readonly string[]) => Authorization;
+  readonly newId: () => string;
+}
+
+/** Time for the second person, milliseconds. */
+const SECOND_PERSON_MS = 300_000;
+const REASON_LENGTH_MIN = 10;
+const REASON_LENGTH_MAX = 512;
+
+interface Asked {
+  readonly by: Principal;
+  readonly untilMs: number;
+}
+
+export class HoldDesk {
+  readonly #parts: HoldDeskParts;
+  readonly #asked = new Map<LinearId, Asked>();
+
+  constructor(parts: HoldDeskParts) {
+    this.#parts = parts;
+  }
+
+  async quarantine(
+    principal: Principal,
+    device: LinearId,
+    reason: string,
+  ): Promise<Outcome<DeviceHold>> {
+    const allowed = this.#allowed(principal, device, reason);
+    if (!allowed.ok) return allowed;
+    const { clock, holds, supervision } = this.#parts;
+    const sinceWallMs = clock.wallMs();
+    const hold: DeviceHold = { device, kind: 'quarantined', reason, sinceWallMs };
+    await holds.add([hold]);
+    this.#asked.delete(device);
+    // Kernel drives the device to its safe values first; when it is away it gets the hold before anything else.
+    await supervision.refresh();
+    return succeed(hold);
+  }
+
+  async release(
+    principal: Principal,
+    device: LinearId,
+    reason: string,
+    deadline: Deadline,
+  ): Promise<Outcome<HoldProgress>> {
+    const allowed = this.#allowed(principal, device, reason);
+    if (!allowed.ok) return allowed;
+    const { holds } = this.#parts;
+    const place = allowed.value.slug;
+    if (holds.has(device, 'quarantined')) return this.#secondPerson(principal, device, deadline);
+    if (holds.has(device, 'in-doubt')) {
+      return this.#lift(device, 'in-doubt', [principal.id], deadline);
+    }
+    const [other] = holds.of(device);
+    const finding =
+      other === undefined
+        ? 'no hold is on record'
+        : `it is ${other.kind}, which ends ${other.kind === 'stopped' ? 'with the reset of the stop' : 'with its activation'}`;
+    return refuse(fault('HOLD_UNKNOWN', { place, finding }));
+  }
+
+  async #secondPerson(
+    principal: Principal,
+    device: LinearId,
+    deadline: Deadline,
+  ): Promise<Outcome<HoldProgress>> {
+    const { clock } = this.#parts;
+    const first = this.#asked.get(device);
+    if (first === undefined || first.untilMs <= clock.nowMs() || first.by.id === principal.id) {
+      this.#asked.set(device, { by: principal, untilMs: clock.nowMs() + SECOND_PERSON_MS });
+      const message = `${principal.id} asked for the release; a second person has to ask within ${SECOND_PERSON_MS / 1000} s`;
+      return succeed({ released: false, message });
+    }
+    this.#asked.delete(device);
+    return this.#lift(device, 'quarantined', [first.by.id, principal.id], deadline);
+  }
+
+  async #lift(
+    device: LinearId,
+    kind: HoldKind,
+    grantedTo: readonly string[],
+    deadline: Deadline,
+  ): Promise<Outcome<HoldProgress>> {
+    const { kernel, holds, grant, newId } = this.#parts;
+    const authorization = grant(newId(), releaseHoldAct(device, kind), grantedTo);
+    const lifted = await kernel.lift({ device, kind, authorization }, deadline);
+    if (!lifted.ok) return lifted;
+    await holds.lift(device, kind);
+    return succeed({
+      released: true,
+      message: `${kind} was released by ${grantedTo.join(' and ')}`,
+    });
+  }
+
+  #allowed(principal: Principal, device: LinearId, reason: string): Outcome<DeviceDescriptor> {
+    const descriptor = this.#parts.devices.get(device);
+    const place = descriptor?.slug ?? `device ${device}`;
+    if (descriptor === undefined) {
+      return refuse(fault('DEVICE_UNKNOWN', { place, finding: 'not on this board' }));
+    }
+    if (descriptor.quarantined || permanentlyQuarantined(device)) {
+      const finding = 'its quarantine is permanent';
+      return refuse(fault('DEVICE_QUARANTINED', { place, finding }));
+    }
+    if (principal.kind !== 'person') {
+      const finding = 'only people put devices on hold or let them go';
+      return refuse(fault('NOT_PERMITTED', { place, finding }));
+    }
+    if (principal.devices !== null && !principal.devices.includes(device)) {
+      const finding = `${principal.id} may not operate this device`;
+      return refuse(fault('NOT_PERMITTED', { place, finding }));
+    }
+    const needed = Math.max(ClearanceLevel.SECRET, descriptor.clearanceMinimum) as ClearanceLevel;
+    if (principal.clearance < needed) {
+      const finding = `it needs ${clearanceName(needed)}, ${principal.id} has ${clearanceName(principal.clearance)}`;
+      return refuse(fault('CLEARANCE_TOO_LOW', { place, finding }));
+    }
+    const missing = descriptor.compartments.filter(
+      (compartment) => !principal.compartments.includes(compartment),
+    );
+    if (missing.length > 0) {
+      const finding = `${principal.id} does not hold ${missing.join(', ')}`;
+      return refuse(fault('COMPARTMENT_MISSING', { place, finding }));
+    }
+    const { length } = reason.trim();
+    if (length < REASON_LENGTH_MIN || length > REASON_LENGTH_MAX) {
+      const finding = `the reason has ${length} characters, not ${REASON_LENGTH_MIN} to ${REASON_LENGTH_MAX}`;
+      return refuse(fault('JUSTIFICATION_NEEDED', { place, finding }));
+    }
+    return succeed(descriptor);
+  }
+}
