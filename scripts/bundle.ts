@@ -1,7 +1,8 @@
 // Each process as one file and shared parts: less to load, less memory, no type stripping at run time. `npm start` and the image use it.
-// Invariants: the output lies in build/bin, as deep below the root as src/bin, so that relative paths hold in both.
+// Invariants: the output lies in build/bin, as deep below the root as src/bin, so that relative paths hold in both; it is
+// put in place as a whole, so that a process that starts meanwhile finds the old or the new one.
 
-import { existsSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { existsSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 
@@ -29,7 +30,8 @@ export async function bundle(): Promise<void> {
     return existsSync(path) && statSync(path).mtimeMs > newest;
   });
   if (fresh) return;
-  rmSync(output, { recursive: true, force: true });
+  const made = `${output}.new-${process.pid}`;
+  const old = `${output}.old-${process.pid}`;
   // Loaded only when there is something to do: it is larger than the agent.
   const { build } = await import('rolldown');
   await build({
@@ -40,7 +42,7 @@ export async function bundle(): Promise<void> {
     external: EXTERNAL,
     logLevel: 'warn',
     output: {
-      dir: output,
+      dir: made,
       format: 'esm',
       entryFileNames: '[name].js',
       // What is imported on demand stays in files of its own and costs nothing until then.
@@ -50,6 +52,15 @@ export async function bundle(): Promise<void> {
         "import { createRequire as createRequireOfBundle } from 'node:module';\nconst require = createRequireOfBundle(import.meta.url);",
     },
   });
+  if (existsSync(output)) renameSync(output, old);
+  try {
+    renameSync(made, output);
+  } catch (error) {
+    // Somebody else bundled the same sources and was faster.
+    if (!existsSync(output)) throw error;
+    rmSync(made, { recursive: true, force: true });
+  }
+  rmSync(old, { recursive: true, force: true });
 }
 
 function newestOf(path: string): number {
