@@ -7,6 +7,7 @@ import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { AuditEntry } from '#model/audit-entry';
 import type { LinearId } from '#model/device';
 import type { AgentEvent, AgentEventDraft } from '#model/event';
+import type { DeviceHold } from '#model/hold';
 import {
   CoordinationResult,
   type Intent,
@@ -15,6 +16,7 @@ import {
 } from '#model/operation';
 import {
   type ApprovalRequest,
+  type HoldProgress,
   type OrchestratorPort,
   OrchestratorState,
   type ResetProgress,
@@ -26,6 +28,14 @@ import {
 import { ClearanceLevel, type Credential, type Origin, type Principal } from '#model/principal';
 import { RiskLevel } from '#model/risk';
 import type { KernelSnapshot } from '#model/snapshot';
+import type { StopAcknowledgment } from '#model/stop';
+import type {
+  Conflict,
+  ConflictAnswer,
+  HistoryEntry,
+  UnifiedDeviceState,
+} from '#model/unified-state';
+import { conflictOf, unifiedState } from './unified-states.ts';
 
 export function person(id: string, clearance: ClearanceLevel): Principal {
   return {
@@ -62,6 +72,20 @@ export class ScriptedOrchestrator implements OrchestratorPort {
   readonly authentications: Credential[] = [];
   readonly receipts: OperationReceipt[] = [];
   readonly sessions = new Map<string, Session>();
+  /** Selected and neither operated nor released. */
+  readonly selected = new Map<string, Intent>();
+  /** Confirmed risks of operated selections, by operation. */
+  readonly confirmed = new Map<string, RiskLevel>();
+  readonly acknowledged: StopAcknowledgment[] = [];
+  readonly holds: DeviceHold[] = [];
+  /** What was said about each hold that a person asked to release. */
+  readonly releases: { readonly device: LinearId; readonly reason: string }[] = [];
+  readonly synchronized: (readonly LinearId[])[] = [];
+  readonly disputes = new Map<number, Conflict>([[7, conflictOf(7, 1)]]);
+  /** Devices that will not take their safe values. */
+  unsafe: readonly { readonly device: LinearId; readonly finding: string }[] = [];
+  /** Merged into every status. */
+  statusMore: Partial<SystemStatus> = {};
   /** Set to make every question to security fail with this. */
   broken: Fault | null = null;
   /** Set to make the next operations throw, as an error in our own code would. */
@@ -71,6 +95,7 @@ export class ScriptedOrchestrator implements OrchestratorPort {
   #sequence = 0;
   readonly #events = new Set<(event: AgentEvent) => void>();
   readonly #snapshots = new Set<(snapshot: KernelSnapshot) => void>();
+  readonly #unified = new Set<(states: readonly UnifiedDeviceState[]) => void>();
   readonly #available = new Set<(available: boolean) => void>();
 
   emit(draft: AgentEventDraft): AgentEvent {
@@ -81,6 +106,10 @@ export class ScriptedOrchestrator implements OrchestratorPort {
 
   sendSnapshot(snapshot: KernelSnapshot): void {
     for (const listen of this.#snapshots) listen(snapshot);
+  }
+
+  sendUnified(...states: UnifiedDeviceState[]): void {
+    for (const listen of this.#unified) listen(states);
   }
 
   setAvailable(available: boolean): void {
@@ -127,7 +156,8 @@ export class ScriptedOrchestrator implements OrchestratorPort {
       target.registers.map((access) => {
         const key = `${target.device}.${access.register}`;
         const before = this.registers.get(key) ?? 0n;
-        if (access.value !== undefined && !intent.dryRun) this.registers.set(key, access.value);
+        const writes = !intent.dryRun && intent.selectForSeconds === undefined;
+        if (access.value !== undefined && writes) this.registers.set(key, access.value);
         const value = this.registers.get(key) ?? 0n;
         return { device: target.device, register: access.register, value, before };
       }),
@@ -145,8 +175,12 @@ export class ScriptedOrchestrator implements OrchestratorPort {
       tracks: [{ track: 'kernel', ok: true, durationMs: 0.5 }],
       auditSequence: this.intents.length,
       durationMs: 1.25,
-      ...(intent.dryRun ? { transactions: ['write tpm-control.CONTROL 0x00000001'] } : {}),
+      ...(intent.dryRun ? this.#plan(intent) : {}),
+      ...(intent.selectForSeconds === undefined
+        ? {}
+        : { selectedUntilWallMs: 1_800_000_000_000 + intent.selectForSeconds * 1000 }),
     };
+    if (intent.selectForSeconds !== undefined) this.selected.set(intent.operationId, intent);
     this.receipts.push(receipt);
     return succeed(receipt);
   }
@@ -173,18 +207,24 @@ export class ScriptedOrchestrator implements OrchestratorPort {
     const session = this.#session(sessionId);
     if (!session.ok) return session;
     this.stops.push(request);
-    const scope =
-      request.devices.length === 0 ? 'whole system' : `devices ${request.devices.join(', ')}`;
+    const devices = [
+      ...new Set([
+        ...request.devices,
+        ...request.groups.flatMap((group) => Array.from({ length: 12 }, (_, n) => group * 12 + n)),
+      ]),
+    ];
+    const scope = devices.length === 0 ? 'whole system' : `devices ${devices.join(', ')}`;
     const receipt = {
       track: 'kernel',
       ok: true,
       message: 'stopped',
-      unsafe: [],
+      unsafe: this.unsafe,
       durationMs: 2,
     } as const;
     return succeed({
-      success: true,
+      success: this.unsafe.length === 0,
       scope,
+      devices,
       receipts: [{ ...receipt, safe: [0, 1] }],
       durationMs: 3,
     });
@@ -195,6 +235,121 @@ export class ScriptedOrchestrator implements OrchestratorPort {
     return session.ok
       ? succeed({ released: false, message: 'one more person has to ask' })
       : session;
+  }
+
+  async operateSelected(
+    sessionId: string,
+    operationId: string,
+    confirmedRisk: RiskLevel,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<OperationReceipt>> {
+    const session = this.#session(sessionId);
+    if (!session.ok) return session;
+    const intent = this.selected.get(operationId);
+    if (intent === undefined) return refuse(this.#notSelected(operationId));
+    this.selected.delete(operationId);
+    this.confirmed.set(operationId, confirmedRisk);
+    const { selectForSeconds: _held, ...now } = intent;
+    return this.operate(sessionId, now, origin, deadline);
+  }
+
+  async releaseSelected(sessionId: string, operationId: string): Promise<Outcome<void>> {
+    const session = this.#session(sessionId);
+    if (!session.ok) return session;
+    if (this.selected.delete(operationId)) return succeed(undefined);
+    return refuse(this.#notSelected(operationId));
+  }
+
+  async acknowledgeStop(sessionId: string): Promise<Outcome<readonly StopAcknowledgment[]>> {
+    const session = this.#session(sessionId);
+    if (!session.ok) return session;
+    this.acknowledged.push({
+      stopId: 3,
+      by: session.value.principal.id,
+      wallMs: 1_700_000_000_000,
+    });
+    return succeed([...this.acknowledged]);
+  }
+
+  async releaseDevice(
+    sessionId: string,
+    device: LinearId,
+    reason: string,
+  ): Promise<Outcome<HoldProgress>> {
+    const session = this.#session(sessionId);
+    if (!session.ok) return session;
+    this.releases.push({ device, reason });
+    const index = this.holds.findIndex((hold) => hold.device === device);
+    if (index >= 0) {
+      this.holds.splice(index, 1);
+      return succeed({ released: true, message: 'released' });
+    }
+    const finding = 'is not held';
+    return refuse(fault('HOLD_UNKNOWN', { place: `device ${device}`, finding }));
+  }
+
+  async quarantineDevice(
+    sessionId: string,
+    device: LinearId,
+    reason: string,
+  ): Promise<Outcome<DeviceHold>> {
+    const session = this.#session(sessionId);
+    if (!session.ok) return session;
+    const hold = { device, kind: 'quarantined', reason, sinceWallMs: 1_700_000_000_000 } as const;
+    this.holds.push(hold);
+    return succeed(hold);
+  }
+
+  async synchronize(
+    sessionId: string,
+    devices: readonly LinearId[],
+  ): Promise<Outcome<readonly UnifiedDeviceState[]>> {
+    const session = this.#session(sessionId);
+    if (!session.ok) return session;
+    this.synchronized.push(devices);
+    const asked = devices.length === 0 ? [0, 1, 9] : devices;
+    return succeed(asked.map((device) => unifiedState(device, { openConflicts: [7] })));
+  }
+
+  async conflicts(sessionId: string): Promise<Outcome<readonly Conflict[]>> {
+    const session = this.#session(sessionId);
+    return session.ok ? succeed([...this.disputes.values()]) : session;
+  }
+
+  async resolveConflict(
+    sessionId: string,
+    conflictId: number,
+    answer: ConflictAnswer,
+    _reason: string,
+  ): Promise<Outcome<Conflict>> {
+    const session = this.#session(sessionId);
+    if (!session.ok) return session;
+    const conflict = this.disputes.get(conflictId);
+    if (conflict === undefined) {
+      const finding = 'is not open';
+      return refuse(fault('CONFLICT_UNKNOWN', { place: `conflict ${conflictId}`, finding }));
+    }
+    const resolvedBy = session.value.principal.id;
+    const settled = { ...conflict, answer, resolvedBy, resolvedWallMs: 1_700_000_001_000 };
+    this.disputes.set(conflictId, settled);
+    return succeed(settled);
+  }
+
+  async history(
+    sessionId: string,
+    device: LinearId,
+    limit: number,
+  ): Promise<Outcome<readonly HistoryEntry[]>> {
+    const session = this.#session(sessionId);
+    if (!session.ok) return session;
+    const entry = { device, wallMs: 1_700_000_000_000, what: 'power', from: 'OFF', to: 'ON' };
+    return succeed(
+      Array.from({ length: Math.min(limit, 3) }, (_, n) => ({
+        ...entry,
+        wallMs: entry.wallMs - n * 1000,
+      })),
+    );
   }
 
   async approvals(sessionId: string): Promise<Outcome<readonly ApprovalRequest[]>> {
@@ -213,6 +368,11 @@ export class ScriptedOrchestrator implements OrchestratorPort {
       state: OrchestratorState.READY,
       stopEngaged: false,
       stopCauses: [],
+      stopAcknowledgments: this.acknowledged,
+      stopTest: null,
+      holds: this.holds,
+      conflictsOpen: [...this.disputes.values()].filter((one) => one.answer === null).length,
+      findings: [],
       tracks: [
         { track: 'kernel', up: true, finding: '' },
         { track: 'security', up: true, finding: '' },
@@ -223,6 +383,7 @@ export class ScriptedOrchestrator implements OrchestratorPort {
       bootId: 'boot',
       boardName: 'small',
       boardDigest: '0'.repeat(64),
+      ...this.statusMore,
     });
   }
 
@@ -258,6 +419,11 @@ export class ScriptedOrchestrator implements OrchestratorPort {
     return () => this.#snapshots.delete(listen);
   }
 
+  onUnifiedState(listen: (states: readonly UnifiedDeviceState[]) => void): () => void {
+    this.#unified.add(listen);
+    return () => this.#unified.delete(listen);
+  }
+
   onAvailable(listen: (available: boolean) => void): () => void {
     this.#available.add(listen);
     listen(true);
@@ -269,6 +435,33 @@ export class ScriptedOrchestrator implements OrchestratorPort {
     const session = this.sessions.get(id);
     if (session !== undefined) return succeed(session);
     return refuse(fault('NOT_AUTHENTICATED', { place: 'session', finding: 'unknown or expired' }));
+  }
+
+  #notSelected(operationId: string): Fault {
+    const finding = 'is not selected by this person';
+    return fault('SELECTION_UNKNOWN', { place: `operation ${operationId}`, finding });
+  }
+
+  #plan(
+    intent: Intent,
+  ): Pick<OperationReceipt, 'transactions' | 'preview' | 'assessments' | 'worstCaseMs'> {
+    return {
+      transactions: ['write tpm-control.CONTROL 0x00000001'],
+      worstCaseMs: 12.5,
+      assessments: [
+        { track: 'kernel', level: RiskLevel.LOW, reasons: ['base risk SAFE', 'WRITE +2'] },
+        { track: 'security', level: RiskLevel.SAFE, reasons: [] },
+      ],
+      preview: intent.targets.flatMap((target) =>
+        target.registers.map((access) => ({
+          device: target.device,
+          register: access.register,
+          before: this.registers.get(`${target.device}.${access.register}`) ?? 0n,
+          ...(access.value === undefined ? {} : { after: access.value }),
+          rollback: `write ${access.register} 0x00000000`,
+        })),
+      ),
+    };
   }
 
   #approval(approvedBy: string): ApprovalRequest {

@@ -17,6 +17,8 @@ import {
 import type { OrchestratorPort } from '#model/orchestrator-port';
 import { RiskLevel } from '#model/risk';
 import type { KernelSnapshot } from '#model/snapshot';
+import type { UnifiedDeviceState } from '#model/unified-state';
+import { unifiedState } from '../../support/unified-states.ts';
 
 const origin = { transport: 'rest', peer: '127.0.0.1:4000' } as const;
 const lost = fault('BUS_IO', {
@@ -37,6 +39,10 @@ const intent: Intent = {
   involved: [],
 };
 
+const selection = { sessionId: 's', operationId: 'op-1', confirmedRisk: 4, origin };
+const hold = { sessionId: 's', device: 3, reason: 'odd readings', origin };
+const resolution = { sessionId: 's', conflictId: 7, answer: 'INHIBIT', reason: 'seen', origin };
+
 const receipt: OperationReceipt = {
   operationId: 'op-1',
   type: OperationType.READ,
@@ -55,6 +61,7 @@ const receipt: OperationReceipt = {
 
 const snapshot: KernelSnapshot = {
   track: 'kernel',
+  life: 'first',
   version: 4,
   stopEngaged: false,
   held: false,
@@ -67,6 +74,7 @@ class RecordingPort implements OrchestratorPort {
   readonly seen: [string, ...unknown[]][] = [];
   event: (event: AgentEvent) => void = () => undefined;
   snapshot: (snapshot: KernelSnapshot) => void = () => undefined;
+  unified: (states: readonly UnifiedDeviceState[]) => void = () => undefined;
 
   #refused<T>(method: string, ...given: unknown[]): Promise<Outcome<T>> {
     this.seen.push([method, ...given]);
@@ -86,6 +94,25 @@ class RecordingPort implements OrchestratorPort {
   stop: OrchestratorPort['stop'] = (id, request, from) => this.#refused('stop', id, request, from);
   resetStop: OrchestratorPort['resetStop'] = (id, reason, from) =>
     this.#refused('resetStop', id, reason, from);
+  operateSelected: OrchestratorPort['operateSelected'] = (id, operationId, risk, from) => {
+    this.seen.push(['operateSelected', id, operationId, risk, from]);
+    return Promise.resolve(succeed(receipt));
+  };
+  releaseSelected: OrchestratorPort['releaseSelected'] = (id, operationId, from) =>
+    this.#refused('releaseSelected', id, operationId, from);
+  acknowledgeStop: OrchestratorPort['acknowledgeStop'] = (id, from) =>
+    this.#refused('acknowledgeStop', id, from);
+  releaseDevice: OrchestratorPort['releaseDevice'] = (id, device, reason, from) =>
+    this.#refused('releaseDevice', id, device, reason, from);
+  quarantineDevice: OrchestratorPort['quarantineDevice'] = (id, device, reason, from) =>
+    this.#refused('quarantineDevice', id, device, reason, from);
+  synchronize: OrchestratorPort['synchronize'] = (id, devices) =>
+    this.#refused('synchronize', id, devices);
+  conflicts: OrchestratorPort['conflicts'] = (id) => this.#refused('conflicts', id);
+  resolveConflict: OrchestratorPort['resolveConflict'] = (id, conflict, answer, reason, from) =>
+    this.#refused('resolveConflict', id, conflict, answer, reason, from);
+  history: OrchestratorPort['history'] = (id, device, limit) =>
+    this.#refused('history', id, device, limit);
   approvals: OrchestratorPort['approvals'] = (id) => this.#refused('approvals', id);
   approve: OrchestratorPort['approve'] = (id, digest, from) =>
     this.#refused('approve', id, digest, from);
@@ -102,6 +129,10 @@ class RecordingPort implements OrchestratorPort {
   };
   onKernelSnapshot: OrchestratorPort['onKernelSnapshot'] = (listen) => {
     this.snapshot = listen;
+    return () => undefined;
+  };
+  onUnifiedState: OrchestratorPort['onUnifiedState'] = (listen) => {
+    this.unified = listen;
     return () => undefined;
   };
   onAvailable: OrchestratorPort['onAvailable'] = () => () => undefined;
@@ -126,7 +157,7 @@ describe('the orchestrator over a link', () => {
   it('hands every call over as it was made, and brings refusals back', async () => {
     const { port, client } = serve();
     const credential = { kind: 'local', uid: 0, gid: 0, pid: 7 } as const;
-    const request = { reason: 'smoke', priority: 4, devices: [] } as const;
+    const request = { reason: 'smoke', priority: 4, devices: [3], groups: [2] } as const;
     const digest = 'b'.repeat(64);
     const outcomes: Outcome<unknown>[] = [
       await client.authenticate(credential, origin, within()),
@@ -134,6 +165,14 @@ describe('the orchestrator over a link', () => {
       await client.operation('s', 'op-1', within()),
       await client.stop('s', request, origin, within()),
       await client.resetStop('s', 'clear', origin, within()),
+      await client.releaseSelected('s', 'op-1', origin, within()),
+      await client.acknowledgeStop('s', origin, within()),
+      await client.releaseDevice('s', 3, 'repaired', origin, within()),
+      await client.quarantineDevice('s', 3, 'odd readings', origin, within()),
+      await client.synchronize('s', [3, 4], within()),
+      await client.conflicts('s', within()),
+      await client.resolveConflict('s', 7, 'INHIBIT', 'seen on site', origin, within()),
+      await client.history('s', 3, 20, within()),
       await client.approvals('s', within()),
       await client.approve('s', digest, origin, within()),
       await client.status(within()),
@@ -150,6 +189,14 @@ describe('the orchestrator over a link', () => {
       ['operation', 's', 'op-1'],
       ['stop', 's', request, origin],
       ['resetStop', 's', 'clear', origin],
+      ['releaseSelected', 's', 'op-1', origin],
+      ['acknowledgeStop', 's', origin],
+      ['releaseDevice', 's', 3, 'repaired', origin],
+      ['quarantineDevice', 's', 3, 'odd readings', origin],
+      ['synchronize', 's', [3, 4]],
+      ['conflicts', 's'],
+      ['resolveConflict', 's', 7, 'INHIBIT', 'seen on site', origin],
+      ['history', 's', 3, 20],
       ['approvals', 's'],
       ['approve', 's', digest, origin],
       ['status'],
@@ -164,8 +211,12 @@ describe('the orchestrator over a link', () => {
     const outcomes = [
       await client.operate('s', intent, origin, within()),
       await client.operations('s', 10, within()),
+      await client.operateSelected('s', 'op-1', RiskLevel.HIGH, origin, within()),
     ];
-    expect(port.seen).toEqual([['operate', 's', intent, origin]]);
+    expect(port.seen).toEqual([
+      ['operate', 's', intent, origin],
+      ['operateSelected', 's', 'op-1', RiskLevel.HIGH, origin],
+    ]);
     expect(JSON.stringify(outcomes)).not.toContain('/dev/x');
     const { internal: _internal, ...kept } = lost;
     expect(outcomes[0]).toEqual(
@@ -217,8 +268,25 @@ describe('the orchestrator over a link', () => {
     [
       'a stop of a device that no board has',
       'port.stop',
-      { sessionId: 's', request: { reason: '', priority: 4, devices: [0x8009] }, origin },
+      {
+        sessionId: 's',
+        request: { reason: '', priority: 4, devices: [0x8009], groups: [] },
+        origin,
+      },
     ],
+    [
+      'a stop of a group that no board has',
+      'port.stop',
+      { sessionId: 's', request: { reason: '', priority: 4, devices: [], groups: [7] }, origin },
+    ],
+    ['a risk that does not exist', 'port.operate-selected', { ...selection, confirmedRisk: 9 }],
+    ['a selection without an operation', 'port.release-selected', { sessionId: 's', origin }],
+    ['an acknowledgment from nowhere', 'port.acknowledge-stop', { sessionId: 's' }],
+    ['a release of a token', 'port.release-device', { ...hold, device: 0x8001 }],
+    ['an endless reason', 'port.quarantine-device', { ...hold, reason: 'x'.repeat(5000) }],
+    ['a synchronization of no list', 'port.synchronize', { sessionId: 's', devices: 3 }],
+    ['an answer that no conflict has', 'port.resolve-conflict', { ...resolution, answer: 'SHRUG' }],
+    ['a history without end', 'port.history', { sessionId: 's', device: 3, limit: 1e9 }],
     ['a page without end', 'port.audit', { sessionId: 's', fromSequence: 0, limit: 1e9 }],
     ['a body where there is none', 'port.status', {}],
   ])('refuses %s and does nothing', async (_what, method, body) => {
@@ -236,7 +304,7 @@ describe('the orchestrator over a link', () => {
     expect(errors).toMatchObject([{ fault: { code: 'LINK_PROTOCOL' } }]);
   });
 
-  it('brings events and kernel snapshots to all who listen, until they stop', async () => {
+  it('brings events, kernel snapshots and unified states to all who listen, until they stop', async () => {
     const { port, client } = serve();
     const event: AgentEvent = {
       sequence: 1,
@@ -249,15 +317,18 @@ describe('the orchestrator over a link', () => {
     const seen: unknown[] = [];
     const stop = client.onEvent((given) => seen.push(given));
     client.onKernelSnapshot((given) => seen.push(given));
+    client.onUnifiedState((given) => seen.push(given));
+    const states = [unifiedState(3)];
     port.event(event);
     port.snapshot(snapshot);
+    port.unified(states);
     await systemClock.sleep(1);
     stop();
     port.event(event);
     await systemClock.sleep(1);
     // Events of one turn travel together, so they may arrive after a snapshot of that turn.
-    expect(seen).toHaveLength(2);
-    expect(seen).toEqual(expect.arrayContaining([event, snapshot]));
+    expect(seen).toHaveLength(3);
+    expect(seen).toEqual(expect.arrayContaining([event, snapshot, states]));
   });
 
   it('sends an emergency at once, with what waited before it and in order', async () => {

@@ -12,6 +12,7 @@ import { type Intent, NO_REQUIREMENTS, OperationType } from '#model/operation';
 import { planOf } from '#model/plan';
 import { RiskLevel } from '#model/risk';
 import type { KernelTrack } from '#model/track';
+import { kernelSnapshot, stopCause } from '../../support/unified-states.ts';
 
 const intent: Intent = {
   operationId: 'op-1',
@@ -45,6 +46,7 @@ const plan = planOf(
 const authorization: Authorization = {
   operationId: 'op-1',
   planDigest: plan.digest,
+  basis: plan.basis,
   grantedTo: ['alice'],
   expiresAtMs: 1e6,
   signature: 'c2ln',
@@ -73,16 +75,15 @@ class RecordingTrack implements KernelTrack {
   abort: KernelTrack['abort'] = (operationId) => this.#note(operationId, undefined);
   stop: KernelTrack['stop'] = () =>
     Promise.resolve(refuse(fault('BUS_IO', { place: 'bus', finding: 'EIO', metal: 'unknown' })));
-  snapshot: KernelTrack['snapshot'] = () =>
-    this.#note('snapshot', {
-      track: 'kernel',
-      version: 1,
-      stopEngaged: false,
-      held: false,
-      devices: [],
-      buses: [],
-    });
+  snapshot: KernelTrack['snapshot'] = () => this.#note('snapshot', kernelSnapshot({ version: 1 }));
   plan: KernelTrack['plan'] = (given) => this.#note(given, plan);
+  select: KernelTrack['select'] = (request) => this.#note(request, undefined);
+  supervise: KernelTrack['supervise'] = (order) => this.#note(order, order.holds);
+  lift: KernelTrack['lift'] = (request) => this.#note(request, undefined);
+  recover: KernelTrack['recover'] = (request) =>
+    this.#note(request, { effect: 'rolled-back', readings: request.priors, durationMs: 1 });
+  observe: KernelTrack['observe'] = (devices) => this.#note(devices, kernelSnapshot());
+  testStop: KernelTrack['testStop'] = () => this.#note('testStop', undefined);
   releaseStop: KernelTrack['releaseStop'] = (given) => this.#note(given, undefined);
 }
 
@@ -125,6 +126,24 @@ describe('a track over a link', () => {
     ).toEqual(succeed({ priors: [{ device: 3, register: 'duty', value: 40n }] }));
     expect(await client.abort('op-1', within(1000))).toEqual(succeed(undefined));
     expect(await client.snapshot(within(1000))).toMatchObject({ ok: true, value: { version: 1 } });
+    const priors = [{ device: 3, register: 'duty', value: 40n }];
+    const selection = { operationId: 'op-1', planDigest: plan.digest, untilMs: 5000 };
+    const kept = { device: 3, kind: 'in-doubt', reason: 'crash', sinceWallMs: 5 } as const;
+    const order = {
+      holds: [kept],
+      writes: 'hold',
+      accounted: [{ device: 3, changeCount: 4 }],
+    } as const;
+    const lift = { device: 3, kind: 'in-doubt', authorization } as const;
+    const recovery = { operationId: 'op-1', plan, priors, authorization };
+    expect(await client.select(selection, within(1000))).toEqual(succeed(undefined));
+    expect(await client.supervise(order, within(1000))).toEqual(succeed([kept]));
+    expect(await client.lift(lift, within(1000))).toEqual(succeed(undefined));
+    expect(await client.recover(recovery, within(1000))).toEqual(
+      succeed({ effect: 'rolled-back', readings: priors, durationMs: 1 }),
+    );
+    expect(await client.observe([3], within(1000))).toEqual(succeed(kernelSnapshot()));
+    expect(await client.testStop(within(1000))).toEqual(succeed(undefined));
     expect(await client.releaseStop(authorization, within(1000))).toEqual(succeed(undefined));
     expect(track.seen).toEqual([
       intent,
@@ -132,6 +151,12 @@ describe('a track over a link', () => {
       { operationId: 'op-1', planDigest: plan.digest, authorization },
       'op-1',
       'snapshot',
+      selection,
+      order,
+      lift,
+      recovery,
+      [3],
+      'testStop',
       authorization,
     ]);
   });
@@ -163,14 +188,8 @@ describe('a track over a link', () => {
 
   it("keeps the track's own faults", async () => {
     const { client } = serve();
-    const cause = {
-      source: 'security',
-      reason: 'test',
-      priority: 4,
-      triggeredBy: 'alice',
-      wallMs: 1,
-    } as const;
-    expect(await client.stop({ cause, devices: [] }, within(1000))).toMatchObject({
+    const cause = stopCause({ source: 'security', reason: 'test' });
+    expect(await client.stop({ cause }, within(1000))).toMatchObject({
       ok: false,
       fault: { code: 'BUS_IO', metal: 'unknown' },
     });

@@ -6,6 +6,7 @@ import { authorizationBytes } from '#model/authorization';
 const GRANT = {
   operationId: 'operation-1',
   planDigest: 'abc',
+  basis: 'def',
   grantedTo: ['alice', 'bob'],
   expiresAtMs: 30_000,
 };
@@ -15,6 +16,8 @@ it('gives other bytes for every other permission', () => {
     GRANT,
     { ...GRANT, operationId: 'operation-2' },
     { ...GRANT, planDigest: 'abd' },
+    { ...GRANT, basis: 'deg' },
+    { ...GRANT, basis: '' },
     { ...GRANT, grantedTo: ['bob', 'alice'] },
     { ...GRANT, grantedTo: ['alice'] },
     { ...GRANT, grantedTo: ['alice,bob'] },
@@ -28,6 +31,7 @@ it('gives other bytes for every other permission', () => {
 
 it('does not depend on the order of members, nor on the signature beside them', () => {
   const signed = { signature: 'x', expiresAtMs: 30_000, grantedTo: ['alice', 'bob'] };
-  const same = authorizationBytes({ ...signed, planDigest: 'abc', operationId: 'operation-1' });
+  const named = { basis: 'def', planDigest: 'abc', operationId: 'operation-1' };
+  const same = authorizationBytes({ ...signed, ...named });
   expect(same.equals(authorizationBytes(GRANT))).toBe(true);
 });

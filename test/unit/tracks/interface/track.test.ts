@@ -11,6 +11,7 @@ import { InterfaceService } from '#tracks/interface/service';
 import { InterfaceTrack } from '#tracks/interface/track';
 import { person, ScriptedOrchestrator } from '../../../support/scripted-orchestrator.ts';
 import { smallBoard } from '../../../support/small-board.ts';
+import { kernelSnapshot, stopCause } from '../../../support/unified-states.ts';
 
 let clock: VirtualClock;
 let orchestrator: ScriptedOrchestrator;
@@ -22,14 +23,7 @@ beforeEach(() => {
   orchestrator = new ScriptedOrchestrator();
   service = new InterfaceService({ orchestrator, board: smallBoard(), clock });
   track = new InterfaceTrack(service);
-  orchestrator.sendSnapshot({
-    track: 'kernel',
-    version: 1,
-    stopEngaged: false,
-    held: false,
-    devices: [],
-    buses: [],
-  });
+  orchestrator.sendSnapshot(kernelSnapshot());
 });
 
 afterEach(() => service.close());
@@ -88,6 +82,7 @@ function commitRequest(planDigest: string): CommitRequest {
   const authorization = {
     operationId: 'op',
     planDigest,
+    basis: '',
     grantedTo: [],
     expiresAtMs: 1,
     signature: '',
@@ -130,14 +125,8 @@ it('says in its receipt which clients could not be told of a stop', async () => 
   service.events.listen(() => {
     throw new Error('gone');
   });
-  const cause = {
-    source: 'kernel',
-    reason: 'heat',
-    priority: 4,
-    triggeredBy: 'kernel',
-    wallMs: 1,
-  } as const;
-  expect(await track.stop({ cause, devices: [] })).toMatchObject({
+  const cause = stopCause({ source: 'kernel', reason: 'heat', triggeredBy: 'kernel' });
+  expect(await track.stop({ cause })).toMatchObject({
     value: { ok: false, message: '1 client told, 2 not reached' },
   });
   expect(service.events.listeners).toBe(2);

@@ -29,6 +29,7 @@ import { InterfaceService } from '#tracks/interface/service';
 import { makeTestAuthority, type TestAuthority } from '../../../../support/certificates.ts';
 import { ScriptedOrchestrator } from '../../../../support/scripted-orchestrator.ts';
 import { smallBoard } from '../../../../support/small-board.ts';
+import { kernelDevice, kernelSnapshot } from '../../../../support/unified-states.ts';
 
 let authority: TestAuthority;
 let tls: { authority: string; certificate: string; key: string };
@@ -484,23 +485,9 @@ it('opens no channel for a stranger', async () => {
 it('lists devices with registers, shows a quarantined one from the registry only, and says the picture is stale', async () => {
   const one = new ApplianceServiceClient(`127.0.0.1:${port}`, credentials(alice));
   closing.push(() => one.close());
-  orchestrator.sendSnapshot({
-    track: 'kernel',
-    version: 3,
-    stopEngaged: false,
-    held: false,
-    buses: [],
-    devices: [9, 0].map((device) => ({
-      device,
-      power: 4,
-      status: 1,
-      readings: [{ register: 'DATA', value: 5n }],
-      operationCount: 2,
-      lastAccessMs: 9,
-      lastFault: '',
-      inhibited: false,
-    })),
-  });
+  orchestrator.sendSnapshot(
+    kernelSnapshot({ version: 3, devices: [9, 0].map((device) => kernelDevice(device)) }),
+  );
   const list = () =>
     new Promise<{
       devices: {

@@ -14,6 +14,7 @@ import { WebSocketServer } from '#tracks/interface/websocket/websocket-server';
 import { makeTestAuthority, type TestAuthority } from '../../../../support/certificates.ts';
 import { ScriptedOrchestrator } from '../../../../support/scripted-orchestrator.ts';
 import { smallBoard } from '../../../../support/small-board.ts';
+import { stopCause } from '../../../../support/unified-states.ts';
 
 let authority: TestAuthority;
 let tls: { authority: string; certificate: string; key: string };
@@ -172,14 +173,8 @@ it('keeps alerts and audit from people below SECRET', async () => {
 it('tells every client of a stop once, whatever is subscribed, and takes the acknowledgment', async () => {
   const clients = [await signedIn(), await signedIn(bob)];
   const track = new InterfaceTrack(service);
-  const cause = {
-    source: 'orchestrator',
-    reason: 'fire',
-    priority: 4,
-    triggeredBy: 'alice',
-    wallMs: 5,
-  } as const;
-  const receipt = await track.stop({ cause, devices: [] });
+  const cause = stopCause({ reason: 'fire' });
+  const receipt = await track.stop({ cause });
   expect(receipt).toMatchObject({ value: { ok: true, message: '2 clients told' } });
   orchestrator.emit(draft(EventType.EMERGENCY_STOP, Severity.EMERGENCY, { reason: 'fire' }));
   for (const client of clients) {
