@@ -1,5 +1,7 @@
 // Time as an argument: monotonic milliseconds for every timer and deadline, wall time only for records.
 
+import { TimerQueue } from './timer-queue.ts';
+
 export type Cancel = () => void;
 
 export interface Clock {
@@ -23,15 +25,19 @@ export const systemClock: Clock = {
   sleep: (delayMs) => new Promise((resolve) => setTimeout(resolve, delayMs)),
 };
 
+/** Lets everything that became possible at one moment happen before time goes on. */
+export type Settle = () => Promise<void>;
+
 /** A clock that moves only when told: tests and seeded simulation. */
 export class VirtualClock implements Clock {
   #nowMs = 0;
-  readonly #wallStartMs: number;
-  #order = 0;
-  readonly #timers = new Map<number, { readonly atMs: number; readonly call: () => void }>();
+  #wallStartMs: number;
+  readonly #settle: Settle;
+  readonly #timers = new TimerQueue();
 
-  constructor(wallStartMs = 1_767_225_600_000) {
+  constructor(wallStartMs = 1_767_225_600_000, settle: Settle = settlePromises) {
     this.#wallStartMs = wallStartMs;
+    this.#settle = settle;
   }
 
   nowMs(): number {
@@ -42,10 +48,13 @@ export class VirtualClock implements Clock {
     return this.#wallStartMs + this.#nowMs;
   }
 
+  /** The wall clock is set forward, or back where `byMs` is negative; monotonic time does not notice. */
+  jumpWall(byMs: number): void {
+    this.#wallStartMs += byMs;
+  }
+
   after(delayMs: number, call: () => void): Cancel {
-    const id = ++this.#order;
-    this.#timers.set(id, { atMs: this.#nowMs + Math.max(0, delayMs), call });
-    return () => this.#timers.delete(id);
+    return this.#timers.add(this.#nowMs + Math.max(0, delayMs), call);
   }
 
   sleep(delayMs: number): Promise<void> {
@@ -56,13 +65,11 @@ export class VirtualClock implements Clock {
   async advance(byMs: number): Promise<void> {
     const untilMs = this.#nowMs + byMs;
     for (;;) {
-      await settlePromises();
-      const due = [...this.#timers].filter(([, timer]) => timer.atMs <= untilMs);
-      const next = due.sort(([a, x], [b, y]) => x.atMs - y.atMs || a - b)[0];
+      await this.#settle();
+      const next = this.#timers.take(untilMs);
       if (next === undefined) break;
-      this.#timers.delete(next[0]);
-      this.#nowMs = next[1].atMs;
-      next[1].call();
+      this.#nowMs = next.atMs;
+      next.call();
     }
     this.#nowMs = untilMs;
   }
@@ -70,4 +77,18 @@ export class VirtualClock implements Clock {
 
 async function settlePromises(): Promise<void> {
   for (let turn = 0; turn < 8; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+const QUIET_TURNS_MAX = 10_000;
+
+/**
+ * Turns the event loop until nothing is left to do in it at this moment: faster than a fixed number of turns where
+ * nothing waits for the world outside, and the same at every run. Throws when something goes on for ever.
+ */
+export async function settleUntilQuiet(): Promise<void> {
+  for (let turn = 0; turn < QUIET_TURNS_MAX; turn++) {
+    await new Promise((resolve) => setImmediate(resolve));
+    if (!process.getActiveResourcesInfo().includes('Immediate')) return;
+  }
+  throw new Error(`the event loop was not quiet after ${QUIET_TURNS_MAX} turns`);
 }

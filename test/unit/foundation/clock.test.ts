@@ -1,7 +1,8 @@
 // Time under test: order of timers, and deadlines that only virtual time moves.
 
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { systemClock, VirtualClock } from '#foundation/clock';
+import { settleUntilQuiet, systemClock, VirtualClock } from '#foundation/clock';
 import { Deadline } from '#foundation/deadline';
 
 describe('the virtual clock', () => {
@@ -53,6 +54,49 @@ describe('the virtual clock', () => {
     await clock.advance(100);
     await sleeper;
     expect(wokeAt).toEqual([10, 20, 30]);
+  });
+});
+
+describe('the virtual clock of a simulation', () => {
+  it('waits for everything that turns of the event loop bring, however many they are', async () => {
+    const clock = new VirtualClock(0, settleUntilQuiet);
+    const seen: number[] = [];
+    clock.after(5, () => {
+      void (async () => {
+        for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
+        seen.push(clock.nowMs());
+      })();
+    });
+    clock.after(6, () => seen.push(clock.nowMs()));
+    await clock.advance(10);
+    expect(seen).toEqual([5, 6]);
+  });
+
+  it('sets the wall clock back without moving a timer', async () => {
+    const clock = new VirtualClock(100_000);
+    let ranAtMs = 0;
+    clock.after(50, () => {
+      ranAtMs = clock.nowMs();
+    });
+    clock.jumpWall(-60_000);
+    expect(clock.wallMs()).toBe(40_000);
+    await clock.advance(100);
+    expect([ranAtMs, clock.wallMs()]).toEqual([50, 40_100]);
+  });
+
+  it('keeps the order of many timers, whatever the order of asking', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.nat(20), { maxLength: 60 }), async (delays) => {
+        const clock = new VirtualClock(0, settleUntilQuiet);
+        const seen: (readonly [number, number])[] = [];
+        for (const [index, delay] of delays.entries()) {
+          clock.after(delay, () => seen.push([delay, index]));
+        }
+        await clock.advance(20);
+        const wanted = delays.map((delay, index) => [delay, index] as const);
+        expect(seen).toEqual(wanted.sort(([a, i], [b, j]) => a - b || i - j));
+      }),
+    );
   });
 });
 
