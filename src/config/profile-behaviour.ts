@@ -1,4 +1,4 @@
-// The identify, observe and operations sections of a profile as device behaviour, checked against its registers.
+// The identify, observe, thermal and operations sections of a profile as device behaviour, checked against its registers.
 
 import { nearestName } from '#foundation/nearest';
 import type {
@@ -6,6 +6,7 @@ import type {
   DeviceBehaviour,
   RegisterCondition,
   StateRule,
+  ThermalLimit,
 } from '#model/device-behaviour';
 import { type RegisterSpec, readable, type Word, widthMask, writable } from '#model/register';
 import { OverallStatus, PowerState } from '#model/snapshot';
@@ -16,6 +17,7 @@ import type {
   Piece,
   Report,
   RuleText,
+  ThermalText,
   WriteText,
 } from './profile-file.ts';
 import { reportAt } from './profile-file.ts';
@@ -25,6 +27,7 @@ import { bitsOf, hexadecimal, integerOf, rangeOf, wordOf } from './words.ts';
 export interface BehaviourPieces {
   readonly identify: Piece<readonly ConditionText[]> | undefined;
   readonly observe: Piece<ObserveText> | undefined;
+  readonly thermal: Piece<ThermalText> | undefined;
   readonly reset: Piece<readonly WriteText[]> | undefined;
   readonly activate: Piece<readonly WriteText[]> | undefined;
   readonly deactivate: Piece<readonly WriteText[]> | undefined;
@@ -37,7 +40,9 @@ export function profileBehaviour(
   report: Report,
 ): DeviceBehaviour {
   const reader = new BehaviourReader(specs, report);
+  const thermal = reader.thermal(pieces.thermal);
   return {
+    ...(thermal === undefined ? {} : { thermal }),
     identify: reader.identify(pieces.identify),
     observe: reader.observe(pieces.observe),
     operations: {
@@ -82,6 +87,19 @@ class BehaviourReader {
       power: rules<PowerState>('power', PowerState),
       status: rules<OverallStatus>('status', OverallStatus),
     };
+  }
+
+  thermal(piece: BehaviourPieces['thermal']): ThermalLimit | undefined {
+    if (piece === undefined) return undefined;
+    const spec = this.#readable(piece, ['register'], piece.text.register);
+    if (spec === undefined) return undefined;
+    const range = rangeOf(spec.widthBits, spec.signed ? 'signed' : 'unsigned');
+    const given = integerOf(piece.text.maximum);
+    const maximum = Number(given);
+    const held = given >= range.minimum && given <= range.maximum;
+    if (held && Number.isSafeInteger(maximum)) return { register: spec.name, maximum };
+    reportAt(this.#report, piece, ['maximum'], `${given} can never be held by ${spec.name}`);
+    return undefined;
   }
 
   writes(piece: Piece<readonly WriteText[]> | undefined): readonly BehaviourWrite[] | null {

@@ -56,6 +56,11 @@ export interface ObserveText {
   readonly status: readonly RuleText[];
 }
 
+export interface ThermalText {
+  readonly register: string;
+  readonly maximum: WordText;
+}
+
 export interface WriteText {
   readonly register: string;
   readonly mask?: WordText;
@@ -78,6 +83,7 @@ export interface ProfileText {
   readonly registers: readonly RegisterText[];
   readonly identify?: readonly ConditionText[];
   readonly observe?: ObserveText;
+  readonly thermal?: ThermalText;
   readonly operations?: OperationsText;
 }
 

@@ -94,6 +94,9 @@ function specOf(piece: Piece<RegisterText>, report: Report): RegisterSpec | unde
   const limits = limitsOf(text, wrong);
   const maxStep = text.maxStep === undefined ? null : integerOf(text.maxStep);
   if (maxStep !== null && maxStep <= 0n) wrong('maxStep', 'a step must be at least 1');
+  if (maxStep !== null && canWrite && (access !== 'rw' || text.precious === true)) {
+    wrong('maxStep', 'a step is judged from what the register holds, and this one is not read');
+  }
   const safeValue = safeValueOf(text, { limits, reservedMask }, wrong);
   const fields = fieldsOf(piece, report);
   if (!sound || fields === undefined) return undefined;

@@ -8,13 +8,14 @@ import type { DeviceBehaviour } from '#model/device-behaviour';
 import { profile as validateProfile } from './generated/validators.js';
 import type { Problem } from './problem.ts';
 import { type BehaviourPieces, profileBehaviour } from './profile-behaviour.ts';
-import type {
-  BusFamily,
-  OperationsText,
-  Piece,
-  ProfileText,
-  RegisterText,
-  Report,
+import {
+  type BusFamily,
+  type OperationsText,
+  type Piece,
+  type ProfileText,
+  type RegisterText,
+  type Report,
+  reportAt,
 } from './profile-file.ts';
 import { type ProfileRegister, profileRegisters } from './profile-registers.ts';
 import { checkSchema } from './schema-check.ts';
@@ -103,7 +104,8 @@ export class ProfileStore {
     const sources = chain.flatMap(({ document, text }) =>
       text === undefined ? [] : [{ document, text }],
     );
-    const registers = profileRegisters(family, mergedRegisters(sources, report), report);
+    const registerPieces = mergedRegisters(sources, report);
+    const registers = profileRegisters(family, registerPieces, report);
     if (problems.length > 0) return { problems };
     if (registers.length === 0) {
       return { problems: [own.document.problem([], 'the profile has no registers')] };
@@ -113,6 +115,8 @@ export class ProfileStore {
     if (pieces.observe === undefined) {
       return { problems: [own.document.problem([], 'observe is missing')] };
     }
+    checkThermometer(pieces.thermal, registerPieces, sources, report);
+    if (problems.length > 0) return { problems };
     const behaviour = profileBehaviour(pieces, specs, report);
     if (problems.length > 0) return { problems };
     const { version, description } = own.text;
@@ -213,11 +217,28 @@ function mergedBehaviour(sources: readonly SoundSource[]): BehaviourPieces {
   return {
     identify: nearest(['identify'], (text) => text.identify),
     observe: nearest(['observe'], (text) => text.observe),
+    thermal: nearest(['thermal'], (text) => text.thermal),
     reset: operation('RESET'),
     activate: operation('ACTIVATE'),
     deactivate: operation('DEACTIVATE'),
     configure: operation('CONFIG'),
   };
+}
+
+/** A limit is raw: a profile that replaces the thermometer of one it extends has to say what its own may show. */
+function checkThermometer(
+  thermal: BehaviourPieces['thermal'],
+  registers: readonly Piece<RegisterText>[],
+  sources: readonly SoundSource[],
+  report: Report,
+): void {
+  const thermometer = registers.find(({ text }) => text.name === thermal?.text.register);
+  if (thermal === undefined || thermometer === undefined) return;
+  const depthOf = (piece: Piece<unknown>) =>
+    sources.findIndex(({ document }) => document === piece.document);
+  if (depthOf(thermometer) >= depthOf(thermal)) return;
+  const finding = `${thermometer.text.name} is replaced here, so that its inherited thermal limit means nothing; give thermal here too`;
+  reportAt(report, thermometer, ['name'], finding);
 }
 
 /** Checks one profile file by its path, with what it extends looked for beside it and in `directories`. */

@@ -3181,18 +3181,18 @@ return errors === 0;
 validate20.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 export const profile = validate37;
-const schema48 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"https://dsmil.invalid/schema/profile.schema.json","title":"profile","description":"What the registers of one kind of device mean, and what operations do to them.","type":"object","properties":{"format":{"title":"format number","description":"Version of this file format.","const":1},"id":{"title":"profile id (lower-case letters, digits, hyphens)","description":"Equal to the file name without .yaml.","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,63}$"},"version":{"title":"version such as 1.0.0","description":"Raised with every change of meaning.","type":"string","pattern":"^[0-9]+\\.[0-9]+\\.[0-9]+$"},"description":{"title":"description","description":"For people; cite the data sheet.","type":"string","minLength":1,"maxLength":2000},"bus":{"title":"bus family","description":"memory serves memory, PCI and UIO buses; modbus serves serial lines and Modbus TCP.","enum":["memory","sysfs","i2c","modbus"]},"extends":{"title":"profile id","description":"Takes over that profile's registers, identify, observe and operations; what stands here replaces by name.","type":"string"},"registers":{"title":"registers","description":"At most 256, in the order a full read takes.","type":"array","maxItems":256,"items":{"$ref":"#/$defs/register"},"default":[]},"identify":{"title":"identification","description":"All conditions hold when the expected part is there.","type":"array","maxItems":8,"items":{"$ref":"#/$defs/condition"}},"observe":{"title":"observation","type":"object","properties":{"registers":{"title":"polled registers","description":"None of them precious or write-only.","type":"array","minItems":1,"maxItems":16,"uniqueItems":true,"items":{"title":"register name","type":"string"}},"power":{"title":"power state rules","description":"The first rule whose conditions all hold gives the state; UNKNOWN when none does.","type":"array","minItems":1,"maxItems":16,"items":{"title":"rule","type":"object","properties":{"when":{"title":"conditions","type":"array","maxItems":8,"items":{"$ref":"#/$defs/condition"},"default":[]},"state":{"title":"state","enum":["UNKNOWN","OFF","SUSPENDED","STANDBY","ON","FAULT","LOCKED"]}},"required":["state"],"additionalProperties":false}},"status":{"title":"overall state rules","description":"The first rule whose conditions all hold gives the state; UNKNOWN when none does.","type":"array","minItems":1,"maxItems":16,"items":{"title":"rule","type":"object","properties":{"when":{"title":"conditions","type":"array","maxItems":8,"items":{"$ref":"#/$defs/condition"},"default":[]},"state":{"title":"state","enum":["UNKNOWN","OPERATIONAL","DEGRADED","FAULT","MAINTENANCE"]}},"required":["state"],"additionalProperties":false}}},"required":["registers","power","status"],"additionalProperties":false},"operations":{"title":"operations","description":"What an operation without values writes; an absent one is not supported.","type":"object","properties":{"RESET":{"title":"writes in order","type":"array","minItems":1,"maxItems":16,"items":{"$ref":"#/$defs/write"}},"ACTIVATE":{"title":"writes in order","type":"array","minItems":1,"maxItems":16,"items":{"$ref":"#/$defs/write"}},"DEACTIVATE":{"title":"writes in order","type":"array","minItems":1,"maxItems":16,"items":{"$ref":"#/$defs/write"}},"CONFIG":{"title":"configuration","type":"object","properties":{"registers":{"title":"registers that CONFIG may write","description":"Without it, any writable one.","type":"array","minItems":1,"maxItems":64,"uniqueItems":true,"items":{"title":"register name","type":"string"}}},"required":["registers"],"additionalProperties":false}},"additionalProperties":false}},"required":["format","id","version","description","bus"],"additionalProperties":false,"allOf":[{"if":{"type":"object","properties":{"bus":{"const":"memory"}},"required":["bus"]},"then":{"properties":{"registers":{"items":{"$ref":"#/$defs/memoryPlacement"}}}}},{"if":{"type":"object","properties":{"bus":{"const":"sysfs"}},"required":["bus"]},"then":{"properties":{"registers":{"items":{"$ref":"#/$defs/sysfsPlacement"}}}}},{"if":{"type":"object","properties":{"bus":{"const":"i2c"}},"required":["bus"]},"then":{"properties":{"registers":{"items":{"$ref":"#/$defs/i2cPlacement"}}}}},{"if":{"type":"object","properties":{"bus":{"const":"modbus"}},"required":["bus"]},"then":{"properties":{"registers":{"items":{"$ref":"#/$defs/modbusPlacement"}}}}}],"$defs":{"word":{"title":"integer (decimal or 0x hexadecimal, at most 64 bits)","anyOf":[{"type":"integer"},{"type":"string","pattern":"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"}]},"bits":{"title":"bits such as \"3\" or \"7:4\"","anyOf":[{"type":"integer","minimum":0,"maximum":63},{"type":"string","pattern":"^[0-9]{1,2}(:[0-9]{1,2})?$"}]},"write":{"title":"write","type":"object","properties":{"register":{"title":"register name","type":"string"},"mask":{"$ref":"#/$defs/word","description":"Bits written; the others keep what they hold. All, when absent."},"value":{"$ref":"#/$defs/word"}},"required":["register","value"],"additionalProperties":false},"condition":{"title":"condition","description":"On bits (shifted down) or on the raw word under a mask: one value, or a range.","type":"object","properties":{"register":{"title":"register name","type":"string"},"bits":{"$ref":"#/$defs/bits"},"mask":{"$ref":"#/$defs/word"},"value":{"$ref":"#/$defs/word"},"minimum":{"$ref":"#/$defs/word"},"maximum":{"$ref":"#/$defs/word"}},"required":["register"],"additionalProperties":false},"field":{"title":"field","type":"object","properties":{"name":{"title":"field name","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_]{0,63}$"},"bits":{"$ref":"#/$defs/bits"}},"required":["name","bits"],"additionalProperties":false},"register":{"title":"register","type":"object","properties":{"name":{"title":"register name (letters, digits, underscores)","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_]{0,63}$"},"offset":{"title":"byte offset in the window","type":"integer","minimum":0,"maximum":1073741824},"attribute":{"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},"command":{"title":"command byte","type":"integer","minimum":0,"maximum":255},"protocol":{"title":"SMBus protocol","description":"word-swapped sends the high byte first; raw is big-endian bytes.","enum":["byte","word","word-swapped","raw"]},"address":{"title":"address in the table, from 0","type":"integer","minimum":0,"maximum":65535},"table":{"title":"Modbus table","enum":["holding","input","coil","discrete"]},"width":{"title":"width in bits","enum":[8,16,32,64]},"access":{"title":"access","description":"w1c: a written one clears the bit. rc: reading clears.","enum":["ro","rw","wo","w1c","rc"]},"volatile":{"title":"volatile","description":"Changes by itself. Default: false for rw and wo, true otherwise.","type":"boolean"},"precious":{"title":"precious","description":"Reading has a side effect, so it is read only when asked for by name. Default: true for rc.","type":"boolean"},"signed":{"title":"signed","description":"Two's complement.","type":"boolean","default":false},"unit":{"title":"unit of the scaled value","type":"string","maxLength":32,"default":""},"scale":{"title":"scale","description":"Scaled value = raw value * scale.","type":"number","default":1},"description":{"title":"description","description":"For people.","type":"string","minLength":1,"maxLength":1000},"fields":{"title":"fields","type":"array","maxItems":64,"items":{"$ref":"#/$defs/field"},"default":[]},"limits":{"title":"limits","description":"Raw limits of a written value, inclusive; signed where the register is.","type":"object","properties":{"minimum":{"$ref":"#/$defs/word"},"maximum":{"$ref":"#/$defs/word"}},"required":["minimum","maximum"],"additionalProperties":false},"maxStep":{"$ref":"#/$defs/word","description":"Largest change by one write, raw."},"reserved":{"$ref":"#/$defs/word","description":"Bits that keep what they hold; a value that sets one is refused. Default: none."},"readBack":{"$ref":"#/$defs/word","description":"Bits compared after a write. Default: all but reserved and self-clearing ones; none for wo."},"selfClearing":{"$ref":"#/$defs/word","description":"Bits that the device clears by itself after a write; they read back as 0. Default: none."},"settleUs":{"title":"settle time in microseconds","description":"Wait between a write and its read-back.","type":"integer","minimum":0,"maximum":10000000,"default":0},"safeValue":{"$ref":"#/$defs/word","description":"Written when the system stops; absent leaves the register alone."},"safeOrder":{"title":"safe order","description":"Order of the safe writes within a device, lowest first.","type":"integer","minimum":0,"maximum":1000,"default":0},"riskFloor":{"title":"lowest risk of a write","enum":["SAFE","LOW","MODERATE","HIGH","CRITICAL"],"default":"SAFE"}},"required":["name","width","access","description"],"additionalProperties":false},"memoryPlacement":{"type":"object","required":["offset"],"properties":{"attribute":false,"command":false,"protocol":false,"address":false,"table":false}},"sysfsPlacement":{"type":"object","required":["attribute"],"properties":{"offset":false,"command":false,"protocol":false,"address":false,"table":false}},"i2cPlacement":{"type":"object","required":["command","protocol"],"properties":{"offset":false,"attribute":false,"address":false,"table":false}},"modbusPlacement":{"type":"object","required":["address","table"],"properties":{"offset":false,"attribute":false,"command":false,"protocol":false}}}};
+const schema48 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"https://dsmil.invalid/schema/profile.schema.json","title":"profile","description":"What the registers of one kind of device mean, and what operations do to them.","type":"object","properties":{"format":{"title":"format number","description":"Version of this file format.","const":1},"id":{"title":"profile id (lower-case letters, digits, hyphens)","description":"Equal to the file name without .yaml.","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,63}$"},"version":{"title":"version such as 1.0.0","description":"Raised with every change of meaning.","type":"string","pattern":"^[0-9]+\\.[0-9]+\\.[0-9]+$"},"description":{"title":"description","description":"For people; cite the data sheet.","type":"string","minLength":1,"maxLength":2000},"bus":{"title":"bus family","description":"memory serves memory, PCI and UIO buses; modbus serves serial lines and Modbus TCP.","enum":["memory","sysfs","i2c","modbus"]},"extends":{"title":"profile id","description":"Takes over that profile's registers, identify, observe, thermal and operations; what stands here replaces by name.","type":"string"},"registers":{"title":"registers","description":"At most 256, in the order a full read takes.","type":"array","maxItems":256,"items":{"$ref":"#/$defs/register"},"default":[]},"identify":{"title":"identification","description":"All conditions hold when the expected part is there.","type":"array","maxItems":8,"items":{"$ref":"#/$defs/condition"}},"observe":{"title":"observation","type":"object","properties":{"registers":{"title":"polled registers","description":"None of them precious or write-only.","type":"array","minItems":1,"maxItems":16,"uniqueItems":true,"items":{"title":"register name","type":"string"}},"power":{"title":"power state rules","description":"The first rule whose conditions all hold gives the state; UNKNOWN when none does.","type":"array","minItems":1,"maxItems":16,"items":{"title":"rule","type":"object","properties":{"when":{"title":"conditions","type":"array","maxItems":8,"items":{"$ref":"#/$defs/condition"},"default":[]},"state":{"title":"state","enum":["UNKNOWN","OFF","SUSPENDED","STANDBY","ON","FAULT","LOCKED"]}},"required":["state"],"additionalProperties":false}},"status":{"title":"overall state rules","description":"The first rule whose conditions all hold gives the state; UNKNOWN when none does.","type":"array","minItems":1,"maxItems":16,"items":{"title":"rule","type":"object","properties":{"when":{"title":"conditions","type":"array","maxItems":8,"items":{"$ref":"#/$defs/condition"},"default":[]},"state":{"title":"state","enum":["UNKNOWN","OPERATIONAL","DEGRADED","FAULT","MAINTENANCE"]}},"required":["state"],"additionalProperties":false}}},"required":["registers","power","status"],"additionalProperties":false},"thermal":{"title":"thermal limit","description":"The device's thermometer, and its highest reading at which the device may be operated when an operation asks for thermal monitoring. A profile without it refuses such operations.","type":"object","properties":{"register":{"title":"register name","description":"Readable and not precious.","type":"string"},"maximum":{"$ref":"#/$defs/word","description":"Highest allowed reading, raw; signed where the register is."}},"required":["register","maximum"],"additionalProperties":false},"operations":{"title":"operations","description":"What an operation without values writes; an absent one is not supported.","type":"object","properties":{"RESET":{"title":"writes in order","type":"array","minItems":1,"maxItems":16,"items":{"$ref":"#/$defs/write"}},"ACTIVATE":{"title":"writes in order","type":"array","minItems":1,"maxItems":16,"items":{"$ref":"#/$defs/write"}},"DEACTIVATE":{"title":"writes in order","type":"array","minItems":1,"maxItems":16,"items":{"$ref":"#/$defs/write"}},"CONFIG":{"title":"configuration","type":"object","properties":{"registers":{"title":"registers that CONFIG may write","description":"Without it, any writable one.","type":"array","minItems":1,"maxItems":64,"uniqueItems":true,"items":{"title":"register name","type":"string"}}},"required":["registers"],"additionalProperties":false}},"additionalProperties":false}},"required":["format","id","version","description","bus"],"additionalProperties":false,"allOf":[{"if":{"type":"object","properties":{"bus":{"const":"memory"}},"required":["bus"]},"then":{"properties":{"registers":{"items":{"$ref":"#/$defs/memoryPlacement"}}}}},{"if":{"type":"object","properties":{"bus":{"const":"sysfs"}},"required":["bus"]},"then":{"properties":{"registers":{"items":{"$ref":"#/$defs/sysfsPlacement"}}}}},{"if":{"type":"object","properties":{"bus":{"const":"i2c"}},"required":["bus"]},"then":{"properties":{"registers":{"items":{"$ref":"#/$defs/i2cPlacement"}}}}},{"if":{"type":"object","properties":{"bus":{"const":"modbus"}},"required":["bus"]},"then":{"properties":{"registers":{"items":{"$ref":"#/$defs/modbusPlacement"}}}}}],"$defs":{"word":{"title":"integer (decimal or 0x hexadecimal, at most 64 bits)","anyOf":[{"type":"integer"},{"type":"string","pattern":"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"}]},"bits":{"title":"bits such as \"3\" or \"7:4\"","anyOf":[{"type":"integer","minimum":0,"maximum":63},{"type":"string","pattern":"^[0-9]{1,2}(:[0-9]{1,2})?$"}]},"write":{"title":"write","type":"object","properties":{"register":{"title":"register name","type":"string"},"mask":{"$ref":"#/$defs/word","description":"Bits written; the others keep what they hold. All, when absent."},"value":{"$ref":"#/$defs/word"}},"required":["register","value"],"additionalProperties":false},"condition":{"title":"condition","description":"On bits (shifted down) or on the raw word under a mask: one value, or a range.","type":"object","properties":{"register":{"title":"register name","type":"string"},"bits":{"$ref":"#/$defs/bits"},"mask":{"$ref":"#/$defs/word"},"value":{"$ref":"#/$defs/word"},"minimum":{"$ref":"#/$defs/word"},"maximum":{"$ref":"#/$defs/word"}},"required":["register"],"additionalProperties":false},"field":{"title":"field","type":"object","properties":{"name":{"title":"field name","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_]{0,63}$"},"bits":{"$ref":"#/$defs/bits"}},"required":["name","bits"],"additionalProperties":false},"register":{"title":"register","type":"object","properties":{"name":{"title":"register name (letters, digits, underscores)","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_]{0,63}$"},"offset":{"title":"byte offset in the window","type":"integer","minimum":0,"maximum":1073741824},"attribute":{"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},"command":{"title":"command byte","type":"integer","minimum":0,"maximum":255},"protocol":{"title":"SMBus protocol","description":"word-swapped sends the high byte first; raw is big-endian bytes.","enum":["byte","word","word-swapped","raw"]},"address":{"title":"address in the table, from 0","type":"integer","minimum":0,"maximum":65535},"table":{"title":"Modbus table","enum":["holding","input","coil","discrete"]},"width":{"title":"width in bits","enum":[8,16,32,64]},"access":{"title":"access","description":"w1c: a written one clears the bit. rc: reading clears.","enum":["ro","rw","wo","w1c","rc"]},"volatile":{"title":"volatile","description":"Changes by itself. Default: false for rw and wo, true otherwise.","type":"boolean"},"precious":{"title":"precious","description":"Reading has a side effect, so it is read only when asked for by name. Default: true for rc.","type":"boolean"},"signed":{"title":"signed","description":"Two's complement.","type":"boolean","default":false},"unit":{"title":"unit of the scaled value","type":"string","maxLength":32,"default":""},"scale":{"title":"scale","description":"Scaled value = raw value * scale.","type":"number","default":1},"description":{"title":"description","description":"For people.","type":"string","minLength":1,"maxLength":1000},"fields":{"title":"fields","type":"array","maxItems":64,"items":{"$ref":"#/$defs/field"},"default":[]},"limits":{"title":"limits","description":"Raw limits of a written value, inclusive; signed where the register is.","type":"object","properties":{"minimum":{"$ref":"#/$defs/word"},"maximum":{"$ref":"#/$defs/word"}},"required":["minimum","maximum"],"additionalProperties":false},"maxStep":{"$ref":"#/$defs/word","description":"Largest change by one write, raw."},"reserved":{"$ref":"#/$defs/word","description":"Bits that keep what they hold; a value that sets one is refused. Default: none."},"readBack":{"$ref":"#/$defs/word","description":"Bits compared after a write. Default: all but reserved and self-clearing ones; none for wo."},"selfClearing":{"$ref":"#/$defs/word","description":"Bits that the device clears by itself after a write; they read back as 0. Default: none."},"settleUs":{"title":"settle time in microseconds","description":"Wait between a write and its read-back.","type":"integer","minimum":0,"maximum":10000000,"default":0},"safeValue":{"$ref":"#/$defs/word","description":"Written when the system stops; absent leaves the register alone."},"safeOrder":{"title":"safe order","description":"Order of the safe writes within a device, lowest first.","type":"integer","minimum":0,"maximum":1000,"default":0},"riskFloor":{"title":"lowest risk of a write","enum":["SAFE","LOW","MODERATE","HIGH","CRITICAL"],"default":"SAFE"}},"required":["name","width","access","description"],"additionalProperties":false},"memoryPlacement":{"type":"object","required":["offset"],"properties":{"attribute":false,"command":false,"protocol":false,"address":false,"table":false}},"sysfsPlacement":{"type":"object","required":["attribute"],"properties":{"offset":false,"command":false,"protocol":false,"address":false,"table":false}},"i2cPlacement":{"type":"object","required":["command","protocol"],"properties":{"offset":false,"attribute":false,"address":false,"table":false}},"modbusPlacement":{"type":"object","required":["address","table"],"properties":{"offset":false,"attribute":false,"command":false,"protocol":false}}}};
 const schema49 = {"type":"object","required":["offset"],"properties":{"attribute":false,"command":false,"protocol":false,"address":false,"table":false}};
 const schema50 = {"type":"object","required":["attribute"],"properties":{"offset":false,"command":false,"protocol":false,"address":false,"table":false}};
 const schema51 = {"type":"object","required":["command","protocol"],"properties":{"offset":false,"attribute":false,"address":false,"table":false}};
 const schema52 = {"type":"object","required":["address","table"],"properties":{"offset":false,"attribute":false,"command":false,"protocol":false}};
+const schema56 = {"title":"integer (decimal or 0x hexadecimal, at most 64 bits)","anyOf":[{"type":"integer"},{"type":"string","pattern":"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"}]};
 const pattern13 = new RegExp("^[a-z0-9][a-z0-9-]{0,63}$", "u");
 const pattern14 = new RegExp("^[0-9]+\\.[0-9]+\\.[0-9]+$", "u");
+const pattern19 = new RegExp("^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$", "u");
 const schema53 = {"title":"register","type":"object","properties":{"name":{"title":"register name (letters, digits, underscores)","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_]{0,63}$"},"offset":{"title":"byte offset in the window","type":"integer","minimum":0,"maximum":1073741824},"attribute":{"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},"command":{"title":"command byte","type":"integer","minimum":0,"maximum":255},"protocol":{"title":"SMBus protocol","description":"word-swapped sends the high byte first; raw is big-endian bytes.","enum":["byte","word","word-swapped","raw"]},"address":{"title":"address in the table, from 0","type":"integer","minimum":0,"maximum":65535},"table":{"title":"Modbus table","enum":["holding","input","coil","discrete"]},"width":{"title":"width in bits","enum":[8,16,32,64]},"access":{"title":"access","description":"w1c: a written one clears the bit. rc: reading clears.","enum":["ro","rw","wo","w1c","rc"]},"volatile":{"title":"volatile","description":"Changes by itself. Default: false for rw and wo, true otherwise.","type":"boolean"},"precious":{"title":"precious","description":"Reading has a side effect, so it is read only when asked for by name. Default: true for rc.","type":"boolean"},"signed":{"title":"signed","description":"Two's complement.","type":"boolean","default":false},"unit":{"title":"unit of the scaled value","type":"string","maxLength":32,"default":""},"scale":{"title":"scale","description":"Scaled value = raw value * scale.","type":"number","default":1},"description":{"title":"description","description":"For people.","type":"string","minLength":1,"maxLength":1000},"fields":{"title":"fields","type":"array","maxItems":64,"items":{"$ref":"#/$defs/field"},"default":[]},"limits":{"title":"limits","description":"Raw limits of a written value, inclusive; signed where the register is.","type":"object","properties":{"minimum":{"$ref":"#/$defs/word"},"maximum":{"$ref":"#/$defs/word"}},"required":["minimum","maximum"],"additionalProperties":false},"maxStep":{"$ref":"#/$defs/word","description":"Largest change by one write, raw."},"reserved":{"$ref":"#/$defs/word","description":"Bits that keep what they hold; a value that sets one is refused. Default: none."},"readBack":{"$ref":"#/$defs/word","description":"Bits compared after a write. Default: all but reserved and self-clearing ones; none for wo."},"selfClearing":{"$ref":"#/$defs/word","description":"Bits that the device clears by itself after a write; they read back as 0. Default: none."},"settleUs":{"title":"settle time in microseconds","description":"Wait between a write and its read-back.","type":"integer","minimum":0,"maximum":10000000,"default":0},"safeValue":{"$ref":"#/$defs/word","description":"Written when the system stops; absent leaves the register alone."},"safeOrder":{"title":"safe order","description":"Order of the safe writes within a device, lowest first.","type":"integer","minimum":0,"maximum":1000,"default":0},"riskFloor":{"title":"lowest risk of a write","enum":["SAFE","LOW","MODERATE","HIGH","CRITICAL"],"default":"SAFE"}},"required":["name","width","access","description"],"additionalProperties":false};
-const schema56 = {"title":"integer (decimal or 0x hexadecimal, at most 64 bits)","anyOf":[{"type":"integer"},{"type":"string","pattern":"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"}]};
 const pattern15 = new RegExp("^[A-Za-z][A-Za-z0-9_]{0,63}$", "u");
 const pattern16 = new RegExp("^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$", "u");
-const pattern19 = new RegExp("^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$", "u");
 const schema54 = {"title":"field","type":"object","properties":{"name":{"title":"field name","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_]{0,63}$"},"bits":{"$ref":"#/$defs/bits"}},"required":["name","bits"],"additionalProperties":false};
 const schema55 = {"title":"bits such as \"3\" or \"7:4\"","anyOf":[{"type":"integer","minimum":0,"maximum":63},{"type":"string","pattern":"^[0-9]{1,2}(:[0-9]{1,2})?$"}]};
 const pattern18 = new RegExp("^[0-9]{1,2}(:[0-9]{1,2})?$", "u");
@@ -4789,7 +4789,7 @@ return errors === 0;
 }
 validate42.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema69 = {"title":"write","type":"object","properties":{"register":{"title":"register name","type":"string"},"mask":{"$ref":"#/$defs/word","description":"Bits written; the others keep what they hold. All, when absent."},"value":{"$ref":"#/$defs/word"}},"required":["register","value"],"additionalProperties":false};
+const schema70 = {"title":"write","type":"object","properties":{"register":{"title":"register name","type":"string"},"mask":{"$ref":"#/$defs/word","description":"Bits written; the others keep what they hold. All, when absent."},"value":{"$ref":"#/$defs/word"}},"required":["register","value"],"additionalProperties":false};
 
 function validate46(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
@@ -4803,7 +4803,7 @@ evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
 if(data.register === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "register"},message:"must have required property '"+"register"+"'",schema:schema69.required,parentSchema:schema69,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "register"},message:"must have required property '"+"register"+"'",schema:schema70.required,parentSchema:schema70,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -4813,7 +4813,7 @@ vErrors.push(err0);
 errors++;
 }
 if(data.value === undefined){
-const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "value"},message:"must have required property '"+"value"+"'",schema:schema69.required,parentSchema:schema69,data};
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "value"},message:"must have required property '"+"value"+"'",schema:schema70.required,parentSchema:schema70,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -4824,7 +4824,7 @@ errors++;
 }
 for(const key0 in data){
 if(!(((key0 === "register") || (key0 === "mask")) || (key0 === "value"))){
-const err2 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema69,data};
+const err2 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema70,data};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -4837,7 +4837,7 @@ errors++;
 if(data.register !== undefined){
 let data0 = data.register;
 if(typeof data0 !== "string"){
-const err3 = {instancePath:instancePath+"/register",schemaPath:"#/properties/register/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema69.properties.register.type,parentSchema:schema69.properties.register,data:data0};
+const err3 = {instancePath:instancePath+"/register",schemaPath:"#/properties/register/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema70.properties.register.type,parentSchema:schema70.properties.register,data:data0};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -4977,7 +4977,7 @@ vErrors = null;
 }
 }
 else {
-const err12 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema69.type,parentSchema:schema69,data};
+const err12 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema70.type,parentSchema:schema70,data};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -6270,12 +6270,11 @@ vErrors.push(err91);
 errors++;
 }
 }
-if(data.operations !== undefined){
-let data53 = data.operations;
+if(data.thermal !== undefined){
+let data53 = data.thermal;
 if(data53 && typeof data53 == "object" && !Array.isArray(data53)){
-for(const key4 in data53){
-if(!((((key4 === "RESET") || (key4 === "ACTIVATE")) || (key4 === "DEACTIVATE")) || (key4 === "CONFIG"))){
-const err92 = {instancePath:instancePath+"/operations",schemaPath:"#/properties/operations/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key4},message:"must NOT have additional properties",schema:false,parentSchema:schema48.properties.operations,data:data53};
+if(data53.register === undefined){
+const err92 = {instancePath:instancePath+"/thermal",schemaPath:"#/properties/thermal/required",keyword:"required",params:{missingProperty: "register"},message:"must have required property '"+"register"+"'",schema:schema48.properties.thermal.required,parentSchema:schema48.properties.thermal,data:data53};
 if(vErrors === null){
 vErrors = [err92];
 }
@@ -6284,12 +6283,8 @@ vErrors.push(err92);
 }
 errors++;
 }
-}
-if(data53.RESET !== undefined){
-let data54 = data53.RESET;
-if(Array.isArray(data54)){
-if(data54.length > 16){
-const err93 = {instancePath:instancePath+"/operations/RESET",schemaPath:"#/properties/operations/properties/RESET/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema48.properties.operations.properties.RESET,data:data54};
+if(data53.maximum === undefined){
+const err93 = {instancePath:instancePath+"/thermal",schemaPath:"#/properties/thermal/required",keyword:"required",params:{missingProperty: "maximum"},message:"must have required property '"+"maximum"+"'",schema:schema48.properties.thermal.required,parentSchema:schema48.properties.thermal,data:data53};
 if(vErrors === null){
 vErrors = [err93];
 }
@@ -6298,8 +6293,9 @@ vErrors.push(err93);
 }
 errors++;
 }
-if(data54.length < 1){
-const err94 = {instancePath:instancePath+"/operations/RESET",schemaPath:"#/properties/operations/properties/RESET/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema48.properties.operations.properties.RESET,data:data54};
+for(const key4 in data53){
+if(!((key4 === "register") || (key4 === "maximum"))){
+const err94 = {instancePath:instancePath+"/thermal",schemaPath:"#/properties/thermal/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key4},message:"must NOT have additional properties",schema:false,parentSchema:schema48.properties.thermal,data:data53};
 if(vErrors === null){
 vErrors = [err94];
 }
@@ -6308,16 +6304,11 @@ vErrors.push(err94);
 }
 errors++;
 }
-const len11 = data54.length;
-for(let i12=0; i12<len11; i12++){
-if(!(validate46(data54[i12], {instancePath:instancePath+"/operations/RESET/" + i12,parentData:data54,parentDataProperty:i12,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate46.errors : vErrors.concat(validate46.errors);
-errors = vErrors.length;
 }
-}
-}
-else {
-const err95 = {instancePath:instancePath+"/operations/RESET",schemaPath:"#/properties/operations/properties/RESET/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.operations.properties.RESET.type,parentSchema:schema48.properties.operations.properties.RESET,data:data54};
+if(data53.register !== undefined){
+let data54 = data53.register;
+if(typeof data54 !== "string"){
+const err95 = {instancePath:instancePath+"/thermal/register",schemaPath:"#/properties/thermal/properties/register/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema48.properties.thermal.properties.register.type,parentSchema:schema48.properties.thermal.properties.register,data:data54};
 if(vErrors === null){
 vErrors = [err95];
 }
@@ -6327,11 +6318,13 @@ vErrors.push(err95);
 errors++;
 }
 }
-if(data53.ACTIVATE !== undefined){
-let data56 = data53.ACTIVATE;
-if(Array.isArray(data56)){
-if(data56.length > 16){
-const err96 = {instancePath:instancePath+"/operations/ACTIVATE",schemaPath:"#/properties/operations/properties/ACTIVATE/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema48.properties.operations.properties.ACTIVATE,data:data56};
+if(data53.maximum !== undefined){
+let data55 = data53.maximum;
+const _errs90 = errors;
+let valid50 = false;
+const _errs91 = errors;
+if(!(((typeof data55 == "number") && (!(data55 % 1) && !isNaN(data55))) && (isFinite(data55)))){
+const err96 = {instancePath:instancePath+"/thermal/maximum",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema56.anyOf[0].type,parentSchema:schema56.anyOf[0],data:data55};
 if(vErrors === null){
 vErrors = [err96];
 }
@@ -6340,8 +6333,12 @@ vErrors.push(err96);
 }
 errors++;
 }
-if(data56.length < 1){
-const err97 = {instancePath:instancePath+"/operations/ACTIVATE",schemaPath:"#/properties/operations/properties/ACTIVATE/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema48.properties.operations.properties.ACTIVATE,data:data56};
+var _valid4 = _errs91 === errors;
+valid50 = valid50 || _valid4;
+const _errs93 = errors;
+if(typeof data55 === "string"){
+if(!pattern19.test(data55)){
+const err97 = {instancePath:instancePath+"/thermal/maximum",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema56.anyOf[1],data:data55};
 if(vErrors === null){
 vErrors = [err97];
 }
@@ -6350,16 +6347,9 @@ vErrors.push(err97);
 }
 errors++;
 }
-const len12 = data56.length;
-for(let i13=0; i13<len12; i13++){
-if(!(validate46(data56[i13], {instancePath:instancePath+"/operations/ACTIVATE/" + i13,parentData:data56,parentDataProperty:i13,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate46.errors : vErrors.concat(validate46.errors);
-errors = vErrors.length;
-}
-}
 }
 else {
-const err98 = {instancePath:instancePath+"/operations/ACTIVATE",schemaPath:"#/properties/operations/properties/ACTIVATE/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.operations.properties.ACTIVATE.type,parentSchema:schema48.properties.operations.properties.ACTIVATE,data:data56};
+const err98 = {instancePath:instancePath+"/thermal/maximum",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema56.anyOf[1].type,parentSchema:schema56.anyOf[1],data:data55};
 if(vErrors === null){
 vErrors = [err98];
 }
@@ -6368,12 +6358,10 @@ vErrors.push(err98);
 }
 errors++;
 }
-}
-if(data53.DEACTIVATE !== undefined){
-let data58 = data53.DEACTIVATE;
-if(Array.isArray(data58)){
-if(data58.length > 16){
-const err99 = {instancePath:instancePath+"/operations/DEACTIVATE",schemaPath:"#/properties/operations/properties/DEACTIVATE/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema48.properties.operations.properties.DEACTIVATE,data:data58};
+var _valid4 = _errs93 === errors;
+valid50 = valid50 || _valid4;
+if(!valid50){
+const err99 = {instancePath:instancePath+"/thermal/maximum",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema56.anyOf,parentSchema:schema56,data:data55};
 if(vErrors === null){
 vErrors = [err99];
 }
@@ -6382,8 +6370,21 @@ vErrors.push(err99);
 }
 errors++;
 }
-if(data58.length < 1){
-const err100 = {instancePath:instancePath+"/operations/DEACTIVATE",schemaPath:"#/properties/operations/properties/DEACTIVATE/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema48.properties.operations.properties.DEACTIVATE,data:data58};
+else {
+errors = _errs90;
+if(vErrors !== null){
+if(_errs90){
+vErrors.length = _errs90;
+}
+else {
+vErrors = null;
+}
+}
+}
+}
+}
+else {
+const err100 = {instancePath:instancePath+"/thermal",schemaPath:"#/properties/thermal/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema48.properties.thermal.type,parentSchema:schema48.properties.thermal,data:data53};
 if(vErrors === null){
 vErrors = [err100];
 }
@@ -6392,16 +6393,13 @@ vErrors.push(err100);
 }
 errors++;
 }
-const len13 = data58.length;
-for(let i14=0; i14<len13; i14++){
-if(!(validate46(data58[i14], {instancePath:instancePath+"/operations/DEACTIVATE/" + i14,parentData:data58,parentDataProperty:i14,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate46.errors : vErrors.concat(validate46.errors);
-errors = vErrors.length;
 }
-}
-}
-else {
-const err101 = {instancePath:instancePath+"/operations/DEACTIVATE",schemaPath:"#/properties/operations/properties/DEACTIVATE/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.operations.properties.DEACTIVATE.type,parentSchema:schema48.properties.operations.properties.DEACTIVATE,data:data58};
+if(data.operations !== undefined){
+let data56 = data.operations;
+if(data56 && typeof data56 == "object" && !Array.isArray(data56)){
+for(const key5 in data56){
+if(!((((key5 === "RESET") || (key5 === "ACTIVATE")) || (key5 === "DEACTIVATE")) || (key5 === "CONFIG"))){
+const err101 = {instancePath:instancePath+"/operations",schemaPath:"#/properties/operations/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key5},message:"must NOT have additional properties",schema:false,parentSchema:schema48.properties.operations,data:data56};
 if(vErrors === null){
 vErrors = [err101];
 }
@@ -6411,11 +6409,11 @@ vErrors.push(err101);
 errors++;
 }
 }
-if(data53.CONFIG !== undefined){
-let data60 = data53.CONFIG;
-if(data60 && typeof data60 == "object" && !Array.isArray(data60)){
-if(data60.registers === undefined){
-const err102 = {instancePath:instancePath+"/operations/CONFIG",schemaPath:"#/properties/operations/properties/CONFIG/required",keyword:"required",params:{missingProperty: "registers"},message:"must have required property '"+"registers"+"'",schema:schema48.properties.operations.properties.CONFIG.required,parentSchema:schema48.properties.operations.properties.CONFIG,data:data60};
+if(data56.RESET !== undefined){
+let data57 = data56.RESET;
+if(Array.isArray(data57)){
+if(data57.length > 16){
+const err102 = {instancePath:instancePath+"/operations/RESET",schemaPath:"#/properties/operations/properties/RESET/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema48.properties.operations.properties.RESET,data:data57};
 if(vErrors === null){
 vErrors = [err102];
 }
@@ -6424,9 +6422,8 @@ vErrors.push(err102);
 }
 errors++;
 }
-for(const key5 in data60){
-if(!(key5 === "registers")){
-const err103 = {instancePath:instancePath+"/operations/CONFIG",schemaPath:"#/properties/operations/properties/CONFIG/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key5},message:"must NOT have additional properties",schema:false,parentSchema:schema48.properties.operations.properties.CONFIG,data:data60};
+if(data57.length < 1){
+const err103 = {instancePath:instancePath+"/operations/RESET",schemaPath:"#/properties/operations/properties/RESET/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema48.properties.operations.properties.RESET,data:data57};
 if(vErrors === null){
 vErrors = [err103];
 }
@@ -6435,12 +6432,16 @@ vErrors.push(err103);
 }
 errors++;
 }
+const len11 = data57.length;
+for(let i12=0; i12<len11; i12++){
+if(!(validate46(data57[i12], {instancePath:instancePath+"/operations/RESET/" + i12,parentData:data57,parentDataProperty:i12,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate46.errors : vErrors.concat(validate46.errors);
+errors = vErrors.length;
 }
-if(data60.registers !== undefined){
-let data61 = data60.registers;
-if(Array.isArray(data61)){
-if(data61.length > 64){
-const err104 = {instancePath:instancePath+"/operations/CONFIG/registers",schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/maxItems",keyword:"maxItems",params:{limit: 64},message:"must NOT have more than 64 items",schema:64,parentSchema:schema48.properties.operations.properties.CONFIG.properties.registers,data:data61};
+}
+}
+else {
+const err104 = {instancePath:instancePath+"/operations/RESET",schemaPath:"#/properties/operations/properties/RESET/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.operations.properties.RESET.type,parentSchema:schema48.properties.operations.properties.RESET,data:data57};
 if(vErrors === null){
 vErrors = [err104];
 }
@@ -6449,8 +6450,12 @@ vErrors.push(err104);
 }
 errors++;
 }
-if(data61.length < 1){
-const err105 = {instancePath:instancePath+"/operations/CONFIG/registers",schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema48.properties.operations.properties.CONFIG.properties.registers,data:data61};
+}
+if(data56.ACTIVATE !== undefined){
+let data59 = data56.ACTIVATE;
+if(Array.isArray(data59)){
+if(data59.length > 16){
+const err105 = {instancePath:instancePath+"/operations/ACTIVATE",schemaPath:"#/properties/operations/properties/ACTIVATE/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema48.properties.operations.properties.ACTIVATE,data:data59};
 if(vErrors === null){
 vErrors = [err105];
 }
@@ -6459,11 +6464,8 @@ vErrors.push(err105);
 }
 errors++;
 }
-const len14 = data61.length;
-for(let i15=0; i15<len14; i15++){
-let data62 = data61[i15];
-if(typeof data62 !== "string"){
-const err106 = {instancePath:instancePath+"/operations/CONFIG/registers/" + i15,schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema48.properties.operations.properties.CONFIG.properties.registers.items.type,parentSchema:schema48.properties.operations.properties.CONFIG.properties.registers.items,data:data62};
+if(data59.length < 1){
+const err106 = {instancePath:instancePath+"/operations/ACTIVATE",schemaPath:"#/properties/operations/properties/ACTIVATE/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema48.properties.operations.properties.ACTIVATE,data:data59};
 if(vErrors === null){
 vErrors = [err106];
 }
@@ -6472,19 +6474,16 @@ vErrors.push(err106);
 }
 errors++;
 }
+const len12 = data59.length;
+for(let i13=0; i13<len12; i13++){
+if(!(validate46(data59[i13], {instancePath:instancePath+"/operations/ACTIVATE/" + i13,parentData:data59,parentDataProperty:i13,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate46.errors : vErrors.concat(validate46.errors);
+errors = vErrors.length;
 }
-let i16 = data61.length;
-let j1;
-if(i16 > 1){
-const indices1 = {};
-for(;i16--;){
-let item1 = data61[i16];
-if(typeof item1 !== "string"){
-continue;
 }
-if(typeof indices1[item1] == "number"){
-j1 = indices1[item1];
-const err107 = {instancePath:instancePath+"/operations/CONFIG/registers",schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/uniqueItems",keyword:"uniqueItems",params:{i: i16, j: j1},message:"must NOT have duplicate items (items ## "+j1+" and "+i16+" are identical)",schema:true,parentSchema:schema48.properties.operations.properties.CONFIG.properties.registers,data:data61};
+}
+else {
+const err107 = {instancePath:instancePath+"/operations/ACTIVATE",schemaPath:"#/properties/operations/properties/ACTIVATE/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.operations.properties.ACTIVATE.type,parentSchema:schema48.properties.operations.properties.ACTIVATE,data:data59};
 if(vErrors === null){
 vErrors = [err107];
 }
@@ -6492,14 +6491,13 @@ else {
 vErrors.push(err107);
 }
 errors++;
-break;
-}
-indices1[item1] = i16;
 }
 }
-}
-else {
-const err108 = {instancePath:instancePath+"/operations/CONFIG/registers",schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.operations.properties.CONFIG.properties.registers.type,parentSchema:schema48.properties.operations.properties.CONFIG.properties.registers,data:data61};
+if(data56.DEACTIVATE !== undefined){
+let data61 = data56.DEACTIVATE;
+if(Array.isArray(data61)){
+if(data61.length > 16){
+const err108 = {instancePath:instancePath+"/operations/DEACTIVATE",schemaPath:"#/properties/operations/properties/DEACTIVATE/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema48.properties.operations.properties.DEACTIVATE,data:data61};
 if(vErrors === null){
 vErrors = [err108];
 }
@@ -6508,10 +6506,8 @@ vErrors.push(err108);
 }
 errors++;
 }
-}
-}
-else {
-const err109 = {instancePath:instancePath+"/operations/CONFIG",schemaPath:"#/properties/operations/properties/CONFIG/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema48.properties.operations.properties.CONFIG.type,parentSchema:schema48.properties.operations.properties.CONFIG,data:data60};
+if(data61.length < 1){
+const err109 = {instancePath:instancePath+"/operations/DEACTIVATE",schemaPath:"#/properties/operations/properties/DEACTIVATE/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema48.properties.operations.properties.DEACTIVATE,data:data61};
 if(vErrors === null){
 vErrors = [err109];
 }
@@ -6520,10 +6516,16 @@ vErrors.push(err109);
 }
 errors++;
 }
+const len13 = data61.length;
+for(let i14=0; i14<len13; i14++){
+if(!(validate46(data61[i14], {instancePath:instancePath+"/operations/DEACTIVATE/" + i14,parentData:data61,parentDataProperty:i14,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate46.errors : vErrors.concat(validate46.errors);
+errors = vErrors.length;
+}
 }
 }
 else {
-const err110 = {instancePath:instancePath+"/operations",schemaPath:"#/properties/operations/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema48.properties.operations.type,parentSchema:schema48.properties.operations,data:data53};
+const err110 = {instancePath:instancePath+"/operations/DEACTIVATE",schemaPath:"#/properties/operations/properties/DEACTIVATE/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.operations.properties.DEACTIVATE.type,parentSchema:schema48.properties.operations.properties.DEACTIVATE,data:data61};
 if(vErrors === null){
 vErrors = [err110];
 }
@@ -6533,14 +6535,136 @@ vErrors.push(err110);
 errors++;
 }
 }
-}
-else {
-const err111 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema48.type,parentSchema:schema48,data};
+if(data56.CONFIG !== undefined){
+let data63 = data56.CONFIG;
+if(data63 && typeof data63 == "object" && !Array.isArray(data63)){
+if(data63.registers === undefined){
+const err111 = {instancePath:instancePath+"/operations/CONFIG",schemaPath:"#/properties/operations/properties/CONFIG/required",keyword:"required",params:{missingProperty: "registers"},message:"must have required property '"+"registers"+"'",schema:schema48.properties.operations.properties.CONFIG.required,parentSchema:schema48.properties.operations.properties.CONFIG,data:data63};
 if(vErrors === null){
 vErrors = [err111];
 }
 else {
 vErrors.push(err111);
+}
+errors++;
+}
+for(const key6 in data63){
+if(!(key6 === "registers")){
+const err112 = {instancePath:instancePath+"/operations/CONFIG",schemaPath:"#/properties/operations/properties/CONFIG/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key6},message:"must NOT have additional properties",schema:false,parentSchema:schema48.properties.operations.properties.CONFIG,data:data63};
+if(vErrors === null){
+vErrors = [err112];
+}
+else {
+vErrors.push(err112);
+}
+errors++;
+}
+}
+if(data63.registers !== undefined){
+let data64 = data63.registers;
+if(Array.isArray(data64)){
+if(data64.length > 64){
+const err113 = {instancePath:instancePath+"/operations/CONFIG/registers",schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/maxItems",keyword:"maxItems",params:{limit: 64},message:"must NOT have more than 64 items",schema:64,parentSchema:schema48.properties.operations.properties.CONFIG.properties.registers,data:data64};
+if(vErrors === null){
+vErrors = [err113];
+}
+else {
+vErrors.push(err113);
+}
+errors++;
+}
+if(data64.length < 1){
+const err114 = {instancePath:instancePath+"/operations/CONFIG/registers",schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema48.properties.operations.properties.CONFIG.properties.registers,data:data64};
+if(vErrors === null){
+vErrors = [err114];
+}
+else {
+vErrors.push(err114);
+}
+errors++;
+}
+const len14 = data64.length;
+for(let i15=0; i15<len14; i15++){
+let data65 = data64[i15];
+if(typeof data65 !== "string"){
+const err115 = {instancePath:instancePath+"/operations/CONFIG/registers/" + i15,schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema48.properties.operations.properties.CONFIG.properties.registers.items.type,parentSchema:schema48.properties.operations.properties.CONFIG.properties.registers.items,data:data65};
+if(vErrors === null){
+vErrors = [err115];
+}
+else {
+vErrors.push(err115);
+}
+errors++;
+}
+}
+let i16 = data64.length;
+let j1;
+if(i16 > 1){
+const indices1 = {};
+for(;i16--;){
+let item1 = data64[i16];
+if(typeof item1 !== "string"){
+continue;
+}
+if(typeof indices1[item1] == "number"){
+j1 = indices1[item1];
+const err116 = {instancePath:instancePath+"/operations/CONFIG/registers",schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/uniqueItems",keyword:"uniqueItems",params:{i: i16, j: j1},message:"must NOT have duplicate items (items ## "+j1+" and "+i16+" are identical)",schema:true,parentSchema:schema48.properties.operations.properties.CONFIG.properties.registers,data:data64};
+if(vErrors === null){
+vErrors = [err116];
+}
+else {
+vErrors.push(err116);
+}
+errors++;
+break;
+}
+indices1[item1] = i16;
+}
+}
+}
+else {
+const err117 = {instancePath:instancePath+"/operations/CONFIG/registers",schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.operations.properties.CONFIG.properties.registers.type,parentSchema:schema48.properties.operations.properties.CONFIG.properties.registers,data:data64};
+if(vErrors === null){
+vErrors = [err117];
+}
+else {
+vErrors.push(err117);
+}
+errors++;
+}
+}
+}
+else {
+const err118 = {instancePath:instancePath+"/operations/CONFIG",schemaPath:"#/properties/operations/properties/CONFIG/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema48.properties.operations.properties.CONFIG.type,parentSchema:schema48.properties.operations.properties.CONFIG,data:data63};
+if(vErrors === null){
+vErrors = [err118];
+}
+else {
+vErrors.push(err118);
+}
+errors++;
+}
+}
+}
+else {
+const err119 = {instancePath:instancePath+"/operations",schemaPath:"#/properties/operations/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema48.properties.operations.type,parentSchema:schema48.properties.operations,data:data56};
+if(vErrors === null){
+vErrors = [err119];
+}
+else {
+vErrors.push(err119);
+}
+errors++;
+}
+}
+}
+else {
+const err120 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema48.type,parentSchema:schema48,data};
+if(vErrors === null){
+vErrors = [err120];
+}
+else {
+vErrors.push(err120);
 }
 errors++;
 }
@@ -6550,10 +6674,10 @@ return errors === 0;
 validate37.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 export const accounts = validate50;
-const schema72 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"urn:dsmil:schema:accounts","title":"account file","description":"People and machines, their rights and the ways they may prove themselves.","type":"object","required":["accounts"],"additionalProperties":false,"properties":{"accounts":{"title":"accounts","type":"array","maxItems":1000,"items":{"$ref":"#/$defs/account"}}},"$defs":{"account":{"title":"account","type":"object","additionalProperties":false,"required":["id","name","kind","clearance","compartments","devices","enabled","underReview","tokenHashes","certificateUris","localUids"],"properties":{"id":{"title":"account id","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"},"name":{"title":"name","type":"string","minLength":1,"maxLength":128},"kind":{"title":"kind","enum":["person","machine"]},"clearance":{"title":"clearance","enum":["NONE","RESTRICTED","CONFIDENTIAL","SECRET","TOP_SECRET","SCI","SAP","COSMIC"]},"compartments":{"title":"compartments","type":"array","items":{"enum":["CRYPTO","SIGNALS","NUCLEAR","WEAPONS","COMMS","SENSORS","MAINT","EMERGENCY"]}},"devices":{"title":"linear ids of devices, or null for all","anyOf":[{"type":"array","items":{"type":"integer","minimum":0,"maximum":83}},{"type":"null"}]},"enabled":{"title":"enabled","type":"boolean"},"underReview":{"title":"under review","type":"boolean"},"tokenHashes":{"title":"hexadecimal SHA-256 of tokens","type":"array","items":{"type":"string","pattern":"^[0-9a-f]{64}$"}},"certificateUris":{"title":"URI subject alternative names","type":"array","items":{"type":"string","minLength":1,"maxLength":256}},"localUids":{"title":"local user ids","type":"array","items":{"type":"integer","minimum":0,"maximum":4294967294}}}}}};
-const schema73 = {"title":"account","type":"object","additionalProperties":false,"required":["id","name","kind","clearance","compartments","devices","enabled","underReview","tokenHashes","certificateUris","localUids"],"properties":{"id":{"title":"account id","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"},"name":{"title":"name","type":"string","minLength":1,"maxLength":128},"kind":{"title":"kind","enum":["person","machine"]},"clearance":{"title":"clearance","enum":["NONE","RESTRICTED","CONFIDENTIAL","SECRET","TOP_SECRET","SCI","SAP","COSMIC"]},"compartments":{"title":"compartments","type":"array","items":{"enum":["CRYPTO","SIGNALS","NUCLEAR","WEAPONS","COMMS","SENSORS","MAINT","EMERGENCY"]}},"devices":{"title":"linear ids of devices, or null for all","anyOf":[{"type":"array","items":{"type":"integer","minimum":0,"maximum":83}},{"type":"null"}]},"enabled":{"title":"enabled","type":"boolean"},"underReview":{"title":"under review","type":"boolean"},"tokenHashes":{"title":"hexadecimal SHA-256 of tokens","type":"array","items":{"type":"string","pattern":"^[0-9a-f]{64}$"}},"certificateUris":{"title":"URI subject alternative names","type":"array","items":{"type":"string","minLength":1,"maxLength":256}},"localUids":{"title":"local user ids","type":"array","items":{"type":"integer","minimum":0,"maximum":4294967294}}}};
-const pattern33 = new RegExp("^[a-z0-9][a-z0-9-]{0,62}$", "u");
-const pattern34 = new RegExp("^[0-9a-f]{64}$", "u");
+const schema73 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"urn:dsmil:schema:accounts","title":"account file","description":"People and machines, their rights and the ways they may prove themselves.","type":"object","required":["accounts"],"additionalProperties":false,"properties":{"accounts":{"title":"accounts","type":"array","maxItems":1000,"items":{"$ref":"#/$defs/account"}}},"$defs":{"account":{"title":"account","type":"object","additionalProperties":false,"required":["id","name","kind","clearance","compartments","devices","enabled","underReview","tokenHashes","certificateUris","localUids"],"properties":{"id":{"title":"account id","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"},"name":{"title":"name","type":"string","minLength":1,"maxLength":128},"kind":{"title":"kind","enum":["person","machine"]},"clearance":{"title":"clearance","enum":["NONE","RESTRICTED","CONFIDENTIAL","SECRET","TOP_SECRET","SCI","SAP","COSMIC"]},"compartments":{"title":"compartments","type":"array","items":{"enum":["CRYPTO","SIGNALS","NUCLEAR","WEAPONS","COMMS","SENSORS","MAINT","EMERGENCY"]}},"devices":{"title":"linear ids of devices, or null for all","anyOf":[{"type":"array","items":{"type":"integer","minimum":0,"maximum":83}},{"type":"null"}]},"enabled":{"title":"enabled","type":"boolean"},"underReview":{"title":"under review","type":"boolean"},"tokenHashes":{"title":"hexadecimal SHA-256 of tokens","type":"array","items":{"type":"string","pattern":"^[0-9a-f]{64}$"}},"certificateUris":{"title":"URI subject alternative names","type":"array","items":{"type":"string","minLength":1,"maxLength":256}},"localUids":{"title":"local user ids","type":"array","items":{"type":"integer","minimum":0,"maximum":4294967294}}}}}};
+const schema74 = {"title":"account","type":"object","additionalProperties":false,"required":["id","name","kind","clearance","compartments","devices","enabled","underReview","tokenHashes","certificateUris","localUids"],"properties":{"id":{"title":"account id","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"},"name":{"title":"name","type":"string","minLength":1,"maxLength":128},"kind":{"title":"kind","enum":["person","machine"]},"clearance":{"title":"clearance","enum":["NONE","RESTRICTED","CONFIDENTIAL","SECRET","TOP_SECRET","SCI","SAP","COSMIC"]},"compartments":{"title":"compartments","type":"array","items":{"enum":["CRYPTO","SIGNALS","NUCLEAR","WEAPONS","COMMS","SENSORS","MAINT","EMERGENCY"]}},"devices":{"title":"linear ids of devices, or null for all","anyOf":[{"type":"array","items":{"type":"integer","minimum":0,"maximum":83}},{"type":"null"}]},"enabled":{"title":"enabled","type":"boolean"},"underReview":{"title":"under review","type":"boolean"},"tokenHashes":{"title":"hexadecimal SHA-256 of tokens","type":"array","items":{"type":"string","pattern":"^[0-9a-f]{64}$"}},"certificateUris":{"title":"URI subject alternative names","type":"array","items":{"type":"string","minLength":1,"maxLength":256}},"localUids":{"title":"local user ids","type":"array","items":{"type":"integer","minimum":0,"maximum":4294967294}}}};
+const pattern34 = new RegExp("^[a-z0-9][a-z0-9-]{0,62}$", "u");
+const pattern35 = new RegExp("^[0-9a-f]{64}$", "u");
 
 function validate50(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="urn:dsmil:schema:accounts" */;
@@ -6568,7 +6692,7 @@ evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
 if(data.accounts === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "accounts"},message:"must have required property '"+"accounts"+"'",schema:schema72.required,parentSchema:schema72,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "accounts"},message:"must have required property '"+"accounts"+"'",schema:schema73.required,parentSchema:schema73,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -6579,7 +6703,7 @@ errors++;
 }
 for(const key0 in data){
 if(!(key0 === "accounts")){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema72,data};
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema73,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -6593,7 +6717,7 @@ if(data.accounts !== undefined){
 let data0 = data.accounts;
 if(Array.isArray(data0)){
 if(data0.length > 1000){
-const err2 = {instancePath:instancePath+"/accounts",schemaPath:"#/properties/accounts/maxItems",keyword:"maxItems",params:{limit: 1000},message:"must NOT have more than 1000 items",schema:1000,parentSchema:schema72.properties.accounts,data:data0};
+const err2 = {instancePath:instancePath+"/accounts",schemaPath:"#/properties/accounts/maxItems",keyword:"maxItems",params:{limit: 1000},message:"must NOT have more than 1000 items",schema:1000,parentSchema:schema73.properties.accounts,data:data0};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -6607,7 +6731,7 @@ for(let i0=0; i0<len0; i0++){
 let data1 = data0[i0];
 if(data1 && typeof data1 == "object" && !Array.isArray(data1)){
 if(data1.id === undefined){
-const err3 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "id"},message:"must have required property '"+"id"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
+const err3 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "id"},message:"must have required property '"+"id"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -6617,7 +6741,7 @@ vErrors.push(err3);
 errors++;
 }
 if(data1.name === undefined){
-const err4 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
+const err4 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -6627,7 +6751,7 @@ vErrors.push(err4);
 errors++;
 }
 if(data1.kind === undefined){
-const err5 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "kind"},message:"must have required property '"+"kind"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
+const err5 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "kind"},message:"must have required property '"+"kind"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -6637,7 +6761,7 @@ vErrors.push(err5);
 errors++;
 }
 if(data1.clearance === undefined){
-const err6 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "clearance"},message:"must have required property '"+"clearance"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
+const err6 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "clearance"},message:"must have required property '"+"clearance"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -6647,7 +6771,7 @@ vErrors.push(err6);
 errors++;
 }
 if(data1.compartments === undefined){
-const err7 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "compartments"},message:"must have required property '"+"compartments"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
+const err7 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "compartments"},message:"must have required property '"+"compartments"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -6657,7 +6781,7 @@ vErrors.push(err7);
 errors++;
 }
 if(data1.devices === undefined){
-const err8 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "devices"},message:"must have required property '"+"devices"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
+const err8 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "devices"},message:"must have required property '"+"devices"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -6667,7 +6791,7 @@ vErrors.push(err8);
 errors++;
 }
 if(data1.enabled === undefined){
-const err9 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "enabled"},message:"must have required property '"+"enabled"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
+const err9 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "enabled"},message:"must have required property '"+"enabled"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -6677,7 +6801,7 @@ vErrors.push(err9);
 errors++;
 }
 if(data1.underReview === undefined){
-const err10 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "underReview"},message:"must have required property '"+"underReview"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
+const err10 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "underReview"},message:"must have required property '"+"underReview"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -6687,7 +6811,7 @@ vErrors.push(err10);
 errors++;
 }
 if(data1.tokenHashes === undefined){
-const err11 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "tokenHashes"},message:"must have required property '"+"tokenHashes"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
+const err11 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "tokenHashes"},message:"must have required property '"+"tokenHashes"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -6697,7 +6821,7 @@ vErrors.push(err11);
 errors++;
 }
 if(data1.certificateUris === undefined){
-const err12 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "certificateUris"},message:"must have required property '"+"certificateUris"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
+const err12 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "certificateUris"},message:"must have required property '"+"certificateUris"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -6707,7 +6831,7 @@ vErrors.push(err12);
 errors++;
 }
 if(data1.localUids === undefined){
-const err13 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "localUids"},message:"must have required property '"+"localUids"+"'",schema:schema73.required,parentSchema:schema73,data:data1};
+const err13 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "localUids"},message:"must have required property '"+"localUids"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
 if(vErrors === null){
 vErrors = [err13];
 }
@@ -6717,8 +6841,8 @@ vErrors.push(err13);
 errors++;
 }
 for(const key1 in data1){
-if(!(func1.call(schema73.properties, key1))){
-const err14 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema73,data:data1};
+if(!(func1.call(schema74.properties, key1))){
+const err14 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema74,data:data1};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -6731,8 +6855,8 @@ errors++;
 if(data1.id !== undefined){
 let data2 = data1.id;
 if(typeof data2 === "string"){
-if(!pattern33.test(data2)){
-const err15 = {instancePath:instancePath+"/accounts/" + i0+"/id",schemaPath:"#/$defs/account/properties/id/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9][a-z0-9-]{0,62}$"},message:"must match pattern \""+"^[a-z0-9][a-z0-9-]{0,62}$"+"\"",schema:"^[a-z0-9][a-z0-9-]{0,62}$",parentSchema:schema73.properties.id,data:data2};
+if(!pattern34.test(data2)){
+const err15 = {instancePath:instancePath+"/accounts/" + i0+"/id",schemaPath:"#/$defs/account/properties/id/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9][a-z0-9-]{0,62}$"},message:"must match pattern \""+"^[a-z0-9][a-z0-9-]{0,62}$"+"\"",schema:"^[a-z0-9][a-z0-9-]{0,62}$",parentSchema:schema74.properties.id,data:data2};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -6743,7 +6867,7 @@ errors++;
 }
 }
 else {
-const err16 = {instancePath:instancePath+"/accounts/" + i0+"/id",schemaPath:"#/$defs/account/properties/id/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema73.properties.id.type,parentSchema:schema73.properties.id,data:data2};
+const err16 = {instancePath:instancePath+"/accounts/" + i0+"/id",schemaPath:"#/$defs/account/properties/id/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema74.properties.id.type,parentSchema:schema74.properties.id,data:data2};
 if(vErrors === null){
 vErrors = [err16];
 }
@@ -6757,7 +6881,7 @@ if(data1.name !== undefined){
 let data3 = data1.name;
 if(typeof data3 === "string"){
 if(data3.length > 128){
-const err17 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/maxLength",keyword:"maxLength",params:{limit: 128},message:"must NOT have more than 128 characters",schema:128,parentSchema:schema73.properties.name,data:data3};
+const err17 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/maxLength",keyword:"maxLength",params:{limit: 128},message:"must NOT have more than 128 characters",schema:128,parentSchema:schema74.properties.name,data:data3};
 if(vErrors === null){
 vErrors = [err17];
 }
@@ -6767,7 +6891,7 @@ vErrors.push(err17);
 errors++;
 }
 if(data3.length < 1){
-const err18 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters",schema:1,parentSchema:schema73.properties.name,data:data3};
+const err18 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters",schema:1,parentSchema:schema74.properties.name,data:data3};
 if(vErrors === null){
 vErrors = [err18];
 }
@@ -6778,7 +6902,7 @@ errors++;
 }
 }
 else {
-const err19 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema73.properties.name.type,parentSchema:schema73.properties.name,data:data3};
+const err19 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema74.properties.name.type,parentSchema:schema74.properties.name,data:data3};
 if(vErrors === null){
 vErrors = [err19];
 }
@@ -6791,7 +6915,7 @@ errors++;
 if(data1.kind !== undefined){
 let data4 = data1.kind;
 if(!((data4 === "person") || (data4 === "machine"))){
-const err20 = {instancePath:instancePath+"/accounts/" + i0+"/kind",schemaPath:"#/$defs/account/properties/kind/enum",keyword:"enum",params:{allowedValues: schema73.properties.kind.enum},message:"must be equal to one of the allowed values",schema:schema73.properties.kind.enum,parentSchema:schema73.properties.kind,data:data4};
+const err20 = {instancePath:instancePath+"/accounts/" + i0+"/kind",schemaPath:"#/$defs/account/properties/kind/enum",keyword:"enum",params:{allowedValues: schema74.properties.kind.enum},message:"must be equal to one of the allowed values",schema:schema74.properties.kind.enum,parentSchema:schema74.properties.kind,data:data4};
 if(vErrors === null){
 vErrors = [err20];
 }
@@ -6804,7 +6928,7 @@ errors++;
 if(data1.clearance !== undefined){
 let data5 = data1.clearance;
 if(!((((((((data5 === "NONE") || (data5 === "RESTRICTED")) || (data5 === "CONFIDENTIAL")) || (data5 === "SECRET")) || (data5 === "TOP_SECRET")) || (data5 === "SCI")) || (data5 === "SAP")) || (data5 === "COSMIC"))){
-const err21 = {instancePath:instancePath+"/accounts/" + i0+"/clearance",schemaPath:"#/$defs/account/properties/clearance/enum",keyword:"enum",params:{allowedValues: schema73.properties.clearance.enum},message:"must be equal to one of the allowed values",schema:schema73.properties.clearance.enum,parentSchema:schema73.properties.clearance,data:data5};
+const err21 = {instancePath:instancePath+"/accounts/" + i0+"/clearance",schemaPath:"#/$defs/account/properties/clearance/enum",keyword:"enum",params:{allowedValues: schema74.properties.clearance.enum},message:"must be equal to one of the allowed values",schema:schema74.properties.clearance.enum,parentSchema:schema74.properties.clearance,data:data5};
 if(vErrors === null){
 vErrors = [err21];
 }
@@ -6821,7 +6945,7 @@ const len1 = data6.length;
 for(let i1=0; i1<len1; i1++){
 let data7 = data6[i1];
 if(!((((((((data7 === "CRYPTO") || (data7 === "SIGNALS")) || (data7 === "NUCLEAR")) || (data7 === "WEAPONS")) || (data7 === "COMMS")) || (data7 === "SENSORS")) || (data7 === "MAINT")) || (data7 === "EMERGENCY"))){
-const err22 = {instancePath:instancePath+"/accounts/" + i0+"/compartments/" + i1,schemaPath:"#/$defs/account/properties/compartments/items/enum",keyword:"enum",params:{allowedValues: schema73.properties.compartments.items.enum},message:"must be equal to one of the allowed values",schema:schema73.properties.compartments.items.enum,parentSchema:schema73.properties.compartments.items,data:data7};
+const err22 = {instancePath:instancePath+"/accounts/" + i0+"/compartments/" + i1,schemaPath:"#/$defs/account/properties/compartments/items/enum",keyword:"enum",params:{allowedValues: schema74.properties.compartments.items.enum},message:"must be equal to one of the allowed values",schema:schema74.properties.compartments.items.enum,parentSchema:schema74.properties.compartments.items,data:data7};
 if(vErrors === null){
 vErrors = [err22];
 }
@@ -6833,7 +6957,7 @@ errors++;
 }
 }
 else {
-const err23 = {instancePath:instancePath+"/accounts/" + i0+"/compartments",schemaPath:"#/$defs/account/properties/compartments/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema73.properties.compartments.type,parentSchema:schema73.properties.compartments,data:data6};
+const err23 = {instancePath:instancePath+"/accounts/" + i0+"/compartments",schemaPath:"#/$defs/account/properties/compartments/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema74.properties.compartments.type,parentSchema:schema74.properties.compartments,data:data6};
 if(vErrors === null){
 vErrors = [err23];
 }
@@ -6853,7 +6977,7 @@ const len2 = data8.length;
 for(let i2=0; i2<len2; i2++){
 let data9 = data8[i2];
 if(!(((typeof data9 == "number") && (!(data9 % 1) && !isNaN(data9))) && (isFinite(data9)))){
-const err24 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema73.properties.devices.anyOf[0].items.type,parentSchema:schema73.properties.devices.anyOf[0].items,data:data9};
+const err24 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema74.properties.devices.anyOf[0].items.type,parentSchema:schema74.properties.devices.anyOf[0].items,data:data9};
 if(vErrors === null){
 vErrors = [err24];
 }
@@ -6864,7 +6988,7 @@ errors++;
 }
 if((typeof data9 == "number") && (isFinite(data9))){
 if(data9 > 83 || isNaN(data9)){
-const err25 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 83},message:"must be <= 83",schema:83,parentSchema:schema73.properties.devices.anyOf[0].items,data:data9};
+const err25 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 83},message:"must be <= 83",schema:83,parentSchema:schema74.properties.devices.anyOf[0].items,data:data9};
 if(vErrors === null){
 vErrors = [err25];
 }
@@ -6874,7 +6998,7 @@ vErrors.push(err25);
 errors++;
 }
 if(data9 < 0 || isNaN(data9)){
-const err26 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema73.properties.devices.anyOf[0].items,data:data9};
+const err26 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema74.properties.devices.anyOf[0].items,data:data9};
 if(vErrors === null){
 vErrors = [err26];
 }
@@ -6887,7 +7011,7 @@ errors++;
 }
 }
 else {
-const err27 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf/0/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema73.properties.devices.anyOf[0].type,parentSchema:schema73.properties.devices.anyOf[0],data:data8};
+const err27 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf/0/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema74.properties.devices.anyOf[0].type,parentSchema:schema74.properties.devices.anyOf[0],data:data8};
 if(vErrors === null){
 vErrors = [err27];
 }
@@ -6900,7 +7024,7 @@ var _valid0 = _errs19 === errors;
 valid7 = valid7 || _valid0;
 const _errs23 = errors;
 if(data8 !== null){
-const err28 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf/1/type",keyword:"type",params:{type: "null"},message:"must be null",schema:schema73.properties.devices.anyOf[1].type,parentSchema:schema73.properties.devices.anyOf[1],data:data8};
+const err28 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf/1/type",keyword:"type",params:{type: "null"},message:"must be null",schema:schema74.properties.devices.anyOf[1].type,parentSchema:schema74.properties.devices.anyOf[1],data:data8};
 if(vErrors === null){
 vErrors = [err28];
 }
@@ -6912,7 +7036,7 @@ errors++;
 var _valid0 = _errs23 === errors;
 valid7 = valid7 || _valid0;
 if(!valid7){
-const err29 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema73.properties.devices.anyOf,parentSchema:schema73.properties.devices,data:data8};
+const err29 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema74.properties.devices.anyOf,parentSchema:schema74.properties.devices,data:data8};
 if(vErrors === null){
 vErrors = [err29];
 }
@@ -6936,7 +7060,7 @@ vErrors = null;
 if(data1.enabled !== undefined){
 let data10 = data1.enabled;
 if(typeof data10 !== "boolean"){
-const err30 = {instancePath:instancePath+"/accounts/" + i0+"/enabled",schemaPath:"#/$defs/account/properties/enabled/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema73.properties.enabled.type,parentSchema:schema73.properties.enabled,data:data10};
+const err30 = {instancePath:instancePath+"/accounts/" + i0+"/enabled",schemaPath:"#/$defs/account/properties/enabled/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema74.properties.enabled.type,parentSchema:schema74.properties.enabled,data:data10};
 if(vErrors === null){
 vErrors = [err30];
 }
@@ -6949,7 +7073,7 @@ errors++;
 if(data1.underReview !== undefined){
 let data11 = data1.underReview;
 if(typeof data11 !== "boolean"){
-const err31 = {instancePath:instancePath+"/accounts/" + i0+"/underReview",schemaPath:"#/$defs/account/properties/underReview/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema73.properties.underReview.type,parentSchema:schema73.properties.underReview,data:data11};
+const err31 = {instancePath:instancePath+"/accounts/" + i0+"/underReview",schemaPath:"#/$defs/account/properties/underReview/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema74.properties.underReview.type,parentSchema:schema74.properties.underReview,data:data11};
 if(vErrors === null){
 vErrors = [err31];
 }
@@ -6966,8 +7090,8 @@ const len3 = data12.length;
 for(let i3=0; i3<len3; i3++){
 let data13 = data12[i3];
 if(typeof data13 === "string"){
-if(!pattern34.test(data13)){
-const err32 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes/" + i3,schemaPath:"#/$defs/account/properties/tokenHashes/items/pattern",keyword:"pattern",params:{pattern: "^[0-9a-f]{64}$"},message:"must match pattern \""+"^[0-9a-f]{64}$"+"\"",schema:"^[0-9a-f]{64}$",parentSchema:schema73.properties.tokenHashes.items,data:data13};
+if(!pattern35.test(data13)){
+const err32 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes/" + i3,schemaPath:"#/$defs/account/properties/tokenHashes/items/pattern",keyword:"pattern",params:{pattern: "^[0-9a-f]{64}$"},message:"must match pattern \""+"^[0-9a-f]{64}$"+"\"",schema:"^[0-9a-f]{64}$",parentSchema:schema74.properties.tokenHashes.items,data:data13};
 if(vErrors === null){
 vErrors = [err32];
 }
@@ -6978,7 +7102,7 @@ errors++;
 }
 }
 else {
-const err33 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes/" + i3,schemaPath:"#/$defs/account/properties/tokenHashes/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema73.properties.tokenHashes.items.type,parentSchema:schema73.properties.tokenHashes.items,data:data13};
+const err33 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes/" + i3,schemaPath:"#/$defs/account/properties/tokenHashes/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema74.properties.tokenHashes.items.type,parentSchema:schema74.properties.tokenHashes.items,data:data13};
 if(vErrors === null){
 vErrors = [err33];
 }
@@ -6990,7 +7114,7 @@ errors++;
 }
 }
 else {
-const err34 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes",schemaPath:"#/$defs/account/properties/tokenHashes/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema73.properties.tokenHashes.type,parentSchema:schema73.properties.tokenHashes,data:data12};
+const err34 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes",schemaPath:"#/$defs/account/properties/tokenHashes/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema74.properties.tokenHashes.type,parentSchema:schema74.properties.tokenHashes,data:data12};
 if(vErrors === null){
 vErrors = [err34];
 }
@@ -7008,7 +7132,7 @@ for(let i4=0; i4<len4; i4++){
 let data15 = data14[i4];
 if(typeof data15 === "string"){
 if(data15.length > 256){
-const err35 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema73.properties.certificateUris.items,data:data15};
+const err35 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema74.properties.certificateUris.items,data:data15};
 if(vErrors === null){
 vErrors = [err35];
 }
@@ -7018,7 +7142,7 @@ vErrors.push(err35);
 errors++;
 }
 if(data15.length < 1){
-const err36 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters",schema:1,parentSchema:schema73.properties.certificateUris.items,data:data15};
+const err36 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters",schema:1,parentSchema:schema74.properties.certificateUris.items,data:data15};
 if(vErrors === null){
 vErrors = [err36];
 }
@@ -7029,7 +7153,7 @@ errors++;
 }
 }
 else {
-const err37 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema73.properties.certificateUris.items.type,parentSchema:schema73.properties.certificateUris.items,data:data15};
+const err37 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema74.properties.certificateUris.items.type,parentSchema:schema74.properties.certificateUris.items,data:data15};
 if(vErrors === null){
 vErrors = [err37];
 }
@@ -7041,7 +7165,7 @@ errors++;
 }
 }
 else {
-const err38 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris",schemaPath:"#/$defs/account/properties/certificateUris/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema73.properties.certificateUris.type,parentSchema:schema73.properties.certificateUris,data:data14};
+const err38 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris",schemaPath:"#/$defs/account/properties/certificateUris/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema74.properties.certificateUris.type,parentSchema:schema74.properties.certificateUris,data:data14};
 if(vErrors === null){
 vErrors = [err38];
 }
@@ -7058,7 +7182,7 @@ const len5 = data16.length;
 for(let i5=0; i5<len5; i5++){
 let data17 = data16[i5];
 if(!(((typeof data17 == "number") && (!(data17 % 1) && !isNaN(data17))) && (isFinite(data17)))){
-const err39 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema73.properties.localUids.items.type,parentSchema:schema73.properties.localUids.items,data:data17};
+const err39 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema74.properties.localUids.items.type,parentSchema:schema74.properties.localUids.items,data:data17};
 if(vErrors === null){
 vErrors = [err39];
 }
@@ -7069,7 +7193,7 @@ errors++;
 }
 if((typeof data17 == "number") && (isFinite(data17))){
 if(data17 > 4294967294 || isNaN(data17)){
-const err40 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4294967294},message:"must be <= 4294967294",schema:4294967294,parentSchema:schema73.properties.localUids.items,data:data17};
+const err40 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4294967294},message:"must be <= 4294967294",schema:4294967294,parentSchema:schema74.properties.localUids.items,data:data17};
 if(vErrors === null){
 vErrors = [err40];
 }
@@ -7079,7 +7203,7 @@ vErrors.push(err40);
 errors++;
 }
 if(data17 < 0 || isNaN(data17)){
-const err41 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema73.properties.localUids.items,data:data17};
+const err41 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema74.properties.localUids.items,data:data17};
 if(vErrors === null){
 vErrors = [err41];
 }
@@ -7092,7 +7216,7 @@ errors++;
 }
 }
 else {
-const err42 = {instancePath:instancePath+"/accounts/" + i0+"/localUids",schemaPath:"#/$defs/account/properties/localUids/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema73.properties.localUids.type,parentSchema:schema73.properties.localUids,data:data16};
+const err42 = {instancePath:instancePath+"/accounts/" + i0+"/localUids",schemaPath:"#/$defs/account/properties/localUids/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema74.properties.localUids.type,parentSchema:schema74.properties.localUids,data:data16};
 if(vErrors === null){
 vErrors = [err42];
 }
@@ -7104,7 +7228,7 @@ errors++;
 }
 }
 else {
-const err43 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema73.type,parentSchema:schema73,data:data1};
+const err43 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema74.type,parentSchema:schema74,data:data1};
 if(vErrors === null){
 vErrors = [err43];
 }
@@ -7116,7 +7240,7 @@ errors++;
 }
 }
 else {
-const err44 = {instancePath:instancePath+"/accounts",schemaPath:"#/properties/accounts/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema72.properties.accounts.type,parentSchema:schema72.properties.accounts,data:data0};
+const err44 = {instancePath:instancePath+"/accounts",schemaPath:"#/properties/accounts/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema73.properties.accounts.type,parentSchema:schema73.properties.accounts,data:data0};
 if(vErrors === null){
 vErrors = [err44];
 }
@@ -7128,7 +7252,7 @@ errors++;
 }
 }
 else {
-const err45 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema72.type,parentSchema:schema72,data};
+const err45 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema73.type,parentSchema:schema73,data};
 if(vErrors === null){
 vErrors = [err45];
 }
@@ -7143,7 +7267,7 @@ return errors === 0;
 validate50.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 export const atMemory = validate51;
-const schema74 = {"title":"place on a memory, PCI or UIO bus","type":"object","properties":{"window":{"title":"window address","description":"In the bus's address space: physical for /dev/mem, an offset for a BAR or UIO map.","type":"integer","minimum":0,"maximum":9007199254740991},"length":{"title":"window length in bytes","type":"integer","minimum":1,"maximum":1073741824,"default":4096}},"required":["window"],"additionalProperties":false};
+const schema75 = {"title":"place on a memory, PCI or UIO bus","type":"object","properties":{"window":{"title":"window address","description":"In the bus's address space: physical for /dev/mem, an offset for a BAR or UIO map.","type":"integer","minimum":0,"maximum":9007199254740991},"length":{"title":"window length in bytes","type":"integer","minimum":1,"maximum":1073741824,"default":4096}},"required":["window"],"additionalProperties":false};
 
 function validate51(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
@@ -7160,7 +7284,7 @@ if(data.length === undefined){
 data.length = 4096;
 }
 if(data.window === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "window"},message:"must have required property '"+"window"+"'",schema:schema74.required,parentSchema:schema74,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "window"},message:"must have required property '"+"window"+"'",schema:schema75.required,parentSchema:schema75,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -7171,7 +7295,7 @@ errors++;
 }
 for(const key0 in data){
 if(!((key0 === "window") || (key0 === "length"))){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema74,data};
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema75,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -7184,7 +7308,7 @@ errors++;
 if(data.window !== undefined){
 let data0 = data.window;
 if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
-const err2 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema74.properties.window.type,parentSchema:schema74.properties.window,data:data0};
+const err2 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema75.properties.window.type,parentSchema:schema75.properties.window,data:data0};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -7195,7 +7319,7 @@ errors++;
 }
 if((typeof data0 == "number") && (isFinite(data0))){
 if(data0 > 9007199254740991 || isNaN(data0)){
-const err3 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/maximum",keyword:"maximum",params:{comparison: "<=", limit: 9007199254740991},message:"must be <= 9007199254740991",schema:9007199254740991,parentSchema:schema74.properties.window,data:data0};
+const err3 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/maximum",keyword:"maximum",params:{comparison: "<=", limit: 9007199254740991},message:"must be <= 9007199254740991",schema:9007199254740991,parentSchema:schema75.properties.window,data:data0};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -7205,7 +7329,7 @@ vErrors.push(err3);
 errors++;
 }
 if(data0 < 0 || isNaN(data0)){
-const err4 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema74.properties.window,data:data0};
+const err4 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema75.properties.window,data:data0};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -7218,7 +7342,7 @@ errors++;
 }
 let data1 = data.length;
 if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
-const err5 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema74.properties.length.type,parentSchema:schema74.properties.length,data:data1};
+const err5 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema75.properties.length.type,parentSchema:schema75.properties.length,data:data1};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -7229,7 +7353,7 @@ errors++;
 }
 if((typeof data1 == "number") && (isFinite(data1))){
 if(data1 > 1073741824 || isNaN(data1)){
-const err6 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1073741824},message:"must be <= 1073741824",schema:1073741824,parentSchema:schema74.properties.length,data:data1};
+const err6 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1073741824},message:"must be <= 1073741824",schema:1073741824,parentSchema:schema75.properties.length,data:data1};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -7239,7 +7363,7 @@ vErrors.push(err6);
 errors++;
 }
 if(data1 < 1 || isNaN(data1)){
-const err7 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema74.properties.length,data:data1};
+const err7 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema75.properties.length,data:data1};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -7251,7 +7375,7 @@ errors++;
 }
 }
 else {
-const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema74.type,parentSchema:schema74,data};
+const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema75.type,parentSchema:schema75,data};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -7266,10 +7390,10 @@ return errors === 0;
 validate51.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 export const atSysfs = validate52;
-const schema75 = {"title":"place on a sysfs bus","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"registers":{"title":"registers that lie elsewhere","description":"By register name: another directory, another attribute, or both.","type":"object","default":{},"additionalProperties":{"title":"register place","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"attribute":{"$ref":"#/$defs/attribute"}},"additionalProperties":false,"minProperties":1}}},"required":["directory"],"additionalProperties":false};
-const schema76 = {"title":"directory locator (hwmon:NAME, hwmon:NAME@DEVICE, thermal:TYPE, leds:NAME, power_supply:NAME, gpio:LINE or path:relative/dir)","type":"string","maxLength":256,"pattern":"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"};
-const schema78 = {"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"};
-const pattern35 = new RegExp("^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$", "u");
+const schema76 = {"title":"place on a sysfs bus","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"registers":{"title":"registers that lie elsewhere","description":"By register name: another directory, another attribute, or both.","type":"object","default":{},"additionalProperties":{"title":"register place","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"attribute":{"$ref":"#/$defs/attribute"}},"additionalProperties":false,"minProperties":1}}},"required":["directory"],"additionalProperties":false};
+const schema77 = {"title":"directory locator (hwmon:NAME, hwmon:NAME@DEVICE, thermal:TYPE, leds:NAME, power_supply:NAME, gpio:LINE or path:relative/dir)","type":"string","maxLength":256,"pattern":"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"};
+const schema79 = {"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"};
+const pattern36 = new RegExp("^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$", "u");
 
 function validate52(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
@@ -7286,7 +7410,7 @@ if(data.registers === undefined){
 data.registers = {};
 }
 if(data.directory === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "directory"},message:"must have required property '"+"directory"+"'",schema:schema75.required,parentSchema:schema75,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "directory"},message:"must have required property '"+"directory"+"'",schema:schema76.required,parentSchema:schema76,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -7297,7 +7421,7 @@ errors++;
 }
 for(const key0 in data){
 if(!((key0 === "directory") || (key0 === "registers"))){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema75,data};
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema76,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -7311,7 +7435,7 @@ if(data.directory !== undefined){
 let data0 = data.directory;
 if(typeof data0 === "string"){
 if(data0.length > 256){
-const err2 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema76,data:data0};
+const err2 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema77,data:data0};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -7320,8 +7444,8 @@ vErrors.push(err2);
 }
 errors++;
 }
-if(!pattern35.test(data0)){
-const err3 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema76,data:data0};
+if(!pattern36.test(data0)){
+const err3 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema77,data:data0};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -7332,7 +7456,7 @@ errors++;
 }
 }
 else {
-const err4 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema76.type,parentSchema:schema76,data:data0};
+const err4 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema77.type,parentSchema:schema77,data:data0};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -7348,7 +7472,7 @@ for(const key1 in data1){
 let data2 = data1[key1];
 if(data2 && typeof data2 == "object" && !Array.isArray(data2)){
 if(Object.keys(data2).length < 1){
-const err5 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/minProperties",keyword:"minProperties",params:{limit: 1},message:"must NOT have fewer than 1 properties",schema:1,parentSchema:schema75.properties.registers.additionalProperties,data:data2};
+const err5 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/minProperties",keyword:"minProperties",params:{limit: 1},message:"must NOT have fewer than 1 properties",schema:1,parentSchema:schema76.properties.registers.additionalProperties,data:data2};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -7359,7 +7483,7 @@ errors++;
 }
 for(const key2 in data2){
 if(!((key2 === "directory") || (key2 === "attribute"))){
-const err6 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema75.properties.registers.additionalProperties,data:data2};
+const err6 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema76.properties.registers.additionalProperties,data:data2};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -7373,7 +7497,7 @@ if(data2.directory !== undefined){
 let data3 = data2.directory;
 if(typeof data3 === "string"){
 if(data3.length > 256){
-const err7 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema76,data:data3};
+const err7 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema77,data:data3};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -7382,8 +7506,8 @@ vErrors.push(err7);
 }
 errors++;
 }
-if(!pattern35.test(data3)){
-const err8 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema76,data:data3};
+if(!pattern36.test(data3)){
+const err8 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema77,data:data3};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -7394,7 +7518,7 @@ errors++;
 }
 }
 else {
-const err9 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema76.type,parentSchema:schema76,data:data3};
+const err9 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema77.type,parentSchema:schema77,data:data3};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -7408,7 +7532,7 @@ if(data2.attribute !== undefined){
 let data4 = data2.attribute;
 if(typeof data4 === "string"){
 if(!pattern16.test(data4)){
-const err10 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},message:"must match pattern \""+"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"+"\"",schema:"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$",parentSchema:schema78,data:data4};
+const err10 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},message:"must match pattern \""+"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"+"\"",schema:"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$",parentSchema:schema79,data:data4};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -7419,7 +7543,7 @@ errors++;
 }
 }
 else {
-const err11 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema78.type,parentSchema:schema78,data:data4};
+const err11 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema79.type,parentSchema:schema79,data:data4};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -7431,7 +7555,7 @@ errors++;
 }
 }
 else {
-const err12 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema75.properties.registers.additionalProperties.type,parentSchema:schema75.properties.registers.additionalProperties,data:data2};
+const err12 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema76.properties.registers.additionalProperties.type,parentSchema:schema76.properties.registers.additionalProperties,data:data2};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -7443,7 +7567,7 @@ errors++;
 }
 }
 else {
-const err13 = {instancePath:instancePath+"/registers",schemaPath:"#/properties/registers/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema75.properties.registers.type,parentSchema:schema75.properties.registers,data:data1};
+const err13 = {instancePath:instancePath+"/registers",schemaPath:"#/properties/registers/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema76.properties.registers.type,parentSchema:schema76.properties.registers,data:data1};
 if(vErrors === null){
 vErrors = [err13];
 }
@@ -7454,7 +7578,7 @@ errors++;
 }
 }
 else {
-const err14 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema75.type,parentSchema:schema75,data};
+const err14 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema76.type,parentSchema:schema76,data};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -7469,7 +7593,7 @@ return errors === 0;
 validate52.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 export const atI2c = validate53;
-const schema79 = {"title":"place on a I2C bus","type":"object","properties":{"chip":{"title":"7-bit chip address","type":"integer","minimum":8,"maximum":119}},"required":["chip"],"additionalProperties":false};
+const schema80 = {"title":"place on a I2C bus","type":"object","properties":{"chip":{"title":"7-bit chip address","type":"integer","minimum":8,"maximum":119}},"required":["chip"],"additionalProperties":false};
 
 function validate53(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
@@ -7483,7 +7607,7 @@ evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
 if(data.chip === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "chip"},message:"must have required property '"+"chip"+"'",schema:schema79.required,parentSchema:schema79,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "chip"},message:"must have required property '"+"chip"+"'",schema:schema80.required,parentSchema:schema80,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -7494,7 +7618,7 @@ errors++;
 }
 for(const key0 in data){
 if(!(key0 === "chip")){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema79,data};
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema80,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -7507,7 +7631,7 @@ errors++;
 if(data.chip !== undefined){
 let data0 = data.chip;
 if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
-const err2 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.chip.type,parentSchema:schema79.properties.chip,data:data0};
+const err2 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema80.properties.chip.type,parentSchema:schema80.properties.chip,data:data0};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -7518,7 +7642,7 @@ errors++;
 }
 if((typeof data0 == "number") && (isFinite(data0))){
 if(data0 > 119 || isNaN(data0)){
-const err3 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/maximum",keyword:"maximum",params:{comparison: "<=", limit: 119},message:"must be <= 119",schema:119,parentSchema:schema79.properties.chip,data:data0};
+const err3 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/maximum",keyword:"maximum",params:{comparison: "<=", limit: 119},message:"must be <= 119",schema:119,parentSchema:schema80.properties.chip,data:data0};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -7528,7 +7652,7 @@ vErrors.push(err3);
 errors++;
 }
 if(data0 < 8 || isNaN(data0)){
-const err4 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/minimum",keyword:"minimum",params:{comparison: ">=", limit: 8},message:"must be >= 8",schema:8,parentSchema:schema79.properties.chip,data:data0};
+const err4 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/minimum",keyword:"minimum",params:{comparison: ">=", limit: 8},message:"must be >= 8",schema:8,parentSchema:schema80.properties.chip,data:data0};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -7541,7 +7665,7 @@ errors++;
 }
 }
 else {
-const err5 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.type,parentSchema:schema79,data};
+const err5 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema80.type,parentSchema:schema80,data};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -7556,7 +7680,7 @@ return errors === 0;
 validate53.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 export const atModbus = validate54;
-const schema80 = {"title":"place on a Modbus bus","type":"object","properties":{"unit":{"title":"unit number","type":"integer","minimum":1,"maximum":247},"base":{"title":"base address","description":"Added to the address of every register.","type":"integer","minimum":0,"maximum":65535,"default":0}},"required":["unit"],"additionalProperties":false};
+const schema81 = {"title":"place on a Modbus bus","type":"object","properties":{"unit":{"title":"unit number","type":"integer","minimum":1,"maximum":247},"base":{"title":"base address","description":"Added to the address of every register.","type":"integer","minimum":0,"maximum":65535,"default":0}},"required":["unit"],"additionalProperties":false};
 
 function validate54(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
@@ -7573,7 +7697,7 @@ if(data.base === undefined){
 data.base = 0;
 }
 if(data.unit === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "unit"},message:"must have required property '"+"unit"+"'",schema:schema80.required,parentSchema:schema80,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "unit"},message:"must have required property '"+"unit"+"'",schema:schema81.required,parentSchema:schema81,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -7584,7 +7708,7 @@ errors++;
 }
 for(const key0 in data){
 if(!((key0 === "unit") || (key0 === "base"))){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema80,data};
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema81,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -7597,7 +7721,7 @@ errors++;
 if(data.unit !== undefined){
 let data0 = data.unit;
 if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
-const err2 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema80.properties.unit.type,parentSchema:schema80.properties.unit,data:data0};
+const err2 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.unit.type,parentSchema:schema81.properties.unit,data:data0};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -7608,7 +7732,7 @@ errors++;
 }
 if((typeof data0 == "number") && (isFinite(data0))){
 if(data0 > 247 || isNaN(data0)){
-const err3 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 247},message:"must be <= 247",schema:247,parentSchema:schema80.properties.unit,data:data0};
+const err3 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 247},message:"must be <= 247",schema:247,parentSchema:schema81.properties.unit,data:data0};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -7618,7 +7742,7 @@ vErrors.push(err3);
 errors++;
 }
 if(data0 < 1 || isNaN(data0)){
-const err4 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema80.properties.unit,data:data0};
+const err4 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.unit,data:data0};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -7631,7 +7755,7 @@ errors++;
 }
 let data1 = data.base;
 if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
-const err5 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema80.properties.base.type,parentSchema:schema80.properties.base,data:data1};
+const err5 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.base.type,parentSchema:schema81.properties.base,data:data1};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -7642,7 +7766,7 @@ errors++;
 }
 if((typeof data1 == "number") && (isFinite(data1))){
 if(data1 > 65535 || isNaN(data1)){
-const err6 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535},message:"must be <= 65535",schema:65535,parentSchema:schema80.properties.base,data:data1};
+const err6 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535},message:"must be <= 65535",schema:65535,parentSchema:schema81.properties.base,data:data1};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -7652,7 +7776,7 @@ vErrors.push(err6);
 errors++;
 }
 if(data1 < 0 || isNaN(data1)){
-const err7 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema80.properties.base,data:data1};
+const err7 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.base,data:data1};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -7664,7 +7788,7 @@ errors++;
 }
 }
 else {
-const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema80.type,parentSchema:schema80,data};
+const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.type,parentSchema:schema81,data};
 if(vErrors === null){
 vErrors = [err8];
 }

@@ -53,6 +53,17 @@ const PROFILES: Readonly<Record<string, readonly string[]>> = {
   'safe-reserved': ['7:97: registers[0].safeValue: sets reserved bits 0x10'],
   'self-clearing-reserved': ['7:99: registers[0].selfClearing: bits 0x2 are also reserved'],
   'signed-limits': ['7:91: registers[0].limits: -129 .. 0 is beyond the 8-bit range -128 .. 127'],
+  'step-unreadable': [
+    '7:79: registers[0].maxStep: a step is judged from what the register holds, and this one is not read',
+  ],
+  'thermal-beyond-width': ['12:38: thermal.maximum: 128 can never be held by value'],
+  'thermal-precious': ['13:22: thermal.register: heat is precious and never polled'],
+  'thermal-replaced': [
+    '8:13: registers[0].name: heat is replaced here, so that its inherited thermal limit means nothing; give thermal here too',
+  ],
+  'thermal-unknown': ['12:22: thermal.register: there is no register valeu, did you mean value?'],
+  'thermal-without-maximum': ['12:1: thermal: maximum is missing'],
+  'thermal-write-only': ['13:22: thermal.register: heat is wo and never polled'],
   'twice-named': ['8:13: registers[1].name: value stands twice in this profile'],
   'unknown-operation-register': [
     '14:19: operations.ACTIVATE[0].register: there is no register valeu, did you mean value?',

@@ -29,6 +29,20 @@ describe('shipped profiles', () => {
     expect(profile?.id).toBe(name.replace('.yaml', ''));
   });
 
+  test.each(files)('%s has a thermal limit if it has a thermometer, above a warm room', (name) => {
+    const { profile } = checkProfile(join(SHIPPED, name));
+    const warm = profile?.registers.find(
+      ({ spec }) => spec.access === 'ro' && spec.unit.endsWith('degC'),
+    )?.spec;
+    const thermal = profile?.behaviour.thermal;
+    expect(thermal !== undefined).toBe(warm !== undefined);
+    if (profile === undefined || thermal === undefined) return;
+    const { unit, scale } = specOf(profile, thermal.register);
+    const degrees = (thermal.maximum * scale) / (unit === 'milli-degC' ? 1_000 : 1);
+    expect(degrees).toBeGreaterThanOrEqual(60);
+    expect(degrees).toBeLessThanOrEqual(110);
+  });
+
   test('QEMU edu is recognised by the low byte of its identification', () => {
     const { behaviour } = profileOf('qemu-edu', SHIPPED);
     expect(behaviour.identify).toEqual([
@@ -61,6 +75,11 @@ describe('a profile', () => {
 
   test("takes a negative safe value as the register's two's complement", () => {
     expect(specOf(profileOf('everything'), 'level').safeValue).toBe(0xfffen);
+  });
+
+  test('says how warm its device may be, in the signed raw unit of the thermometer', () => {
+    expect(profileOf('warm').behaviour.thermal).toEqual({ register: 'heat', maximum: -5 });
+    expect(profileOf('everything').behaviour.thermal).toBeUndefined();
   });
 
   test('that extends another replaces registers of the same name in place and adds its own', () => {
