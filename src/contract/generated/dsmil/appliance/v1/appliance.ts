@@ -20,13 +20,19 @@ import {
   type ServiceError,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import { Duration } from "../../../google/protobuf/duration.ts";
 import { Timestamp } from "../../../google/protobuf/timestamp.ts";
 import {
   ClearanceLevel,
+  ConflictResolutionMethod,
+  EmergencyPriority,
   Fault,
+  HoldKind,
   OperationCoordinationRequest,
   OperationCoordinationResponse,
+  OrchestratorState,
   RiskLevel,
+  TrackSource,
   UnifiedDeviceState,
 } from "../../communication/v1/communication.ts";
 
@@ -34,7 +40,63 @@ export const protobufPackage = "dsmil.appliance.v1";
 
 export const protobufFileName = "dsmil/appliance/v1/appliance.proto";
 
-/** What the appliance offers beyond the specification: devices, approvals, the reset, and a fast channel. */
+/**
+ * What the appliance offers beyond the specification: status, devices and their holds, conflicts, selections, approvals,
+ * the way out of a stop, and a fast channel.
+ */
+
+export const ConflictRule = {
+  RULE_UNKNOWN: 0,
+  RULE_ACTIVE_WHILE_QUARANTINED: 1,
+  RULE_ACTIVE_WHILE_LOCKED: 2,
+  RULE_RUNNING_WHILE_STOPPED: 3,
+  RULE_NORMAL_WHILE_FAULT: 4,
+  RULE_CURRENT_WHILE_STALE: 5,
+  RULE_HOLD_DISAGREES: 6,
+  RULE_CHANGED_WITHOUT_OPERATION: 7,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type ConflictRule = typeof ConflictRule[keyof typeof ConflictRule];
+
+export namespace ConflictRule {
+  export type RULE_UNKNOWN = typeof ConflictRule.RULE_UNKNOWN;
+  export type RULE_ACTIVE_WHILE_QUARANTINED = typeof ConflictRule.RULE_ACTIVE_WHILE_QUARANTINED;
+  export type RULE_ACTIVE_WHILE_LOCKED = typeof ConflictRule.RULE_ACTIVE_WHILE_LOCKED;
+  export type RULE_RUNNING_WHILE_STOPPED = typeof ConflictRule.RULE_RUNNING_WHILE_STOPPED;
+  export type RULE_NORMAL_WHILE_FAULT = typeof ConflictRule.RULE_NORMAL_WHILE_FAULT;
+  export type RULE_CURRENT_WHILE_STALE = typeof ConflictRule.RULE_CURRENT_WHILE_STALE;
+  export type RULE_HOLD_DISAGREES = typeof ConflictRule.RULE_HOLD_DISAGREES;
+  export type RULE_CHANGED_WITHOUT_OPERATION = typeof ConflictRule.RULE_CHANGED_WITHOUT_OPERATION;
+  export type UNRECOGNIZED = typeof ConflictRule.UNRECOGNIZED;
+}
+
+/** What can be done about a conflict, the safest first. */
+export const ConflictAnswer = {
+  ANSWER_UNKNOWN: 0,
+  ANSWER_QUARANTINE: 1,
+  ANSWER_STOP: 2,
+  ANSWER_INHIBIT: 3,
+  ANSWER_REVIEW: 4,
+  ANSWER_SHOW_FAULT: 5,
+  ANSWER_SHOW_STALE: 6,
+  ANSWER_ACCEPT: 7,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type ConflictAnswer = typeof ConflictAnswer[keyof typeof ConflictAnswer];
+
+export namespace ConflictAnswer {
+  export type ANSWER_UNKNOWN = typeof ConflictAnswer.ANSWER_UNKNOWN;
+  export type ANSWER_QUARANTINE = typeof ConflictAnswer.ANSWER_QUARANTINE;
+  export type ANSWER_STOP = typeof ConflictAnswer.ANSWER_STOP;
+  export type ANSWER_INHIBIT = typeof ConflictAnswer.ANSWER_INHIBIT;
+  export type ANSWER_REVIEW = typeof ConflictAnswer.ANSWER_REVIEW;
+  export type ANSWER_SHOW_FAULT = typeof ConflictAnswer.ANSWER_SHOW_FAULT;
+  export type ANSWER_SHOW_STALE = typeof ConflictAnswer.ANSWER_SHOW_STALE;
+  export type ANSWER_ACCEPT = typeof ConflictAnswer.ANSWER_ACCEPT;
+  export type UNRECOGNIZED = typeof ConflictAnswer.UNRECOGNIZED;
+}
 
 export interface ListDevicesRequest {
 }
@@ -148,6 +210,187 @@ export interface ChannelResponse {
     | undefined;
   /** The request was malformed or could not be served; a refusal by rule is an operation with DENIED. */
   fault: Fault | undefined;
+}
+
+export interface GetStatusRequest {
+}
+
+export interface GetStatusResponse {
+  state: OrchestratorState;
+  stopEngaged: boolean;
+  stopCauses: StopCause[];
+  stopAcknowledgments: StopAcknowledgment[];
+  /** The last test of the stop path; absent before the first. */
+  stopTest: StopTest | undefined;
+  holds: DeviceHold[];
+  /** Conflicts that wait for a person. */
+  conflictsOpen: number;
+  /** Why the system is not READY, each a sentence; none when it is. */
+  findings: string[];
+  tracks: TrackStatus[];
+  activeOperations: number;
+  auditSequence: bigint;
+  bootId: string;
+  boardName: string;
+  boardDigest: string;
+}
+
+export interface TrackStatus {
+  track: TrackSource;
+  up: boolean;
+  finding: string;
+}
+
+export interface StopCause {
+  /** Counts up over restarts. */
+  id: bigint;
+  wholeSystem: boolean;
+  /** Linear ids of the devices it stopped; none for the whole system. */
+  deviceIds: number[];
+  source: TrackSource;
+  reason: string;
+  priority: EmergencyPriority;
+  triggeredBy: string;
+  at: Timestamp | undefined;
+}
+
+export interface StopAcknowledgment {
+  stopId: bigint;
+  by: string;
+  at: Timestamp | undefined;
+}
+
+export interface StopTest {
+  ok: boolean;
+  finding: string;
+  at:
+    | Timestamp
+    | undefined;
+  /** From ringing the bell to the kernel track's answer. */
+  duration: Duration | undefined;
+}
+
+export interface DeviceHold {
+  /** Linear id. */
+  deviceId: number;
+  kind: HoldKind;
+  reason: string;
+  since: Timestamp | undefined;
+}
+
+export interface OperateSelectedRequest {
+  coordinationId: string;
+  /** The risk the person was shown with the selection and accepted. */
+  confirmedRisk: RiskLevel;
+}
+
+export interface OperateSelectedResponse {
+  operation: OperationCoordinationResponse | undefined;
+}
+
+export interface ReleaseSelectedRequest {
+  coordinationId: string;
+}
+
+export interface ReleaseSelectedResponse {
+}
+
+export interface AcknowledgeStopRequest {
+}
+
+export interface AcknowledgeStopResponse {
+  /** All that stand, of everybody. */
+  acknowledgments: StopAcknowledgment[];
+}
+
+export interface ReleaseDeviceRequest {
+  /** Linear id 0..83 or token. */
+  deviceId: number;
+  reason: string;
+}
+
+export interface ReleaseDeviceResponse {
+  /** False when one more person has to ask. */
+  released: boolean;
+  message: string;
+}
+
+export interface QuarantineDeviceRequest {
+  /** Linear id 0..83 or token. */
+  deviceId: number;
+  reason: string;
+}
+
+export interface QuarantineDeviceResponse {
+  hold: DeviceHold | undefined;
+}
+
+export interface ListConflictsRequest {
+}
+
+export interface ListConflictsResponse {
+  /** Those that wait for a person first, then the last settled ones. */
+  conflicts: Conflict[];
+}
+
+export interface Conflict {
+  /** Counts up over restarts. */
+  id: bigint;
+  rule: ConflictRule;
+  /** Linear id. */
+  deviceId: number;
+  finding: string;
+  positions: ConflictPosition[];
+  method: ConflictResolutionMethod;
+  openedAt:
+    | Timestamp
+    | undefined;
+  /** When the conservative answer applies by itself; absent when it was settled at once. */
+  deadline:
+    | Timestamp
+    | undefined;
+  /** ANSWER_UNKNOWN while open. */
+  answer: ConflictAnswer;
+  /** Person, method or `deadline`; empty while open. */
+  resolvedBy: string;
+  resolvedAt: Timestamp | undefined;
+}
+
+export interface ConflictPosition {
+  track: TrackSource;
+  value: string;
+  /** What would follow from believing this track. */
+  answer: ConflictAnswer;
+}
+
+export interface ResolveConflictRequest {
+  conflictId: bigint;
+  answer: ConflictAnswer;
+  reason: string;
+}
+
+export interface ResolveConflictResponse {
+  conflict: Conflict | undefined;
+}
+
+export interface GetDeviceHistoryRequest {
+  /** Linear id 0..83 or token. */
+  deviceId: number;
+  /** Most entries to send; 0 for 100. */
+  limit: number;
+}
+
+export interface GetDeviceHistoryResponse {
+  entries: HistoryEntry[];
+}
+
+export interface HistoryEntry {
+  /** Linear id. */
+  deviceId: number;
+  at: Timestamp | undefined;
+  what: string;
+  from: string;
+  to: string;
 }
 
 function createBaseListDevicesRequest(): ListDevicesRequest {
@@ -1486,6 +1729,2111 @@ export const ChannelResponse: MessageFns<ChannelResponse> = {
   },
 };
 
+function createBaseGetStatusRequest(): GetStatusRequest {
+  return {};
+}
+
+export const GetStatusRequest: MessageFns<GetStatusRequest> = {
+  encode(_: GetStatusRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetStatusRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetStatusRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GetStatusRequest>, I>>(base?: I): GetStatusRequest {
+    return GetStatusRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetStatusRequest>, I>>(_: I): GetStatusRequest {
+    const message = createBaseGetStatusRequest();
+    return message;
+  },
+};
+
+function createBaseGetStatusResponse(): GetStatusResponse {
+  return {
+    state: 0,
+    stopEngaged: false,
+    stopCauses: [],
+    stopAcknowledgments: [],
+    stopTest: undefined,
+    holds: [],
+    conflictsOpen: 0,
+    findings: [],
+    tracks: [],
+    activeOperations: 0,
+    auditSequence: 0n,
+    bootId: "",
+    boardName: "",
+    boardDigest: "",
+  };
+}
+
+export const GetStatusResponse: MessageFns<GetStatusResponse> = {
+  encode(message: GetStatusResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.state !== 0) {
+      writer.uint32(8).int32(message.state);
+    }
+    if (message.stopEngaged !== false) {
+      writer.uint32(16).bool(message.stopEngaged);
+    }
+    for (const v of message.stopCauses) {
+      StopCause.encode(v!, writer.uint32(26).fork()).join();
+    }
+    for (const v of message.stopAcknowledgments) {
+      StopAcknowledgment.encode(v!, writer.uint32(34).fork()).join();
+    }
+    if (message.stopTest !== undefined) {
+      StopTest.encode(message.stopTest, writer.uint32(42).fork()).join();
+    }
+    for (const v of message.holds) {
+      DeviceHold.encode(v!, writer.uint32(50).fork()).join();
+    }
+    if (message.conflictsOpen !== 0) {
+      writer.uint32(56).uint32(message.conflictsOpen);
+    }
+    for (const v of message.findings) {
+      writer.uint32(66).string(v!);
+    }
+    for (const v of message.tracks) {
+      TrackStatus.encode(v!, writer.uint32(74).fork()).join();
+    }
+    if (message.activeOperations !== 0) {
+      writer.uint32(80).uint32(message.activeOperations);
+    }
+    if (message.auditSequence !== 0n) {
+      if (BigInt.asUintN(64, message.auditSequence) !== message.auditSequence) {
+        throw new globalThis.Error("value provided for field message.auditSequence of type uint64 too large");
+      }
+      writer.uint32(88).uint64(message.auditSequence);
+    }
+    if (message.bootId !== "") {
+      writer.uint32(98).string(message.bootId);
+    }
+    if (message.boardName !== "") {
+      writer.uint32(106).string(message.boardName);
+    }
+    if (message.boardDigest !== "") {
+      writer.uint32(114).string(message.boardDigest);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetStatusResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetStatusResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.state = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.stopEngaged = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.stopCauses.push(StopCause.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.stopAcknowledgments.push(StopAcknowledgment.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.stopTest = StopTest.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.holds.push(DeviceHold.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.conflictsOpen = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.findings.push(reader.string());
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.tracks.push(TrackStatus.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.activeOperations = reader.uint32();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.auditSequence = reader.uint64() as bigint;
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.bootId = reader.string();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.boardName = reader.string();
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.boardDigest = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GetStatusResponse>, I>>(base?: I): GetStatusResponse {
+    return GetStatusResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetStatusResponse>, I>>(object: I): GetStatusResponse {
+    const message = createBaseGetStatusResponse();
+    message.state = object.state ?? 0;
+    message.stopEngaged = object.stopEngaged ?? false;
+    message.stopCauses = object.stopCauses?.map((e) => StopCause.fromPartial(e)) || [];
+    message.stopAcknowledgments = object.stopAcknowledgments?.map((e) => StopAcknowledgment.fromPartial(e)) || [];
+    message.stopTest = (object.stopTest !== undefined && object.stopTest !== null)
+      ? StopTest.fromPartial(object.stopTest)
+      : undefined;
+    message.holds = object.holds?.map((e) => DeviceHold.fromPartial(e)) || [];
+    message.conflictsOpen = object.conflictsOpen ?? 0;
+    message.findings = object.findings?.map((e) => e) || [];
+    message.tracks = object.tracks?.map((e) => TrackStatus.fromPartial(e)) || [];
+    message.activeOperations = object.activeOperations ?? 0;
+    message.auditSequence = (object.auditSequence !== undefined && object.auditSequence !== null)
+      ? BigInt(object.auditSequence)
+      : 0n;
+    message.bootId = object.bootId ?? "";
+    message.boardName = object.boardName ?? "";
+    message.boardDigest = object.boardDigest ?? "";
+    return message;
+  },
+};
+
+function createBaseTrackStatus(): TrackStatus {
+  return { track: 0, up: false, finding: "" };
+}
+
+export const TrackStatus: MessageFns<TrackStatus> = {
+  encode(message: TrackStatus, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.track !== 0) {
+      writer.uint32(8).int32(message.track);
+    }
+    if (message.up !== false) {
+      writer.uint32(16).bool(message.up);
+    }
+    if (message.finding !== "") {
+      writer.uint32(26).string(message.finding);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TrackStatus {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTrackStatus();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.track = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.up = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.finding = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<TrackStatus>, I>>(base?: I): TrackStatus {
+    return TrackStatus.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<TrackStatus>, I>>(object: I): TrackStatus {
+    const message = createBaseTrackStatus();
+    message.track = object.track ?? 0;
+    message.up = object.up ?? false;
+    message.finding = object.finding ?? "";
+    return message;
+  },
+};
+
+function createBaseStopCause(): StopCause {
+  return {
+    id: 0n,
+    wholeSystem: false,
+    deviceIds: [],
+    source: 0,
+    reason: "",
+    priority: 0,
+    triggeredBy: "",
+    at: undefined,
+  };
+}
+
+export const StopCause: MessageFns<StopCause> = {
+  encode(message: StopCause, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.wholeSystem !== false) {
+      writer.uint32(16).bool(message.wholeSystem);
+    }
+    if (message.deviceIds.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.deviceIds) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.source !== 0) {
+      writer.uint32(32).int32(message.source);
+    }
+    if (message.reason !== "") {
+      writer.uint32(42).string(message.reason);
+    }
+    if (message.priority !== 0) {
+      writer.uint32(48).int32(message.priority);
+    }
+    if (message.triggeredBy !== "") {
+      writer.uint32(58).string(message.triggeredBy);
+    }
+    if (message.at !== undefined) {
+      Timestamp.encode(message.at, writer.uint32(66).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StopCause {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStopCause();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.wholeSystem = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.deviceIds.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.deviceIds.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.source = reader.int32() as any;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.priority = reader.int32() as any;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.triggeredBy = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.at = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<StopCause>, I>>(base?: I): StopCause {
+    return StopCause.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StopCause>, I>>(object: I): StopCause {
+    const message = createBaseStopCause();
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.wholeSystem = object.wholeSystem ?? false;
+    message.deviceIds = object.deviceIds?.map((e) => e) || [];
+    message.source = object.source ?? 0;
+    message.reason = object.reason ?? "";
+    message.priority = object.priority ?? 0;
+    message.triggeredBy = object.triggeredBy ?? "";
+    message.at = (object.at !== undefined && object.at !== null) ? Timestamp.fromPartial(object.at) : undefined;
+    return message;
+  },
+};
+
+function createBaseStopAcknowledgment(): StopAcknowledgment {
+  return { stopId: 0n, by: "", at: undefined };
+}
+
+export const StopAcknowledgment: MessageFns<StopAcknowledgment> = {
+  encode(message: StopAcknowledgment, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.stopId !== 0n) {
+      if (BigInt.asUintN(64, message.stopId) !== message.stopId) {
+        throw new globalThis.Error("value provided for field message.stopId of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.stopId);
+    }
+    if (message.by !== "") {
+      writer.uint32(18).string(message.by);
+    }
+    if (message.at !== undefined) {
+      Timestamp.encode(message.at, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StopAcknowledgment {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStopAcknowledgment();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.stopId = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.by = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.at = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<StopAcknowledgment>, I>>(base?: I): StopAcknowledgment {
+    return StopAcknowledgment.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StopAcknowledgment>, I>>(object: I): StopAcknowledgment {
+    const message = createBaseStopAcknowledgment();
+    message.stopId = (object.stopId !== undefined && object.stopId !== null) ? BigInt(object.stopId) : 0n;
+    message.by = object.by ?? "";
+    message.at = (object.at !== undefined && object.at !== null) ? Timestamp.fromPartial(object.at) : undefined;
+    return message;
+  },
+};
+
+function createBaseStopTest(): StopTest {
+  return { ok: false, finding: "", at: undefined, duration: undefined };
+}
+
+export const StopTest: MessageFns<StopTest> = {
+  encode(message: StopTest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.ok !== false) {
+      writer.uint32(8).bool(message.ok);
+    }
+    if (message.finding !== "") {
+      writer.uint32(18).string(message.finding);
+    }
+    if (message.at !== undefined) {
+      Timestamp.encode(message.at, writer.uint32(26).fork()).join();
+    }
+    if (message.duration !== undefined) {
+      Duration.encode(message.duration, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StopTest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStopTest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.ok = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.finding = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.at = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.duration = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<StopTest>, I>>(base?: I): StopTest {
+    return StopTest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<StopTest>, I>>(object: I): StopTest {
+    const message = createBaseStopTest();
+    message.ok = object.ok ?? false;
+    message.finding = object.finding ?? "";
+    message.at = (object.at !== undefined && object.at !== null) ? Timestamp.fromPartial(object.at) : undefined;
+    message.duration = (object.duration !== undefined && object.duration !== null)
+      ? Duration.fromPartial(object.duration)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseDeviceHold(): DeviceHold {
+  return { deviceId: 0, kind: 0, reason: "", since: undefined };
+}
+
+export const DeviceHold: MessageFns<DeviceHold> = {
+  encode(message: DeviceHold, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.deviceId !== 0) {
+      writer.uint32(8).uint32(message.deviceId);
+    }
+    if (message.kind !== 0) {
+      writer.uint32(16).int32(message.kind);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    if (message.since !== undefined) {
+      Timestamp.encode(message.since, writer.uint32(34).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeviceHold {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeviceHold();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.deviceId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.kind = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.since = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<DeviceHold>, I>>(base?: I): DeviceHold {
+    return DeviceHold.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<DeviceHold>, I>>(object: I): DeviceHold {
+    const message = createBaseDeviceHold();
+    message.deviceId = object.deviceId ?? 0;
+    message.kind = object.kind ?? 0;
+    message.reason = object.reason ?? "";
+    message.since = (object.since !== undefined && object.since !== null)
+      ? Timestamp.fromPartial(object.since)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseOperateSelectedRequest(): OperateSelectedRequest {
+  return { coordinationId: "", confirmedRisk: 0 };
+}
+
+export const OperateSelectedRequest: MessageFns<OperateSelectedRequest> = {
+  encode(message: OperateSelectedRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.coordinationId !== "") {
+      writer.uint32(10).string(message.coordinationId);
+    }
+    if (message.confirmedRisk !== 0) {
+      writer.uint32(16).int32(message.confirmedRisk);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OperateSelectedRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOperateSelectedRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.coordinationId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.confirmedRisk = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<OperateSelectedRequest>, I>>(base?: I): OperateSelectedRequest {
+    return OperateSelectedRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<OperateSelectedRequest>, I>>(object: I): OperateSelectedRequest {
+    const message = createBaseOperateSelectedRequest();
+    message.coordinationId = object.coordinationId ?? "";
+    message.confirmedRisk = object.confirmedRisk ?? 0;
+    return message;
+  },
+};
+
+function createBaseOperateSelectedResponse(): OperateSelectedResponse {
+  return { operation: undefined };
+}
+
+export const OperateSelectedResponse: MessageFns<OperateSelectedResponse> = {
+  encode(message: OperateSelectedResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.operation !== undefined) {
+      OperationCoordinationResponse.encode(message.operation, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OperateSelectedResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOperateSelectedResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.operation = OperationCoordinationResponse.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<OperateSelectedResponse>, I>>(base?: I): OperateSelectedResponse {
+    return OperateSelectedResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<OperateSelectedResponse>, I>>(object: I): OperateSelectedResponse {
+    const message = createBaseOperateSelectedResponse();
+    message.operation = (object.operation !== undefined && object.operation !== null)
+      ? OperationCoordinationResponse.fromPartial(object.operation)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseReleaseSelectedRequest(): ReleaseSelectedRequest {
+  return { coordinationId: "" };
+}
+
+export const ReleaseSelectedRequest: MessageFns<ReleaseSelectedRequest> = {
+  encode(message: ReleaseSelectedRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.coordinationId !== "") {
+      writer.uint32(10).string(message.coordinationId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseSelectedRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseSelectedRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.coordinationId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReleaseSelectedRequest>, I>>(base?: I): ReleaseSelectedRequest {
+    return ReleaseSelectedRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReleaseSelectedRequest>, I>>(object: I): ReleaseSelectedRequest {
+    const message = createBaseReleaseSelectedRequest();
+    message.coordinationId = object.coordinationId ?? "";
+    return message;
+  },
+};
+
+function createBaseReleaseSelectedResponse(): ReleaseSelectedResponse {
+  return {};
+}
+
+export const ReleaseSelectedResponse: MessageFns<ReleaseSelectedResponse> = {
+  encode(_: ReleaseSelectedResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseSelectedResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseSelectedResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReleaseSelectedResponse>, I>>(base?: I): ReleaseSelectedResponse {
+    return ReleaseSelectedResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReleaseSelectedResponse>, I>>(_: I): ReleaseSelectedResponse {
+    const message = createBaseReleaseSelectedResponse();
+    return message;
+  },
+};
+
+function createBaseAcknowledgeStopRequest(): AcknowledgeStopRequest {
+  return {};
+}
+
+export const AcknowledgeStopRequest: MessageFns<AcknowledgeStopRequest> = {
+  encode(_: AcknowledgeStopRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AcknowledgeStopRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAcknowledgeStopRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<AcknowledgeStopRequest>, I>>(base?: I): AcknowledgeStopRequest {
+    return AcknowledgeStopRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AcknowledgeStopRequest>, I>>(_: I): AcknowledgeStopRequest {
+    const message = createBaseAcknowledgeStopRequest();
+    return message;
+  },
+};
+
+function createBaseAcknowledgeStopResponse(): AcknowledgeStopResponse {
+  return { acknowledgments: [] };
+}
+
+export const AcknowledgeStopResponse: MessageFns<AcknowledgeStopResponse> = {
+  encode(message: AcknowledgeStopResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.acknowledgments) {
+      StopAcknowledgment.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AcknowledgeStopResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAcknowledgeStopResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.acknowledgments.push(StopAcknowledgment.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<AcknowledgeStopResponse>, I>>(base?: I): AcknowledgeStopResponse {
+    return AcknowledgeStopResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AcknowledgeStopResponse>, I>>(object: I): AcknowledgeStopResponse {
+    const message = createBaseAcknowledgeStopResponse();
+    message.acknowledgments = object.acknowledgments?.map((e) => StopAcknowledgment.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseReleaseDeviceRequest(): ReleaseDeviceRequest {
+  return { deviceId: 0, reason: "" };
+}
+
+export const ReleaseDeviceRequest: MessageFns<ReleaseDeviceRequest> = {
+  encode(message: ReleaseDeviceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.deviceId !== 0) {
+      writer.uint32(8).uint32(message.deviceId);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseDeviceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseDeviceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.deviceId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReleaseDeviceRequest>, I>>(base?: I): ReleaseDeviceRequest {
+    return ReleaseDeviceRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReleaseDeviceRequest>, I>>(object: I): ReleaseDeviceRequest {
+    const message = createBaseReleaseDeviceRequest();
+    message.deviceId = object.deviceId ?? 0;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseReleaseDeviceResponse(): ReleaseDeviceResponse {
+  return { released: false, message: "" };
+}
+
+export const ReleaseDeviceResponse: MessageFns<ReleaseDeviceResponse> = {
+  encode(message: ReleaseDeviceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.released !== false) {
+      writer.uint32(8).bool(message.released);
+    }
+    if (message.message !== "") {
+      writer.uint32(18).string(message.message);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReleaseDeviceResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReleaseDeviceResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.released = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.message = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ReleaseDeviceResponse>, I>>(base?: I): ReleaseDeviceResponse {
+    return ReleaseDeviceResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ReleaseDeviceResponse>, I>>(object: I): ReleaseDeviceResponse {
+    const message = createBaseReleaseDeviceResponse();
+    message.released = object.released ?? false;
+    message.message = object.message ?? "";
+    return message;
+  },
+};
+
+function createBaseQuarantineDeviceRequest(): QuarantineDeviceRequest {
+  return { deviceId: 0, reason: "" };
+}
+
+export const QuarantineDeviceRequest: MessageFns<QuarantineDeviceRequest> = {
+  encode(message: QuarantineDeviceRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.deviceId !== 0) {
+      writer.uint32(8).uint32(message.deviceId);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QuarantineDeviceRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQuarantineDeviceRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.deviceId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<QuarantineDeviceRequest>, I>>(base?: I): QuarantineDeviceRequest {
+    return QuarantineDeviceRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<QuarantineDeviceRequest>, I>>(object: I): QuarantineDeviceRequest {
+    const message = createBaseQuarantineDeviceRequest();
+    message.deviceId = object.deviceId ?? 0;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseQuarantineDeviceResponse(): QuarantineDeviceResponse {
+  return { hold: undefined };
+}
+
+export const QuarantineDeviceResponse: MessageFns<QuarantineDeviceResponse> = {
+  encode(message: QuarantineDeviceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.hold !== undefined) {
+      DeviceHold.encode(message.hold, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): QuarantineDeviceResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseQuarantineDeviceResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.hold = DeviceHold.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<QuarantineDeviceResponse>, I>>(base?: I): QuarantineDeviceResponse {
+    return QuarantineDeviceResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<QuarantineDeviceResponse>, I>>(object: I): QuarantineDeviceResponse {
+    const message = createBaseQuarantineDeviceResponse();
+    message.hold = (object.hold !== undefined && object.hold !== null)
+      ? DeviceHold.fromPartial(object.hold)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseListConflictsRequest(): ListConflictsRequest {
+  return {};
+}
+
+export const ListConflictsRequest: MessageFns<ListConflictsRequest> = {
+  encode(_: ListConflictsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListConflictsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListConflictsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListConflictsRequest>, I>>(base?: I): ListConflictsRequest {
+    return ListConflictsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListConflictsRequest>, I>>(_: I): ListConflictsRequest {
+    const message = createBaseListConflictsRequest();
+    return message;
+  },
+};
+
+function createBaseListConflictsResponse(): ListConflictsResponse {
+  return { conflicts: [] };
+}
+
+export const ListConflictsResponse: MessageFns<ListConflictsResponse> = {
+  encode(message: ListConflictsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.conflicts) {
+      Conflict.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListConflictsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListConflictsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.conflicts.push(Conflict.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListConflictsResponse>, I>>(base?: I): ListConflictsResponse {
+    return ListConflictsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListConflictsResponse>, I>>(object: I): ListConflictsResponse {
+    const message = createBaseListConflictsResponse();
+    message.conflicts = object.conflicts?.map((e) => Conflict.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseConflict(): Conflict {
+  return {
+    id: 0n,
+    rule: 0,
+    deviceId: 0,
+    finding: "",
+    positions: [],
+    method: 0,
+    openedAt: undefined,
+    deadline: undefined,
+    answer: 0,
+    resolvedBy: "",
+    resolvedAt: undefined,
+  };
+}
+
+export const Conflict: MessageFns<Conflict> = {
+  encode(message: Conflict, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.rule !== 0) {
+      writer.uint32(16).int32(message.rule);
+    }
+    if (message.deviceId !== 0) {
+      writer.uint32(24).uint32(message.deviceId);
+    }
+    if (message.finding !== "") {
+      writer.uint32(34).string(message.finding);
+    }
+    for (const v of message.positions) {
+      ConflictPosition.encode(v!, writer.uint32(42).fork()).join();
+    }
+    if (message.method !== 0) {
+      writer.uint32(48).int32(message.method);
+    }
+    if (message.openedAt !== undefined) {
+      Timestamp.encode(message.openedAt, writer.uint32(58).fork()).join();
+    }
+    if (message.deadline !== undefined) {
+      Timestamp.encode(message.deadline, writer.uint32(66).fork()).join();
+    }
+    if (message.answer !== 0) {
+      writer.uint32(72).int32(message.answer);
+    }
+    if (message.resolvedBy !== "") {
+      writer.uint32(82).string(message.resolvedBy);
+    }
+    if (message.resolvedAt !== undefined) {
+      Timestamp.encode(message.resolvedAt, writer.uint32(90).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Conflict {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConflict();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.rule = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.deviceId = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.finding = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.positions.push(ConflictPosition.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.method = reader.int32() as any;
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.openedAt = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.deadline = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.answer = reader.int32() as any;
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.resolvedBy = reader.string();
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.resolvedAt = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Conflict>, I>>(base?: I): Conflict {
+    return Conflict.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Conflict>, I>>(object: I): Conflict {
+    const message = createBaseConflict();
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.rule = object.rule ?? 0;
+    message.deviceId = object.deviceId ?? 0;
+    message.finding = object.finding ?? "";
+    message.positions = object.positions?.map((e) => ConflictPosition.fromPartial(e)) || [];
+    message.method = object.method ?? 0;
+    message.openedAt = (object.openedAt !== undefined && object.openedAt !== null)
+      ? Timestamp.fromPartial(object.openedAt)
+      : undefined;
+    message.deadline = (object.deadline !== undefined && object.deadline !== null)
+      ? Timestamp.fromPartial(object.deadline)
+      : undefined;
+    message.answer = object.answer ?? 0;
+    message.resolvedBy = object.resolvedBy ?? "";
+    message.resolvedAt = (object.resolvedAt !== undefined && object.resolvedAt !== null)
+      ? Timestamp.fromPartial(object.resolvedAt)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseConflictPosition(): ConflictPosition {
+  return { track: 0, value: "", answer: 0 };
+}
+
+export const ConflictPosition: MessageFns<ConflictPosition> = {
+  encode(message: ConflictPosition, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.track !== 0) {
+      writer.uint32(8).int32(message.track);
+    }
+    if (message.value !== "") {
+      writer.uint32(18).string(message.value);
+    }
+    if (message.answer !== 0) {
+      writer.uint32(24).int32(message.answer);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ConflictPosition {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseConflictPosition();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.track = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.value = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.answer = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ConflictPosition>, I>>(base?: I): ConflictPosition {
+    return ConflictPosition.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ConflictPosition>, I>>(object: I): ConflictPosition {
+    const message = createBaseConflictPosition();
+    message.track = object.track ?? 0;
+    message.value = object.value ?? "";
+    message.answer = object.answer ?? 0;
+    return message;
+  },
+};
+
+function createBaseResolveConflictRequest(): ResolveConflictRequest {
+  return { conflictId: 0n, answer: 0, reason: "" };
+}
+
+export const ResolveConflictRequest: MessageFns<ResolveConflictRequest> = {
+  encode(message: ResolveConflictRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.conflictId !== 0n) {
+      if (BigInt.asUintN(64, message.conflictId) !== message.conflictId) {
+        throw new globalThis.Error("value provided for field message.conflictId of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.conflictId);
+    }
+    if (message.answer !== 0) {
+      writer.uint32(16).int32(message.answer);
+    }
+    if (message.reason !== "") {
+      writer.uint32(26).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResolveConflictRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResolveConflictRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.conflictId = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.answer = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reason = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ResolveConflictRequest>, I>>(base?: I): ResolveConflictRequest {
+    return ResolveConflictRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ResolveConflictRequest>, I>>(object: I): ResolveConflictRequest {
+    const message = createBaseResolveConflictRequest();
+    message.conflictId = (object.conflictId !== undefined && object.conflictId !== null)
+      ? BigInt(object.conflictId)
+      : 0n;
+    message.answer = object.answer ?? 0;
+    message.reason = object.reason ?? "";
+    return message;
+  },
+};
+
+function createBaseResolveConflictResponse(): ResolveConflictResponse {
+  return { conflict: undefined };
+}
+
+export const ResolveConflictResponse: MessageFns<ResolveConflictResponse> = {
+  encode(message: ResolveConflictResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.conflict !== undefined) {
+      Conflict.encode(message.conflict, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ResolveConflictResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseResolveConflictResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.conflict = Conflict.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ResolveConflictResponse>, I>>(base?: I): ResolveConflictResponse {
+    return ResolveConflictResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ResolveConflictResponse>, I>>(object: I): ResolveConflictResponse {
+    const message = createBaseResolveConflictResponse();
+    message.conflict = (object.conflict !== undefined && object.conflict !== null)
+      ? Conflict.fromPartial(object.conflict)
+      : undefined;
+    return message;
+  },
+};
+
+function createBaseGetDeviceHistoryRequest(): GetDeviceHistoryRequest {
+  return { deviceId: 0, limit: 0 };
+}
+
+export const GetDeviceHistoryRequest: MessageFns<GetDeviceHistoryRequest> = {
+  encode(message: GetDeviceHistoryRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.deviceId !== 0) {
+      writer.uint32(8).uint32(message.deviceId);
+    }
+    if (message.limit !== 0) {
+      writer.uint32(16).uint32(message.limit);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetDeviceHistoryRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetDeviceHistoryRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.deviceId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.limit = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GetDeviceHistoryRequest>, I>>(base?: I): GetDeviceHistoryRequest {
+    return GetDeviceHistoryRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetDeviceHistoryRequest>, I>>(object: I): GetDeviceHistoryRequest {
+    const message = createBaseGetDeviceHistoryRequest();
+    message.deviceId = object.deviceId ?? 0;
+    message.limit = object.limit ?? 0;
+    return message;
+  },
+};
+
+function createBaseGetDeviceHistoryResponse(): GetDeviceHistoryResponse {
+  return { entries: [] };
+}
+
+export const GetDeviceHistoryResponse: MessageFns<GetDeviceHistoryResponse> = {
+  encode(message: GetDeviceHistoryResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.entries) {
+      HistoryEntry.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetDeviceHistoryResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetDeviceHistoryResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.entries.push(HistoryEntry.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GetDeviceHistoryResponse>, I>>(base?: I): GetDeviceHistoryResponse {
+    return GetDeviceHistoryResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetDeviceHistoryResponse>, I>>(object: I): GetDeviceHistoryResponse {
+    const message = createBaseGetDeviceHistoryResponse();
+    message.entries = object.entries?.map((e) => HistoryEntry.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseHistoryEntry(): HistoryEntry {
+  return { deviceId: 0, at: undefined, what: "", from: "", to: "" };
+}
+
+export const HistoryEntry: MessageFns<HistoryEntry> = {
+  encode(message: HistoryEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.deviceId !== 0) {
+      writer.uint32(8).uint32(message.deviceId);
+    }
+    if (message.at !== undefined) {
+      Timestamp.encode(message.at, writer.uint32(18).fork()).join();
+    }
+    if (message.what !== "") {
+      writer.uint32(26).string(message.what);
+    }
+    if (message.from !== "") {
+      writer.uint32(34).string(message.from);
+    }
+    if (message.to !== "") {
+      writer.uint32(42).string(message.to);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HistoryEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHistoryEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.deviceId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.at = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.what = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.from = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.to = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<HistoryEntry>, I>>(base?: I): HistoryEntry {
+    return HistoryEntry.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<HistoryEntry>, I>>(object: I): HistoryEntry {
+    const message = createBaseHistoryEntry();
+    message.deviceId = object.deviceId ?? 0;
+    message.at = (object.at !== undefined && object.at !== null) ? Timestamp.fromPartial(object.at) : undefined;
+    message.what = object.what ?? "";
+    message.from = object.from ?? "";
+    message.to = object.to ?? "";
+    return message;
+  },
+};
+
 export type ApplianceServiceService = typeof ApplianceServiceService;
 export const ApplianceServiceService = {
   listDevices: {
@@ -1559,6 +3907,108 @@ export const ApplianceServiceService = {
     responseSerialize: (value: ChannelResponse): Buffer => Buffer.from(ChannelResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ChannelResponse => ChannelResponse.decode(value),
   },
+  /** State of the agent, its tracks, its stops and its holds. */
+  getStatus: {
+    path: "/dsmil.appliance.v1.ApplianceService/GetStatus" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetStatusRequest): Buffer => Buffer.from(GetStatusRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetStatusRequest => GetStatusRequest.decode(value),
+    responseSerialize: (value: GetStatusResponse): Buffer => Buffer.from(GetStatusResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetStatusResponse => GetStatusResponse.decode(value),
+  },
+  /** Performs what the same person selected with select_for_seconds. */
+  operateSelected: {
+    path: "/dsmil.appliance.v1.ApplianceService/OperateSelected" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: OperateSelectedRequest): Buffer =>
+      Buffer.from(OperateSelectedRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): OperateSelectedRequest => OperateSelectedRequest.decode(value),
+    responseSerialize: (value: OperateSelectedResponse): Buffer =>
+      Buffer.from(OperateSelectedResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): OperateSelectedResponse => OperateSelectedResponse.decode(value),
+  },
+  /** Frees the devices of a selection without operating them. */
+  releaseSelected: {
+    path: "/dsmil.appliance.v1.ApplianceService/ReleaseSelected" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReleaseSelectedRequest): Buffer =>
+      Buffer.from(ReleaseSelectedRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReleaseSelectedRequest => ReleaseSelectedRequest.decode(value),
+    responseSerialize: (value: ReleaseSelectedResponse): Buffer =>
+      Buffer.from(ReleaseSelectedResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReleaseSelectedResponse => ReleaseSelectedResponse.decode(value),
+  },
+  /** The caller has seen every stop that stands now. */
+  acknowledgeStop: {
+    path: "/dsmil.appliance.v1.ApplianceService/AcknowledgeStop" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: AcknowledgeStopRequest): Buffer =>
+      Buffer.from(AcknowledgeStopRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): AcknowledgeStopRequest => AcknowledgeStopRequest.decode(value),
+    responseSerialize: (value: AcknowledgeStopResponse): Buffer =>
+      Buffer.from(AcknowledgeStopResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): AcknowledgeStopResponse => AcknowledgeStopResponse.decode(value),
+  },
+  /** Ends a hold: `in doubt` by one person, `quarantined` by two; the others end by reset and activation. */
+  releaseDevice: {
+    path: "/dsmil.appliance.v1.ApplianceService/ReleaseDevice" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ReleaseDeviceRequest): Buffer => Buffer.from(ReleaseDeviceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ReleaseDeviceRequest => ReleaseDeviceRequest.decode(value),
+    responseSerialize: (value: ReleaseDeviceResponse): Buffer =>
+      Buffer.from(ReleaseDeviceResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ReleaseDeviceResponse => ReleaseDeviceResponse.decode(value),
+  },
+  /** No access at all, reading included, until two people release it. */
+  quarantineDevice: {
+    path: "/dsmil.appliance.v1.ApplianceService/QuarantineDevice" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: QuarantineDeviceRequest): Buffer =>
+      Buffer.from(QuarantineDeviceRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): QuarantineDeviceRequest => QuarantineDeviceRequest.decode(value),
+    responseSerialize: (value: QuarantineDeviceResponse): Buffer =>
+      Buffer.from(QuarantineDeviceResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): QuarantineDeviceResponse => QuarantineDeviceResponse.decode(value),
+  },
+  listConflicts: {
+    path: "/dsmil.appliance.v1.ApplianceService/ListConflicts" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListConflictsRequest): Buffer => Buffer.from(ListConflictsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListConflictsRequest => ListConflictsRequest.decode(value),
+    responseSerialize: (value: ListConflictsResponse): Buffer =>
+      Buffer.from(ListConflictsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListConflictsResponse => ListConflictsResponse.decode(value),
+  },
+  resolveConflict: {
+    path: "/dsmil.appliance.v1.ApplianceService/ResolveConflict" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ResolveConflictRequest): Buffer =>
+      Buffer.from(ResolveConflictRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ResolveConflictRequest => ResolveConflictRequest.decode(value),
+    responseSerialize: (value: ResolveConflictResponse): Buffer =>
+      Buffer.from(ResolveConflictResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ResolveConflictResponse => ResolveConflictResponse.decode(value),
+  },
+  /** Newest first. */
+  getDeviceHistory: {
+    path: "/dsmil.appliance.v1.ApplianceService/GetDeviceHistory" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetDeviceHistoryRequest): Buffer =>
+      Buffer.from(GetDeviceHistoryRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetDeviceHistoryRequest => GetDeviceHistoryRequest.decode(value),
+    responseSerialize: (value: GetDeviceHistoryResponse): Buffer =>
+      Buffer.from(GetDeviceHistoryResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetDeviceHistoryResponse => GetDeviceHistoryResponse.decode(value),
+  },
 } as const;
 
 export interface ApplianceServiceServer extends UntypedServiceImplementation {
@@ -1573,6 +4023,22 @@ export interface ApplianceServiceServer extends UntypedServiceImplementation {
   resetEmergencyStop: handleUnaryCall<ResetEmergencyStopRequest, ResetEmergencyStopResponse>;
   /** Many operations over one stream, answered in any order and matched by request_id. */
   channel: handleBidiStreamingCall<ChannelRequest, ChannelResponse>;
+  /** State of the agent, its tracks, its stops and its holds. */
+  getStatus: handleUnaryCall<GetStatusRequest, GetStatusResponse>;
+  /** Performs what the same person selected with select_for_seconds. */
+  operateSelected: handleUnaryCall<OperateSelectedRequest, OperateSelectedResponse>;
+  /** Frees the devices of a selection without operating them. */
+  releaseSelected: handleUnaryCall<ReleaseSelectedRequest, ReleaseSelectedResponse>;
+  /** The caller has seen every stop that stands now. */
+  acknowledgeStop: handleUnaryCall<AcknowledgeStopRequest, AcknowledgeStopResponse>;
+  /** Ends a hold: `in doubt` by one person, `quarantined` by two; the others end by reset and activation. */
+  releaseDevice: handleUnaryCall<ReleaseDeviceRequest, ReleaseDeviceResponse>;
+  /** No access at all, reading included, until two people release it. */
+  quarantineDevice: handleUnaryCall<QuarantineDeviceRequest, QuarantineDeviceResponse>;
+  listConflicts: handleUnaryCall<ListConflictsRequest, ListConflictsResponse>;
+  resolveConflict: handleUnaryCall<ResolveConflictRequest, ResolveConflictResponse>;
+  /** Newest first. */
+  getDeviceHistory: handleUnaryCall<GetDeviceHistoryRequest, GetDeviceHistoryResponse>;
 }
 
 export interface ApplianceServiceClient extends Client {
@@ -1673,6 +4139,148 @@ export interface ApplianceServiceClient extends Client {
   channel(): ClientDuplexStream<ChannelRequest, ChannelResponse>;
   channel(options: Partial<CallOptions>): ClientDuplexStream<ChannelRequest, ChannelResponse>;
   channel(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<ChannelRequest, ChannelResponse>;
+  /** State of the agent, its tracks, its stops and its holds. */
+  getStatus(
+    request: GetStatusRequest,
+    callback: (error: ServiceError | null, response: GetStatusResponse) => void,
+  ): ClientUnaryCall;
+  getStatus(
+    request: GetStatusRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetStatusResponse) => void,
+  ): ClientUnaryCall;
+  getStatus(
+    request: GetStatusRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetStatusResponse) => void,
+  ): ClientUnaryCall;
+  /** Performs what the same person selected with select_for_seconds. */
+  operateSelected(
+    request: OperateSelectedRequest,
+    callback: (error: ServiceError | null, response: OperateSelectedResponse) => void,
+  ): ClientUnaryCall;
+  operateSelected(
+    request: OperateSelectedRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: OperateSelectedResponse) => void,
+  ): ClientUnaryCall;
+  operateSelected(
+    request: OperateSelectedRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: OperateSelectedResponse) => void,
+  ): ClientUnaryCall;
+  /** Frees the devices of a selection without operating them. */
+  releaseSelected(
+    request: ReleaseSelectedRequest,
+    callback: (error: ServiceError | null, response: ReleaseSelectedResponse) => void,
+  ): ClientUnaryCall;
+  releaseSelected(
+    request: ReleaseSelectedRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReleaseSelectedResponse) => void,
+  ): ClientUnaryCall;
+  releaseSelected(
+    request: ReleaseSelectedRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReleaseSelectedResponse) => void,
+  ): ClientUnaryCall;
+  /** The caller has seen every stop that stands now. */
+  acknowledgeStop(
+    request: AcknowledgeStopRequest,
+    callback: (error: ServiceError | null, response: AcknowledgeStopResponse) => void,
+  ): ClientUnaryCall;
+  acknowledgeStop(
+    request: AcknowledgeStopRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: AcknowledgeStopResponse) => void,
+  ): ClientUnaryCall;
+  acknowledgeStop(
+    request: AcknowledgeStopRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: AcknowledgeStopResponse) => void,
+  ): ClientUnaryCall;
+  /** Ends a hold: `in doubt` by one person, `quarantined` by two; the others end by reset and activation. */
+  releaseDevice(
+    request: ReleaseDeviceRequest,
+    callback: (error: ServiceError | null, response: ReleaseDeviceResponse) => void,
+  ): ClientUnaryCall;
+  releaseDevice(
+    request: ReleaseDeviceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ReleaseDeviceResponse) => void,
+  ): ClientUnaryCall;
+  releaseDevice(
+    request: ReleaseDeviceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ReleaseDeviceResponse) => void,
+  ): ClientUnaryCall;
+  /** No access at all, reading included, until two people release it. */
+  quarantineDevice(
+    request: QuarantineDeviceRequest,
+    callback: (error: ServiceError | null, response: QuarantineDeviceResponse) => void,
+  ): ClientUnaryCall;
+  quarantineDevice(
+    request: QuarantineDeviceRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: QuarantineDeviceResponse) => void,
+  ): ClientUnaryCall;
+  quarantineDevice(
+    request: QuarantineDeviceRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: QuarantineDeviceResponse) => void,
+  ): ClientUnaryCall;
+  listConflicts(
+    request: ListConflictsRequest,
+    callback: (error: ServiceError | null, response: ListConflictsResponse) => void,
+  ): ClientUnaryCall;
+  listConflicts(
+    request: ListConflictsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListConflictsResponse) => void,
+  ): ClientUnaryCall;
+  listConflicts(
+    request: ListConflictsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListConflictsResponse) => void,
+  ): ClientUnaryCall;
+  resolveConflict(
+    request: ResolveConflictRequest,
+    callback: (error: ServiceError | null, response: ResolveConflictResponse) => void,
+  ): ClientUnaryCall;
+  resolveConflict(
+    request: ResolveConflictRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ResolveConflictResponse) => void,
+  ): ClientUnaryCall;
+  resolveConflict(
+    request: ResolveConflictRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ResolveConflictResponse) => void,
+  ): ClientUnaryCall;
+  /** Newest first. */
+  getDeviceHistory(
+    request: GetDeviceHistoryRequest,
+    callback: (error: ServiceError | null, response: GetDeviceHistoryResponse) => void,
+  ): ClientUnaryCall;
+  getDeviceHistory(
+    request: GetDeviceHistoryRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetDeviceHistoryResponse) => void,
+  ): ClientUnaryCall;
+  getDeviceHistory(
+    request: GetDeviceHistoryRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetDeviceHistoryResponse) => void,
+  ): ClientUnaryCall;
 }
 
 export const ApplianceServiceClient = makeGenericClientConstructor(

@@ -353,6 +353,105 @@ export namespace OverallDeviceStatus {
   export type UNRECOGNIZED = typeof OverallDeviceStatus.UNRECOGNIZED;
 }
 
+/** Why a device may not be operated for now. */
+export const HoldKind = {
+  HOLD_UNKNOWN: 0,
+  /** HOLD_IN_DOUBT - Nobody knows what the metal holds: until one person releases it. */
+  HOLD_IN_DOUBT: 1,
+  /** HOLD_STOPPED - Under an emergency stop: until two people reset the stop. */
+  HOLD_STOPPED: 2,
+  /** HOLD_DEACTIVATED - The stop was reset and the device not activated since. */
+  HOLD_DEACTIVATED: 3,
+  /** HOLD_QUARANTINED - Quarantined at run time: until two people release it. */
+  HOLD_QUARANTINED: 4,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type HoldKind = typeof HoldKind[keyof typeof HoldKind];
+
+export namespace HoldKind {
+  export type HOLD_UNKNOWN = typeof HoldKind.HOLD_UNKNOWN;
+  export type HOLD_IN_DOUBT = typeof HoldKind.HOLD_IN_DOUBT;
+  export type HOLD_STOPPED = typeof HoldKind.HOLD_STOPPED;
+  export type HOLD_DEACTIVATED = typeof HoldKind.HOLD_DEACTIVATED;
+  export type HOLD_QUARANTINED = typeof HoldKind.HOLD_QUARANTINED;
+  export type UNRECOGNIZED = typeof HoldKind.UNRECOGNIZED;
+}
+
+export const SecurityStatus = {
+  SECURITY_UNKNOWN: 0,
+  SECURITY_NORMAL: 1,
+  SECURITY_RESTRICTED: 2,
+  SECURITY_UNDER_REVIEW: 3,
+  SECURITY_ALERT: 4,
+  SECURITY_LOCKED: 5,
+  SECURITY_QUARANTINED: 6,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type SecurityStatus = typeof SecurityStatus[keyof typeof SecurityStatus];
+
+export namespace SecurityStatus {
+  export type SECURITY_UNKNOWN = typeof SecurityStatus.SECURITY_UNKNOWN;
+  export type SECURITY_NORMAL = typeof SecurityStatus.SECURITY_NORMAL;
+  export type SECURITY_RESTRICTED = typeof SecurityStatus.SECURITY_RESTRICTED;
+  export type SECURITY_UNDER_REVIEW = typeof SecurityStatus.SECURITY_UNDER_REVIEW;
+  export type SECURITY_ALERT = typeof SecurityStatus.SECURITY_ALERT;
+  export type SECURITY_LOCKED = typeof SecurityStatus.SECURITY_LOCKED;
+  export type SECURITY_QUARANTINED = typeof SecurityStatus.SECURITY_QUARANTINED;
+  export type UNRECOGNIZED = typeof SecurityStatus.UNRECOGNIZED;
+}
+
+export const UiDisplayState = {
+  DISPLAY_UNKNOWN: 0,
+  DISPLAY_HIDDEN: 1,
+  DISPLAY_NORMAL: 2,
+  DISPLAY_HIGHLIGHTED: 3,
+  DISPLAY_WARNING: 4,
+  DISPLAY_CRITICAL: 5,
+  DISPLAY_LOCKED_OUT: 6,
+  DISPLAY_STALE: 7,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type UiDisplayState = typeof UiDisplayState[keyof typeof UiDisplayState];
+
+export namespace UiDisplayState {
+  export type DISPLAY_UNKNOWN = typeof UiDisplayState.DISPLAY_UNKNOWN;
+  export type DISPLAY_HIDDEN = typeof UiDisplayState.DISPLAY_HIDDEN;
+  export type DISPLAY_NORMAL = typeof UiDisplayState.DISPLAY_NORMAL;
+  export type DISPLAY_HIGHLIGHTED = typeof UiDisplayState.DISPLAY_HIGHLIGHTED;
+  export type DISPLAY_WARNING = typeof UiDisplayState.DISPLAY_WARNING;
+  export type DISPLAY_CRITICAL = typeof UiDisplayState.DISPLAY_CRITICAL;
+  export type DISPLAY_LOCKED_OUT = typeof UiDisplayState.DISPLAY_LOCKED_OUT;
+  export type DISPLAY_STALE = typeof UiDisplayState.DISPLAY_STALE;
+  export type UNRECOGNIZED = typeof UiDisplayState.UNRECOGNIZED;
+}
+
+export const UserAttentionLevel = {
+  ATTENTION_UNKNOWN: 0,
+  ATTENTION_NONE: 1,
+  ATTENTION_INFO: 2,
+  ATTENTION_ADVISORY: 3,
+  ATTENTION_WARNING: 4,
+  ATTENTION_CRITICAL: 5,
+  ATTENTION_EMERGENCY: 6,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type UserAttentionLevel = typeof UserAttentionLevel[keyof typeof UserAttentionLevel];
+
+export namespace UserAttentionLevel {
+  export type ATTENTION_UNKNOWN = typeof UserAttentionLevel.ATTENTION_UNKNOWN;
+  export type ATTENTION_NONE = typeof UserAttentionLevel.ATTENTION_NONE;
+  export type ATTENTION_INFO = typeof UserAttentionLevel.ATTENTION_INFO;
+  export type ATTENTION_ADVISORY = typeof UserAttentionLevel.ATTENTION_ADVISORY;
+  export type ATTENTION_WARNING = typeof UserAttentionLevel.ATTENTION_WARNING;
+  export type ATTENTION_CRITICAL = typeof UserAttentionLevel.ATTENTION_CRITICAL;
+  export type ATTENTION_EMERGENCY = typeof UserAttentionLevel.ATTENTION_EMERGENCY;
+  export type UNRECOGNIZED = typeof UserAttentionLevel.UNRECOGNIZED;
+}
+
 export const SyncTriggerReason = {
   SYNC_UNKNOWN: 0,
   SYNC_STARTUP: 1,
@@ -421,6 +520,8 @@ export interface OperationCoordinationRequest {
   dryRun: boolean;
   /** The risk the person was shown and accepted. */
   confirmedRisk: RiskLevel;
+  /** Select before operate: holds the devices for so many seconds and writes nothing until OperateSelected; 0 operates at once. */
+  selectForSeconds: number;
 }
 
 export interface OperationCoordinationResponse {
@@ -449,7 +550,19 @@ export interface OperationCoordinationResponse {
   approvalsNeeded: string[];
   state: OperationState;
   operationType: OperationType;
-  fault: Fault | undefined;
+  fault:
+    | Fault
+    | undefined;
+  /** Dry runs: registers before and after, and how each write would be undone, last write first. */
+  preview: WritePreview[];
+  /** Dry runs: what each involved track said about the risk. */
+  assessments: RiskAssessment[];
+  /** Dry runs: upper bound of the execution time; absent elsewhere. */
+  worstCase:
+    | Duration
+    | undefined;
+  /** Selections: until when the devices are held for this operation; absent elsewhere. */
+  selectedUntil: Timestamp | undefined;
 }
 
 /** Track involvement specification */
@@ -496,6 +609,8 @@ export interface EmergencyStopRequest {
   triggeredBy: string;
   timestamp: Timestamp | undefined;
   affectedDevices: number[];
+  /** Whole groups, 0..6, beside the devices; with both empty the whole system stops. */
+  groups: number[];
 }
 
 export interface EmergencyStopResponse {
@@ -505,11 +620,15 @@ export interface EmergencyStopResponse {
   responseTime:
     | Duration
     | undefined;
-  /** `whole system` or the devices, in words. */
+  /** `whole system`, or the groups and devices, in words. */
   scope: string;
   /** Linear ids of devices now at their safe values. */
   safeDevices: number[];
   unsafeDevices: UnsafeDevice[];
+  /** True when no group and no device was named, and so everything stops. */
+  wholeSystem: boolean;
+  /** Linear ids of the devices covered; none when the whole system is. */
+  coveredDevices: number[];
 }
 
 /** Event system messages */
@@ -555,6 +674,28 @@ export interface RegisterReading {
   fault: Fault | undefined;
 }
 
+/** One register write of a plan: what is there now, what will be, and how it would be undone. */
+export interface WritePreview {
+  /** Linear id. */
+  deviceId: number;
+  register: string;
+  /** Absent where reading would have a side effect, or failed. */
+  before?: bigint | undefined;
+  after?:
+    | bigint
+    | undefined;
+  /** The write that undoes it, or why none does. */
+  rollback: string;
+}
+
+/** One track's word on the risk of a plan. */
+export interface RiskAssessment {
+  track: TrackSource;
+  level: RiskLevel;
+  /** In the order applied. */
+  reasons: string[];
+}
+
 /** One entry of the fault catalogue, with its place. */
 export interface Fault {
   code: string;
@@ -598,7 +739,7 @@ export interface StateSynchronizationRequest {
   /** Linear ids or tokens; none for every device of the board. */
   deviceIds: number[];
   triggerReason: SyncTriggerReason;
-  /** UNKNOWN and CONSERVATIVE give the agent's own rule; others are refused for now. */
+  /** UNKNOWN and CONSERVATIVE let the site's policy decide for each rule; a caller cannot choose a laxer method. */
   resolutionMethod: ConflictResolutionMethod;
 }
 
@@ -611,7 +752,7 @@ export interface StateSynchronizationResponse {
   synchronizedAt: Timestamp | undefined;
 }
 
-/** A device as the specification's unified state, as far as the interface track may see it. */
+/** A device as the specification's unified state: what all three tracks together see. */
 export interface UnifiedDeviceState {
   deviceId: number;
   token: number;
@@ -629,6 +770,66 @@ export interface UnifiedDeviceState {
   quarantined: boolean;
   inhibited: boolean;
   stale: boolean;
+  /** Wall time of the last access to the metal; absent for never. */
+  lastKernelAccess:
+    | Timestamp
+    | undefined;
+  /** Why the device may not be operated for now. */
+  holds: HoldKind[];
+  /** Registers that changed without an operation and that nobody has accounted for; empty for none. */
+  unexplainedChange: string;
+  /** The security track's part; absent until the tracks have been compared once. */
+  securityState:
+    | SecurityDeviceState
+    | undefined;
+  /** The interface track's part; absent until the tracks have been compared once. */
+  interfaceState: InterfaceDeviceState | undefined;
+  currentRisk: RiskLevel;
+  lastStateChange: Timestamp | undefined;
+  stateChangeCount: bigint;
+  synchronization:
+    | SynchronizationState
+    | undefined;
+  /** Numbers of conflicts that wait for a person. */
+  openConflicts: bigint[];
+}
+
+export interface SecurityDeviceState {
+  securityStatus: SecurityStatus;
+  accessAuthorized: boolean;
+  requiredClearance: ClearanceLevel;
+  failedAccessAttempts: number;
+  /** Absent for never. */
+  lastSecurityEvent: Timestamp | undefined;
+  auditEnabled: boolean;
+  auditSequenceNumber: bigint;
+}
+
+export interface InterfaceDeviceState {
+  uiMonitored: boolean;
+  displayState: UiDisplayState;
+  activeUiSessions: number;
+  /** Absent for never. */
+  lastUiInteraction: Timestamp | undefined;
+  userNotificationsPending: boolean;
+  attentionRequired: UserAttentionLevel;
+}
+
+/** Each version is moved by its own track alone. */
+export interface SynchronizationState {
+  kernelSyncVersion: bigint;
+  securitySyncVersion: bigint;
+  interfaceSyncVersion: bigint;
+  /** Absent before the first. */
+  lastSync:
+    | Timestamp
+    | undefined;
+  /** True while a synchronization that somebody asked for here has not answered. */
+  syncInProgress: boolean;
+  syncConflictsDetected: bigint;
+  triggerReason: SyncTriggerReason;
+  /** Tracks whose part is old because they do not answer. */
+  staleTracks: TrackSource[];
 }
 
 export interface EventPublishRequest {
@@ -709,6 +910,7 @@ function createBaseOperationCoordinationRequest(): OperationCoordinationRequest 
     targets: [],
     dryRun: false,
     confirmedRisk: 0,
+    selectForSeconds: 0,
   };
 }
 
@@ -749,6 +951,9 @@ export const OperationCoordinationRequest: MessageFns<OperationCoordinationReque
     }
     if (message.confirmedRisk !== 0) {
       writer.uint32(184).int32(message.confirmedRisk);
+    }
+    if (message.selectForSeconds !== 0) {
+      writer.uint32(192).uint32(message.selectForSeconds);
     }
     return writer;
   },
@@ -862,6 +1067,14 @@ export const OperationCoordinationRequest: MessageFns<OperationCoordinationReque
             message.confirmedRisk = reader.int32() as any;
             continue;
           }
+          case 24: {
+            if (tag !== 192) {
+              break;
+            }
+
+            message.selectForSeconds = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -899,6 +1112,7 @@ export const OperationCoordinationRequest: MessageFns<OperationCoordinationReque
     message.targets = object.targets?.map((e) => OperationTarget.fromPartial(e)) || [];
     message.dryRun = object.dryRun ?? false;
     message.confirmedRisk = object.confirmedRisk ?? 0;
+    message.selectForSeconds = object.selectForSeconds ?? 0;
     return message;
   },
 };
@@ -922,6 +1136,10 @@ function createBaseOperationCoordinationResponse(): OperationCoordinationRespons
     state: 0,
     operationType: 0,
     fault: undefined,
+    preview: [],
+    assessments: [],
+    worstCase: undefined,
+    selectedUntil: undefined,
   };
 }
 
@@ -980,6 +1198,18 @@ export const OperationCoordinationResponse: MessageFns<OperationCoordinationResp
     }
     if (message.fault !== undefined) {
       Fault.encode(message.fault, writer.uint32(242).fork()).join();
+    }
+    for (const v of message.preview) {
+      WritePreview.encode(v!, writer.uint32(250).fork()).join();
+    }
+    for (const v of message.assessments) {
+      RiskAssessment.encode(v!, writer.uint32(258).fork()).join();
+    }
+    if (message.worstCase !== undefined) {
+      Duration.encode(message.worstCase, writer.uint32(266).fork()).join();
+    }
+    if (message.selectedUntil !== undefined) {
+      Timestamp.encode(message.selectedUntil, writer.uint32(274).fork()).join();
     }
     return writer;
   },
@@ -1133,6 +1363,38 @@ export const OperationCoordinationResponse: MessageFns<OperationCoordinationResp
             message.fault = Fault.decode(reader, reader.uint32());
             continue;
           }
+          case 31: {
+            if (tag !== 250) {
+              break;
+            }
+
+            message.preview.push(WritePreview.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 32: {
+            if (tag !== 258) {
+              break;
+            }
+
+            message.assessments.push(RiskAssessment.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 33: {
+            if (tag !== 266) {
+              break;
+            }
+
+            message.worstCase = Duration.decode(reader, reader.uint32());
+            continue;
+          }
+          case 34: {
+            if (tag !== 274) {
+              break;
+            }
+
+            message.selectedUntil = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1173,6 +1435,14 @@ export const OperationCoordinationResponse: MessageFns<OperationCoordinationResp
     message.state = object.state ?? 0;
     message.operationType = object.operationType ?? 0;
     message.fault = (object.fault !== undefined && object.fault !== null) ? Fault.fromPartial(object.fault) : undefined;
+    message.preview = object.preview?.map((e) => WritePreview.fromPartial(e)) || [];
+    message.assessments = object.assessments?.map((e) => RiskAssessment.fromPartial(e)) || [];
+    message.worstCase = (object.worstCase !== undefined && object.worstCase !== null)
+      ? Duration.fromPartial(object.worstCase)
+      : undefined;
+    message.selectedUntil = (object.selectedUntil !== undefined && object.selectedUntil !== null)
+      ? Timestamp.fromPartial(object.selectedUntil)
+      : undefined;
     return message;
   },
 };
@@ -1608,7 +1878,7 @@ export const InterfaceSafetyRequirements: MessageFns<InterfaceSafetyRequirements
 };
 
 function createBaseEmergencyStopRequest(): EmergencyStopRequest {
-  return { reason: "", priority: 0, triggeredBy: "", timestamp: undefined, affectedDevices: [] };
+  return { reason: "", priority: 0, triggeredBy: "", timestamp: undefined, affectedDevices: [], groups: [] };
 }
 
 export const EmergencyStopRequest: MessageFns<EmergencyStopRequest> = {
@@ -1628,6 +1898,13 @@ export const EmergencyStopRequest: MessageFns<EmergencyStopRequest> = {
     if (message.affectedDevices.length !== 0) {
       writer.uint32(42).fork();
       for (const v of message.affectedDevices) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.groups.length !== 0) {
+      writer.uint32(162).fork();
+      for (const v of message.groups) {
         writer.uint32(v);
       }
       writer.join();
@@ -1698,6 +1975,24 @@ export const EmergencyStopRequest: MessageFns<EmergencyStopRequest> = {
 
             break;
           }
+          case 20: {
+            if (tag === 160) {
+              message.groups.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 162) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.groups.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1722,6 +2017,7 @@ export const EmergencyStopRequest: MessageFns<EmergencyStopRequest> = {
       ? Timestamp.fromPartial(object.timestamp)
       : undefined;
     message.affectedDevices = object.affectedDevices?.map((e) => e) || [];
+    message.groups = object.groups?.map((e) => e) || [];
     return message;
   },
 };
@@ -1735,6 +2031,8 @@ function createBaseEmergencyStopResponse(): EmergencyStopResponse {
     scope: "",
     safeDevices: [],
     unsafeDevices: [],
+    wholeSystem: false,
+    coveredDevices: [],
   };
 }
 
@@ -1764,6 +2062,16 @@ export const EmergencyStopResponse: MessageFns<EmergencyStopResponse> = {
     }
     for (const v of message.unsafeDevices) {
       UnsafeDevice.encode(v!, writer.uint32(178).fork()).join();
+    }
+    if (message.wholeSystem !== false) {
+      writer.uint32(184).bool(message.wholeSystem);
+    }
+    if (message.coveredDevices.length !== 0) {
+      writer.uint32(194).fork();
+      for (const v of message.coveredDevices) {
+        writer.uint32(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -1847,6 +2155,32 @@ export const EmergencyStopResponse: MessageFns<EmergencyStopResponse> = {
             message.unsafeDevices.push(UnsafeDevice.decode(reader, reader.uint32()));
             continue;
           }
+          case 23: {
+            if (tag !== 184) {
+              break;
+            }
+
+            message.wholeSystem = reader.bool();
+            continue;
+          }
+          case 24: {
+            if (tag === 192) {
+              message.coveredDevices.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 194) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.coveredDevices.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1873,6 +2207,8 @@ export const EmergencyStopResponse: MessageFns<EmergencyStopResponse> = {
     message.scope = object.scope ?? "";
     message.safeDevices = object.safeDevices?.map((e) => e) || [];
     message.unsafeDevices = object.unsafeDevices?.map((e) => UnsafeDevice.fromPartial(e)) || [];
+    message.wholeSystem = object.wholeSystem ?? false;
+    message.coveredDevices = object.coveredDevices?.map((e) => e) || [];
     return message;
   },
 };
@@ -2356,6 +2692,194 @@ export const RegisterReading: MessageFns<RegisterReading> = {
     message.value = (object.value !== undefined && object.value !== null) ? BigInt(object.value) : undefined;
     message.before = (object.before !== undefined && object.before !== null) ? BigInt(object.before) : undefined;
     message.fault = (object.fault !== undefined && object.fault !== null) ? Fault.fromPartial(object.fault) : undefined;
+    return message;
+  },
+};
+
+function createBaseWritePreview(): WritePreview {
+  return { deviceId: 0, register: "", before: undefined, after: undefined, rollback: "" };
+}
+
+export const WritePreview: MessageFns<WritePreview> = {
+  encode(message: WritePreview, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.deviceId !== 0) {
+      writer.uint32(8).uint32(message.deviceId);
+    }
+    if (message.register !== "") {
+      writer.uint32(18).string(message.register);
+    }
+    if (message.before !== undefined) {
+      if (BigInt.asUintN(64, message.before) !== message.before) {
+        throw new globalThis.Error("value provided for field message.before of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.before);
+    }
+    if (message.after !== undefined) {
+      if (BigInt.asUintN(64, message.after) !== message.after) {
+        throw new globalThis.Error("value provided for field message.after of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.after);
+    }
+    if (message.rollback !== "") {
+      writer.uint32(42).string(message.rollback);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WritePreview {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWritePreview();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.deviceId = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.register = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.before = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.after = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.rollback = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<WritePreview>, I>>(base?: I): WritePreview {
+    return WritePreview.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<WritePreview>, I>>(object: I): WritePreview {
+    const message = createBaseWritePreview();
+    message.deviceId = object.deviceId ?? 0;
+    message.register = object.register ?? "";
+    message.before = (object.before !== undefined && object.before !== null) ? BigInt(object.before) : undefined;
+    message.after = (object.after !== undefined && object.after !== null) ? BigInt(object.after) : undefined;
+    message.rollback = object.rollback ?? "";
+    return message;
+  },
+};
+
+function createBaseRiskAssessment(): RiskAssessment {
+  return { track: 0, level: 0, reasons: [] };
+}
+
+export const RiskAssessment: MessageFns<RiskAssessment> = {
+  encode(message: RiskAssessment, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.track !== 0) {
+      writer.uint32(8).int32(message.track);
+    }
+    if (message.level !== 0) {
+      writer.uint32(16).int32(message.level);
+    }
+    for (const v of message.reasons) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RiskAssessment {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRiskAssessment();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.track = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.level = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.reasons.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<RiskAssessment>, I>>(base?: I): RiskAssessment {
+    return RiskAssessment.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<RiskAssessment>, I>>(object: I): RiskAssessment {
+    const message = createBaseRiskAssessment();
+    message.track = object.track ?? 0;
+    message.level = object.level ?? 0;
+    message.reasons = object.reasons?.map((e) => e) || [];
     return message;
   },
 };
@@ -3080,6 +3604,16 @@ function createBaseUnifiedDeviceState(): UnifiedDeviceState {
     quarantined: false,
     inhibited: false,
     stale: false,
+    lastKernelAccess: undefined,
+    holds: [],
+    unexplainedChange: "",
+    securityState: undefined,
+    interfaceState: undefined,
+    currentRisk: 0,
+    lastStateChange: undefined,
+    stateChangeCount: 0n,
+    synchronization: undefined,
+    openConflicts: [],
   };
 }
 
@@ -3135,6 +3669,50 @@ export const UnifiedDeviceState: MessageFns<UnifiedDeviceState> = {
     }
     if (message.stale !== false) {
       writer.uint32(128).bool(message.stale);
+    }
+    if (message.lastKernelAccess !== undefined) {
+      Timestamp.encode(message.lastKernelAccess, writer.uint32(138).fork()).join();
+    }
+    if (message.holds.length !== 0) {
+      writer.uint32(146).fork();
+      for (const v of message.holds) {
+        writer.int32(v);
+      }
+      writer.join();
+    }
+    if (message.unexplainedChange !== "") {
+      writer.uint32(154).string(message.unexplainedChange);
+    }
+    if (message.securityState !== undefined) {
+      SecurityDeviceState.encode(message.securityState, writer.uint32(162).fork()).join();
+    }
+    if (message.interfaceState !== undefined) {
+      InterfaceDeviceState.encode(message.interfaceState, writer.uint32(170).fork()).join();
+    }
+    if (message.currentRisk !== 0) {
+      writer.uint32(176).int32(message.currentRisk);
+    }
+    if (message.lastStateChange !== undefined) {
+      Timestamp.encode(message.lastStateChange, writer.uint32(186).fork()).join();
+    }
+    if (message.stateChangeCount !== 0n) {
+      if (BigInt.asUintN(64, message.stateChangeCount) !== message.stateChangeCount) {
+        throw new globalThis.Error("value provided for field message.stateChangeCount of type uint64 too large");
+      }
+      writer.uint32(192).uint64(message.stateChangeCount);
+    }
+    if (message.synchronization !== undefined) {
+      SynchronizationState.encode(message.synchronization, writer.uint32(202).fork()).join();
+    }
+    if (message.openConflicts.length !== 0) {
+      writer.uint32(210).fork();
+      for (const v of message.openConflicts) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field openConflicts of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
     }
     return writer;
   },
@@ -3280,6 +3858,106 @@ export const UnifiedDeviceState: MessageFns<UnifiedDeviceState> = {
             message.stale = reader.bool();
             continue;
           }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            message.lastKernelAccess = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 18: {
+            if (tag === 144) {
+              message.holds.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 146) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.holds.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 19: {
+            if (tag !== 154) {
+              break;
+            }
+
+            message.unexplainedChange = reader.string();
+            continue;
+          }
+          case 20: {
+            if (tag !== 162) {
+              break;
+            }
+
+            message.securityState = SecurityDeviceState.decode(reader, reader.uint32());
+            continue;
+          }
+          case 21: {
+            if (tag !== 170) {
+              break;
+            }
+
+            message.interfaceState = InterfaceDeviceState.decode(reader, reader.uint32());
+            continue;
+          }
+          case 22: {
+            if (tag !== 176) {
+              break;
+            }
+
+            message.currentRisk = reader.int32() as any;
+            continue;
+          }
+          case 23: {
+            if (tag !== 186) {
+              break;
+            }
+
+            message.lastStateChange = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 24: {
+            if (tag !== 192) {
+              break;
+            }
+
+            message.stateChangeCount = reader.uint64() as bigint;
+            continue;
+          }
+          case 25: {
+            if (tag !== 202) {
+              break;
+            }
+
+            message.synchronization = SynchronizationState.decode(reader, reader.uint32());
+            continue;
+          }
+          case 26: {
+            if (tag === 208) {
+              message.openConflicts.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 210) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.openConflicts.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3315,6 +3993,479 @@ export const UnifiedDeviceState: MessageFns<UnifiedDeviceState> = {
     message.quarantined = object.quarantined ?? false;
     message.inhibited = object.inhibited ?? false;
     message.stale = object.stale ?? false;
+    message.lastKernelAccess = (object.lastKernelAccess !== undefined && object.lastKernelAccess !== null)
+      ? Timestamp.fromPartial(object.lastKernelAccess)
+      : undefined;
+    message.holds = object.holds?.map((e) => e) || [];
+    message.unexplainedChange = object.unexplainedChange ?? "";
+    message.securityState = (object.securityState !== undefined && object.securityState !== null)
+      ? SecurityDeviceState.fromPartial(object.securityState)
+      : undefined;
+    message.interfaceState = (object.interfaceState !== undefined && object.interfaceState !== null)
+      ? InterfaceDeviceState.fromPartial(object.interfaceState)
+      : undefined;
+    message.currentRisk = object.currentRisk ?? 0;
+    message.lastStateChange = (object.lastStateChange !== undefined && object.lastStateChange !== null)
+      ? Timestamp.fromPartial(object.lastStateChange)
+      : undefined;
+    message.stateChangeCount = (object.stateChangeCount !== undefined && object.stateChangeCount !== null)
+      ? BigInt(object.stateChangeCount)
+      : 0n;
+    message.synchronization = (object.synchronization !== undefined && object.synchronization !== null)
+      ? SynchronizationState.fromPartial(object.synchronization)
+      : undefined;
+    message.openConflicts = object.openConflicts?.map((e) => BigInt(e)) || [];
+    return message;
+  },
+};
+
+function createBaseSecurityDeviceState(): SecurityDeviceState {
+  return {
+    securityStatus: 0,
+    accessAuthorized: false,
+    requiredClearance: 0,
+    failedAccessAttempts: 0,
+    lastSecurityEvent: undefined,
+    auditEnabled: false,
+    auditSequenceNumber: 0n,
+  };
+}
+
+export const SecurityDeviceState: MessageFns<SecurityDeviceState> = {
+  encode(message: SecurityDeviceState, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.securityStatus !== 0) {
+      writer.uint32(8).int32(message.securityStatus);
+    }
+    if (message.accessAuthorized !== false) {
+      writer.uint32(16).bool(message.accessAuthorized);
+    }
+    if (message.requiredClearance !== 0) {
+      writer.uint32(24).int32(message.requiredClearance);
+    }
+    if (message.failedAccessAttempts !== 0) {
+      writer.uint32(32).uint32(message.failedAccessAttempts);
+    }
+    if (message.lastSecurityEvent !== undefined) {
+      Timestamp.encode(message.lastSecurityEvent, writer.uint32(42).fork()).join();
+    }
+    if (message.auditEnabled !== false) {
+      writer.uint32(48).bool(message.auditEnabled);
+    }
+    if (message.auditSequenceNumber !== 0n) {
+      if (BigInt.asUintN(64, message.auditSequenceNumber) !== message.auditSequenceNumber) {
+        throw new globalThis.Error("value provided for field message.auditSequenceNumber of type uint64 too large");
+      }
+      writer.uint32(56).uint64(message.auditSequenceNumber);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SecurityDeviceState {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSecurityDeviceState();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.securityStatus = reader.int32() as any;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.accessAuthorized = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.requiredClearance = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.failedAccessAttempts = reader.uint32();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.lastSecurityEvent = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.auditEnabled = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.auditSequenceNumber = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SecurityDeviceState>, I>>(base?: I): SecurityDeviceState {
+    return SecurityDeviceState.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SecurityDeviceState>, I>>(object: I): SecurityDeviceState {
+    const message = createBaseSecurityDeviceState();
+    message.securityStatus = object.securityStatus ?? 0;
+    message.accessAuthorized = object.accessAuthorized ?? false;
+    message.requiredClearance = object.requiredClearance ?? 0;
+    message.failedAccessAttempts = object.failedAccessAttempts ?? 0;
+    message.lastSecurityEvent = (object.lastSecurityEvent !== undefined && object.lastSecurityEvent !== null)
+      ? Timestamp.fromPartial(object.lastSecurityEvent)
+      : undefined;
+    message.auditEnabled = object.auditEnabled ?? false;
+    message.auditSequenceNumber = (object.auditSequenceNumber !== undefined && object.auditSequenceNumber !== null)
+      ? BigInt(object.auditSequenceNumber)
+      : 0n;
+    return message;
+  },
+};
+
+function createBaseInterfaceDeviceState(): InterfaceDeviceState {
+  return {
+    uiMonitored: false,
+    displayState: 0,
+    activeUiSessions: 0,
+    lastUiInteraction: undefined,
+    userNotificationsPending: false,
+    attentionRequired: 0,
+  };
+}
+
+export const InterfaceDeviceState: MessageFns<InterfaceDeviceState> = {
+  encode(message: InterfaceDeviceState, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.uiMonitored !== false) {
+      writer.uint32(8).bool(message.uiMonitored);
+    }
+    if (message.displayState !== 0) {
+      writer.uint32(16).int32(message.displayState);
+    }
+    if (message.activeUiSessions !== 0) {
+      writer.uint32(24).uint32(message.activeUiSessions);
+    }
+    if (message.lastUiInteraction !== undefined) {
+      Timestamp.encode(message.lastUiInteraction, writer.uint32(34).fork()).join();
+    }
+    if (message.userNotificationsPending !== false) {
+      writer.uint32(40).bool(message.userNotificationsPending);
+    }
+    if (message.attentionRequired !== 0) {
+      writer.uint32(48).int32(message.attentionRequired);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): InterfaceDeviceState {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseInterfaceDeviceState();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.uiMonitored = reader.bool();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.displayState = reader.int32() as any;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.activeUiSessions = reader.uint32();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.lastUiInteraction = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.userNotificationsPending = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.attentionRequired = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<InterfaceDeviceState>, I>>(base?: I): InterfaceDeviceState {
+    return InterfaceDeviceState.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<InterfaceDeviceState>, I>>(object: I): InterfaceDeviceState {
+    const message = createBaseInterfaceDeviceState();
+    message.uiMonitored = object.uiMonitored ?? false;
+    message.displayState = object.displayState ?? 0;
+    message.activeUiSessions = object.activeUiSessions ?? 0;
+    message.lastUiInteraction = (object.lastUiInteraction !== undefined && object.lastUiInteraction !== null)
+      ? Timestamp.fromPartial(object.lastUiInteraction)
+      : undefined;
+    message.userNotificationsPending = object.userNotificationsPending ?? false;
+    message.attentionRequired = object.attentionRequired ?? 0;
+    return message;
+  },
+};
+
+function createBaseSynchronizationState(): SynchronizationState {
+  return {
+    kernelSyncVersion: 0n,
+    securitySyncVersion: 0n,
+    interfaceSyncVersion: 0n,
+    lastSync: undefined,
+    syncInProgress: false,
+    syncConflictsDetected: 0n,
+    triggerReason: 0,
+    staleTracks: [],
+  };
+}
+
+export const SynchronizationState: MessageFns<SynchronizationState> = {
+  encode(message: SynchronizationState, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.kernelSyncVersion !== 0n) {
+      if (BigInt.asUintN(64, message.kernelSyncVersion) !== message.kernelSyncVersion) {
+        throw new globalThis.Error("value provided for field message.kernelSyncVersion of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.kernelSyncVersion);
+    }
+    if (message.securitySyncVersion !== 0n) {
+      if (BigInt.asUintN(64, message.securitySyncVersion) !== message.securitySyncVersion) {
+        throw new globalThis.Error("value provided for field message.securitySyncVersion of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.securitySyncVersion);
+    }
+    if (message.interfaceSyncVersion !== 0n) {
+      if (BigInt.asUintN(64, message.interfaceSyncVersion) !== message.interfaceSyncVersion) {
+        throw new globalThis.Error("value provided for field message.interfaceSyncVersion of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.interfaceSyncVersion);
+    }
+    if (message.lastSync !== undefined) {
+      Timestamp.encode(message.lastSync, writer.uint32(34).fork()).join();
+    }
+    if (message.syncInProgress !== false) {
+      writer.uint32(40).bool(message.syncInProgress);
+    }
+    if (message.syncConflictsDetected !== 0n) {
+      if (BigInt.asUintN(64, message.syncConflictsDetected) !== message.syncConflictsDetected) {
+        throw new globalThis.Error("value provided for field message.syncConflictsDetected of type uint64 too large");
+      }
+      writer.uint32(48).uint64(message.syncConflictsDetected);
+    }
+    if (message.triggerReason !== 0) {
+      writer.uint32(56).int32(message.triggerReason);
+    }
+    if (message.staleTracks.length !== 0) {
+      writer.uint32(66).fork();
+      for (const v of message.staleTracks) {
+        writer.int32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SynchronizationState {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSynchronizationState();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.kernelSyncVersion = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.securitySyncVersion = reader.uint64() as bigint;
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.interfaceSyncVersion = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.lastSync = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.syncInProgress = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.syncConflictsDetected = reader.uint64() as bigint;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.triggerReason = reader.int32() as any;
+            continue;
+          }
+          case 8: {
+            if (tag === 64) {
+              message.staleTracks.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 66) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.staleTracks.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<SynchronizationState>, I>>(base?: I): SynchronizationState {
+    return SynchronizationState.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<SynchronizationState>, I>>(object: I): SynchronizationState {
+    const message = createBaseSynchronizationState();
+    message.kernelSyncVersion = (object.kernelSyncVersion !== undefined && object.kernelSyncVersion !== null)
+      ? BigInt(object.kernelSyncVersion)
+      : 0n;
+    message.securitySyncVersion = (object.securitySyncVersion !== undefined && object.securitySyncVersion !== null)
+      ? BigInt(object.securitySyncVersion)
+      : 0n;
+    message.interfaceSyncVersion = (object.interfaceSyncVersion !== undefined && object.interfaceSyncVersion !== null)
+      ? BigInt(object.interfaceSyncVersion)
+      : 0n;
+    message.lastSync = (object.lastSync !== undefined && object.lastSync !== null)
+      ? Timestamp.fromPartial(object.lastSync)
+      : undefined;
+    message.syncInProgress = object.syncInProgress ?? false;
+    message.syncConflictsDetected =
+      (object.syncConflictsDetected !== undefined && object.syncConflictsDetected !== null)
+        ? BigInt(object.syncConflictsDetected)
+        : 0n;
+    message.triggerReason = object.triggerReason ?? 0;
+    message.staleTracks = object.staleTracks?.map((e) => e) || [];
     return message;
   },
 };
