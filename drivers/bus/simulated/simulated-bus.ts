@@ -8,7 +8,7 @@ import type { Deadline } from '#foundation/deadline';
 import { type Fault, fault, type Metal } from '#foundation/fault';
 import type { FaultCode } from '#foundation/fault-catalogue';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
-import type { BusCounters, BusKind, Cell, ImmediateBus, RegisterBus } from '#model/bus';
+import type { BusCounters, BusKind, Cell, ImmediateBus, Location, RegisterBus } from '#model/bus';
 import { formatWord, type Word, widthMask } from '#model/register';
 import { BusTally } from '../counter.ts';
 import type { DeviceModel } from './device-model.ts';
@@ -168,9 +168,7 @@ class SimulatedWire implements RegisterBus {
       const finding = 'the bus was asked for a quarantined device';
       return refuse(fault('DEVICE_QUARANTINED', { place, finding }));
     }
-    const register = model.device.registers.find(
-      ({ location }) => JSON.stringify(location) === JSON.stringify(cell.location),
-    )?.spec.name;
+    const register = registerAt(model, cell.location);
     if (register === undefined) {
       return refuse(fault('BUS_EXCEPTION', { place, finding: 'the device has no such register' }));
     }
@@ -194,6 +192,14 @@ class SimulatedWire implements RegisterBus {
       .list()
       .some(({ target, fault: { kind } }) => kind === 'vanish' && target.busId === this.id);
   }
+}
+
+/** By identity where the caller took the location from the descriptor itself, which is the usual case. */
+function registerAt({ device }: DeviceModel, location: Location): string | undefined {
+  const known = device.registers.find((placed) => placed.location === location);
+  if (known !== undefined) return known.spec.name;
+  const wanted = JSON.stringify(location);
+  return device.registers.find((placed) => JSON.stringify(placed.location) === wanted)?.spec.name;
 }
 
 interface Stop {

@@ -18,6 +18,7 @@ export interface SeenWrite {
 export class WriteLog {
   readonly #capacity: number;
   readonly #writes: SeenWrite[] = [];
+  readonly #listeners: ((write: SeenWrite) => void)[] = [];
   #count = 0;
 
   constructor(capacity: number) {
@@ -31,8 +32,15 @@ export class WriteLog {
 
   add(write: Omit<SeenWrite, 'sequence'>): void {
     this.#count += 1;
-    this.#writes.push({ sequence: this.#count, ...write });
+    const seen = { sequence: this.#count, ...write };
+    this.#writes.push(seen);
     if (this.#writes.length > this.#capacity) this.#writes.shift();
+    for (const listener of this.#listeners) listener(seen);
+  }
+
+  /** Calls back at every write, as the device sees it. */
+  listen(listener: (write: SeenWrite) => void): void {
+    this.#listeners.push(listener);
   }
 
   /** The last `limit` writes, oldest first, of one device or of all. */
