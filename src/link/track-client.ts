@@ -111,11 +111,11 @@ class TrackClient implements Track {
     return askChecked(this.link, { ...call, shape: stopReceiptShape, effect: 'writes' }, deadline);
   }
 
-  snapshot(deadline: Deadline): Promise<Outcome<TrackSnapshot>> {
+  snapshot(deadline: Deadline, devices?: readonly LinearId[]): Promise<Outcome<TrackSnapshot>> {
     const call = {
       type: MessageType.STATE_SYNC,
       method: 'track.snapshot',
-      body: undefined,
+      body: devices,
     } as const;
     return askChecked(
       this.link,

@@ -20,6 +20,10 @@ import {
 } from './message-schema.ts';
 import { conform, nothing, type Shape } from './shape.ts';
 
+/** Devices, or nothing for all of them. */
+const someDevices: Shape<readonly number[] | undefined> = (value) =>
+  value === undefined ? null : deviceIds(value);
+
 /** Registers a handler whose body is checked first; a body that does not fit is refused and nothing is done. */
 export function serveChecked<T>(
   link: Link,
@@ -45,7 +49,9 @@ export function serveTrack(link: Link, track: Track): void {
   );
   serveChecked(link, 'track.abort', identifier, (body, deadline) => track.abort(body, deadline));
   serveChecked(link, 'track.stop', stopOrderShape, (body, deadline) => track.stop(body, deadline));
-  serveChecked(link, 'track.snapshot', nothing, (_body, deadline) => track.snapshot(deadline));
+  serveChecked(link, 'track.snapshot', someDevices, (devices, deadline) =>
+    track.snapshot(deadline, devices),
+  );
 }
 
 export function serveKernelTrack(link: Link, track: KernelTrack): void {

@@ -54,7 +54,8 @@ export interface Track {
   commit(request: CommitRequest, deadline: Deadline): Promise<Outcome<CommitReceipt>>;
   abort(operationId: string, deadline: Deadline): Promise<Outcome<void>>;
   stop(order: StopOrder, deadline: Deadline): Promise<Outcome<StopReceipt>>;
-  snapshot(deadline: Deadline): Promise<Outcome<TrackSnapshot>>;
+  /** What the track knows without looking again, of these devices; absent means all. */
+  snapshot(deadline: Deadline, devices?: readonly LinearId[]): Promise<Outcome<TrackSnapshot>>;
 }
 
 /** Holds the devices of a plan for one operation that is to follow; needs no authorization, for it writes nothing. */

@@ -4,6 +4,7 @@
 import type { LinearId } from './device.ts';
 import type { RiskLevel } from './risk.ts';
 import type {
+  DisplayState,
   InterfaceDeviceState,
   KernelDeviceState,
   OverallStatus,
@@ -85,7 +86,7 @@ export interface Conflict {
   readonly deadlineWallMs: number;
   /** Null while open. */
   readonly answer: ConflictAnswer | null;
-  /** Person, method or `deadline` that settled it; empty while open. */
+  /** Person, method, `deadline` or `gone` (its cause ended by itself) that settled it; empty while open. */
   readonly resolvedBy: string;
   readonly resolvedWallMs: number;
 }
@@ -104,6 +105,8 @@ export interface UnifiedDeviceState {
   readonly trigger: SyncTrigger;
   readonly conflictsDetected: number;
   readonly openConflicts: readonly number[];
+  /** What panels must show in place of their own picture, by a conflict; absent while none says so. */
+  readonly displayOverride?: DisplayState;
   /** Tracks whose part is old because they do not answer. */
   readonly staleTracks: readonly TrackName[];
 }

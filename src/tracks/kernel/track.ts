@@ -347,8 +347,11 @@ export class KernelDeviceTrack implements KernelTrack {
     return succeed(undefined);
   }
 
-  async snapshot(): Promise<Outcome<KernelSnapshot>> {
-    return succeed(this.memory.whole());
+  async snapshot(
+    _deadline?: Deadline,
+    devices?: readonly LinearId[],
+  ): Promise<Outcome<KernelSnapshot>> {
+    return succeed(this.memory.whole(devices));
   }
 
   /** Of the last drive to safe values; null before the first. */
