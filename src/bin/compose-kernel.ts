@@ -17,6 +17,7 @@ import { BusQueue } from '#tracks/kernel/bus-queue';
 import { DeviceAccess } from '#tracks/kernel/device-access';
 import { Interlock } from '#tracks/kernel/interlock';
 import { KernelDeviceTrack } from '#tracks/kernel/track';
+import { KernelConsole } from './console-kernel.ts';
 
 const QUEUE_LIMITS = { waitingMax: 256, failuresMax: 3, coolDownMs: 2_000 } as const;
 const SAFE_STATE_BUDGET_MS = 5_000;
@@ -28,6 +29,8 @@ const REOPEN_PERIOD_MS = 1_000;
 /** Between two calls for security to take charge. */
 const CALL_PERIOD_MS = 500;
 const UNREPORTED_MAX = 32;
+/** Until security has accesses at the console on record. */
+const RECORD_LIMIT_MS = 5_000;
 
 export interface KernelLog {
   info(detail: object, message: string): void;
@@ -57,10 +60,13 @@ export class ComposedKernel {
   readonly interlock: Interlock;
   readonly queues: ReadonlyMap<string, BusQueue>;
   readonly devices: readonly DeviceDescriptor[];
+  /** For whoever is at kernel's own door; the kernel process opens it. */
+  readonly console: KernelConsole;
   readonly #parts: KernelParts;
   /** Stops that security has not been told of: it may be the reason for them. */
   readonly #unreported: { readonly cause: StopCause | null; readonly receipt: StopReceipt }[] = [];
   #tripping = false;
+  #reportingAccesses = false;
   #published = false;
   #silence: Cancel | null = null;
   #sawSecurity = false;
@@ -89,8 +95,9 @@ export class ComposedKernel {
         return [description.id, queue];
       }),
     );
+    const access = new DeviceAccess(board.devices, this.queues);
     this.track = new KernelDeviceTrack({
-      access: new DeviceAccess(board.devices, this.queues),
+      access,
       drivers: new Map(this.devices.map((device) => [device.id, parts.createDriver(device)])),
       latch,
       interlock: this.interlock,
@@ -103,6 +110,14 @@ export class ComposedKernel {
         this.#reportStops();
         this.publish();
       },
+    });
+    this.console = new KernelConsole({
+      clock,
+      track: this.track,
+      access,
+      interlock: this.interlock,
+      life: parts.life,
+      supervised: () => link.peerState === 'up',
     });
     serveKernelTrack(link, this.track);
     link.onPeer((state) => this.#onSecurity(state));
@@ -177,6 +192,18 @@ export class ComposedKernel {
     if (over > 0) this.#unreported.splice(1, over);
   }
 
+  /** Until each is on record: what was done without supervision is told as often as it takes. */
+  async #reportAccesses(): Promise<void> {
+    const { clock, link } = this.#parts;
+    const report = this.console.report();
+    if (report === null || this.#reportingAccesses || link.peerState !== 'up') return;
+    this.#reportingAccesses = true;
+    const deadline = Deadline.after(clock, RECORD_LIMIT_MS);
+    const kept = await link.request(MessageType.EVENT, 'unsupervised', report, deadline);
+    this.#reportingAccesses = false;
+    if (kept.ok) this.console.reported(report);
+  }
+
   #onSecurity(state: PeerState): void {
     const { clock, log, trustedKey } = this.#parts;
     if (this.#ended) return;
@@ -187,6 +214,7 @@ export class ComposedKernel {
       this.track.authorizations.trust(trustedKey());
       log.info({}, 'security answers');
       this.#reportStops();
+      void this.#reportAccesses();
       this.#published = false;
       this.publish();
       this.#callOnce();
@@ -211,6 +239,7 @@ export class ComposedKernel {
     this.#parts.clock.after(CALL_PERIOD_MS, () => {
       if (this.#ended) return;
       this.#callOnce();
+      void this.#reportAccesses();
       this.#call();
     });
   }

@@ -5,13 +5,16 @@ import type { KeyObject } from 'node:crypto';
 import type { Clock } from '#foundation/clock';
 import { Deadline } from '#foundation/deadline';
 import type { DurableStore } from '#foundation/durable-store';
+import { unsupervisedReportShape } from '#link/kernel-console';
 import type { Link, PeerState } from '#link/link';
 import { serveOrchestrator } from '#link/orchestrator-server';
 import { kernelTrackClient, trackClient } from '#link/track-client';
+import { serveChecked } from '#link/track-server';
 import type { Board } from '#model/board';
 import type { SafetyPolicy } from '#model/safety-policy';
 import type { KernelSnapshot, TrackHealth } from '#model/snapshot';
 import type { StopCause, StopLatch, StopReceipt } from '#model/stop';
+import type { KernelTrack } from '#model/track';
 import { TRACKS, type TrackName } from '#model/track-name';
 import { Announcer } from '#orchestrator/announcer';
 import { EventHub } from '#orchestrator/event-hub';
@@ -32,6 +35,8 @@ import { AuditChain } from '#tracks/security/audit-chain';
 import type { AuthorizationSigner } from '#tracks/security/authorization';
 import { type Account, Principals } from '#tracks/security/principals';
 import { SecurityTrack } from '#tracks/security/track';
+import { recordUnsupervised } from './console-security.ts';
+import { InterfaceByDoor } from './interface-by-door.ts';
 
 export interface SecurityParts {
   readonly board: Board;
@@ -64,6 +69,9 @@ export interface ComposedSecurity {
   readonly stops: StopCoordinator;
   readonly stopRecord: StopRecord;
   readonly supervision: Supervision;
+  readonly kernel: KernelTrack;
+  /** Interface's part, by whoever asks. */
+  readonly interfaceTrack: InterfaceByDoor;
   /** Records the start and takes charge of whoever is up. */
   start(): Promise<void>;
 }
@@ -95,7 +103,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     heldInQuarantine: (device) => holds.has(device, 'quarantined'),
   });
   const kernel = kernelTrackClient(kernelLink);
-  const interfaceTrack = trackClient(interfaceLink);
+  const interfaceTrack = new InterfaceByDoor(trackClient(interfaceLink));
 
   const peers = new Map<TrackName, PeerState>([['security', 'up']]);
   function healthOf(name: TrackName): TrackHealth {
@@ -208,6 +216,9 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     };
     orchestrator.kernelStopped(cause, receipt);
   });
+  serveChecked(kernelLink, 'unsupervised', unsupervisedReportShape, (report) =>
+    recordUnsupervised(announcer, report),
+  );
   // Kernel says so after each start of either process, and again until somebody comes.
   kernelLink.onNotice('waiting', () => void supervision.take());
 
@@ -243,6 +254,8 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     stops,
     stopRecord,
     supervision,
+    kernel,
+    interfaceTrack,
     start: async () => {
       watch('kernel', kernelLink);
       watch('interface', interfaceLink);

@@ -8,11 +8,13 @@ import { join } from 'node:path';
 import { createRegisterDriver } from '#drivers/device/register-driver';
 import { openBus } from '#drivers/index';
 import { systemClock } from '#foundation/clock';
+import { serveKernelConsole } from '#link/kernel-console';
 import { SharedLink } from '#link/shared-link';
 import { SharedStopLatch } from '#link/stop-latch';
 import { loadBoardFile } from './board-file.ts';
 import { announceReady, endOnRequest, readProcessArguments } from './command-line.ts';
 import { ComposedKernel } from './compose-kernel.ts';
+import { openConsoleDoor } from './console-door.ts';
 import { watchLink } from './link-watch.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 
@@ -63,7 +65,24 @@ latch.onEngaged(() => void kernel.track.stopByLatch());
 watchLink(link, (finding) => log.warn({ finding }, 'link counters moved'));
 link.onCorrupt((finding) => kernel.trip(`frame from security corrupt: ${finding}`));
 
+const ownUid = process.getuid?.() ?? 0;
+const door = await openConsoleDoor({
+  path: layout.kernelConsole,
+  mode: 0o600,
+  self: 'kernel',
+  clock,
+  admits: ({ uid }) => uid === 0 || uid === ownUid,
+  serve: (console, { uid, pid }) => {
+    serveKernelConsole(console, kernel.console.portOf(`uid ${uid} pid ${pid}`));
+    return () => undefined;
+  },
+  onError: (error, where) => log.error({ err: error, where }, 'console failed'),
+  onNote: (detail, message) => log.info(detail, message),
+});
+if (!door.ok) log.error(door.fault, 'no console: kernel cannot be asked without security');
+
 async function shutDown(): Promise<void> {
+  if (door.ok) void door.value.close();
   await kernel.end();
   link.close();
   latch.close();

@@ -17,6 +17,8 @@ import { AuthorizationSigner } from '#tracks/security/authorization';
 import { loadBoardFile } from './board-file.ts';
 import { announceReady, endOnRequest, readProcessArguments } from './command-line.ts';
 import { composeSecurity } from './compose-security.ts';
+import { openConsoleDoor } from './console-door.ts';
+import { serveSecurityConsole } from './console-security.ts';
 import { watchLink } from './link-watch.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 
@@ -88,8 +90,20 @@ for (const [name, link] of [
   });
 }
 await security.start();
+const door = await openConsoleDoor({
+  path: layout.securityConsole,
+  mode: 0o660,
+  self: 'security',
+  clock,
+  admits: () => true,
+  serve: (console, peer) => serveSecurityConsole(console, peer, { clock, board, ...security }),
+  onError,
+  onNote: (detail, message) => log.info(detail, message),
+});
+if (!door.ok) log.error(door.fault, 'no console: operations need the interface process');
 
 function shutDown(): void {
+  if (door.ok) void door.value.close();
   security.audit.seal();
   store.close();
   kernelLink.close();

@@ -20,6 +20,10 @@ export interface Layout {
   /** Security's public key of this boot, for kernel. */
   readonly authorizationKey: string;
   readonly localSocket: string;
+  /** Security's own door for people at this machine, when interface does not answer. */
+  readonly securityConsole: string;
+  /** Kernel's own door for the administrator of this machine, when security does not answer either. */
+  readonly kernelConsole: string;
 }
 
 export function layoutOf(stateDirectory: string, runDirectory: string): Layout {
@@ -39,5 +43,16 @@ export function layoutOf(stateDirectory: string, runDirectory: string): Layout {
     },
     authorizationKey: join(runDirectory, 'authorization-key.pem'),
     localSocket: join(runDirectory, 'agent.sock'),
+    ...consolesIn(runDirectory),
+  };
+}
+
+/** Also for whoever knows the run directory alone, as the command line does. */
+export function consolesIn(
+  runDirectory: string,
+): Pick<Layout, 'securityConsole' | 'kernelConsole'> {
+  return {
+    securityConsole: join(runDirectory, 'security.sock'),
+    kernelConsole: join(runDirectory, 'kernel.sock'),
   };
 }

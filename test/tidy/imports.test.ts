@@ -47,7 +47,7 @@ const UNREACHABLE: Readonly<Record<string, readonly (readonly [RegExp, string])[
     [/^src\/contract\//, 'kernel speaks no network protocol'],
   ],
   'src/bin/security.ts': [
-    [/^node:(http|https|http2|net|tls|dgram)$/, 'security serves no network'],
+    [/^node:(http|https|http2|tls|dgram)$/, 'security serves no network'],
     [/^drivers\/(bus|device|index)/, 'security touches no device'],
     [/^src\/contract\//, 'security speaks no network protocol'],
   ],
@@ -57,6 +57,17 @@ const UNREACHABLE: Readonly<Record<string, readonly (readonly [RegExp, string])[
     [/^src\/orchestrator\//, 'the orchestrator runs beside security'],
     [/^node:sqlite$/, 'interface keeps no state'],
   ],
+};
+
+/**
+ * A socket file is no network, but Node has both in one module. Where the network is not a process's right, `node:net` is
+ * reached through this file alone, which takes nothing but absolute paths.
+ */
+const PATH_SOCKETS = 'src/link/unix-socket.ts';
+const MAY_NET: Readonly<Record<string, readonly string[]>> = {
+  'src/bin/security.ts': [PATH_SOCKETS],
+  // Modbus/TCP lines and simulated I2C adapters are buses.
+  'src/bin/kernel.ts': [PATH_SOCKETS, 'drivers/bus/modbus-tcp.ts', 'drivers/bus/i2c-socket.ts'],
 };
 
 interface Import {
@@ -162,6 +173,25 @@ describe('import rules', () => {
       expect(wrong).toEqual([]);
     });
   }
+
+  for (const [start, allowed] of Object.entries(MAY_NET)) {
+    it(`from ${start} \`node:net\` is reached through ${allowed.join(', ')} alone`, () => {
+      const wrong = [...reachable(start).keys()]
+        .flatMap((file) => graph.get(file) ?? [])
+        .filter(({ target, typeOnly }) => target === 'node:net' && !typeOnly)
+        .filter(({ file }) => !allowed.includes(file))
+        .map(({ file, line }) => `${file}:${line}: use ${PATH_SOCKETS}`);
+      expect(wrong).toEqual([]);
+    });
+  }
+
+  it('the socket files of the consoles are named by path, never by host or port', () => {
+    const text = readFileSync(join(root, PATH_SOCKETS), 'utf8');
+    const names = /import \{ ([^}]*) \} from 'node:net'/.exec(text)?.[1];
+    expect(names).toBe('createConnection, createServer, type Socket');
+    const calls = [...text.matchAll(/\b(?:createConnection|listen|connect)\(([^)]*)\)/g)];
+    expect(calls.map((call) => call[1])).toEqual(['{ path }', '{ path }']);
+  });
 
   it('every import of our own leads to a file that exists', () => {
     const known = new Set(all);
