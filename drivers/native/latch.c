@@ -62,17 +62,36 @@ static int map_latch(struct latch *latch) {
   return opened;
 }
 
-static bool is_engaged(struct latch *latch) {
-  if (latch->latch == NULL && (latch->request == NULL || map_latch(latch) < 0)) return true;
+// Bits of the latch's state; the same values as in latch.ts. Zero is the only state that is not engaged.
+enum {
+  STATE_REQUESTED = 1,
+  STATE_LATCHED = 2,
+  STATE_REQUEST_FILE_UNSOUND = 4,
+  STATE_LATCH_FILE_UNSOUND = 8,
+  STATE_LATCHED_WORD_UNKNOWN = 16,
+};
+
+static uint32_t state_of(struct latch *latch) {
+  if (latch->request == NULL) return STATE_REQUEST_FILE_UNSOUND;
+  if (latch->latch == NULL && map_latch(latch) < 0) return STATE_LATCH_FILE_UNSOUND;
   const struct request_file *request = latch->request;
   const struct latch_file *file = latch->latch;
-  bool quiet = file->magic == LATCH_MAGIC && request->magic == REQUEST_MAGIC &&
-               __atomic_load_n(&file->latched, __ATOMIC_SEQ_CST) == RELEASED;
+  uint32_t state = 0;
+  uint32_t latched = __atomic_load_n(&file->latched, __ATOMIC_SEQ_CST);
+  if (latched != RELEASED) state |= STATE_LATCHED;
+  if (latched != RELEASED && latched != LATCHED && latched != FRESH) state |= STATE_LATCHED_WORD_UNKNOWN;
   for (int track = 0; track < TRACKS; track++) {
-    quiet = quiet && __atomic_load_n(&request->tracks[track].count, __ATOMIC_SEQ_CST) ==
-                         __atomic_load_n(&file->acknowledged[track], __ATOMIC_RELAXED);
+    uint32_t count = __atomic_load_n(&request->tracks[track].count, __ATOMIC_SEQ_CST);
+    if (count != __atomic_load_n(&file->acknowledged[track], __ATOMIC_RELAXED)) state |= STATE_REQUESTED;
   }
-  return !quiet || latch->request_file.broken || latch->latch_file.broken;
+  // After the words: the first look at a file that was cut short is what marks it broken.
+  if (request->magic != REQUEST_MAGIC || latch->request_file.broken) state |= STATE_REQUEST_FILE_UNSOUND;
+  if (file->magic != LATCH_MAGIC || latch->latch_file.broken) state |= STATE_LATCH_FILE_UNSOUND;
+  return state;
+}
+
+static bool is_engaged(struct latch *latch) {
+  return state_of(latch) != 0;
 }
 
 static struct latch *latch_of(napi_env env, napi_callback_info info) {
@@ -95,6 +114,12 @@ static napi_value latch_engage(napi_env env, napi_callback_info info) {
 
 static napi_value latch_engaged(napi_env env, napi_callback_info info) {
   return boolean(env, is_engaged(latch_of(env, info)));
+}
+
+static napi_value latch_state(napi_env env, napi_callback_info info) {
+  napi_value result;
+  napi_create_uint32(env, state_of(latch_of(env, info)), &result);
+  return result;
 }
 
 // True when the latched word was never set by a kernel process: the first start since power-up.
@@ -178,6 +203,7 @@ static napi_value latch_open(napi_env env, napi_callback_info info) {
   napi_create_object(env, &result);
   method(env, result, "engage", latch_engage, latch);
   method(env, result, "engaged", latch_engaged, latch);
+  method(env, result, "state", latch_state, latch);
   method(env, result, "fresh", latch_fresh, latch);
   method(env, result, "latch", latch_latch, latch);
   method(env, result, "release", latch_release, latch);

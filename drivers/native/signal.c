@@ -15,6 +15,12 @@
 
 // One wake-up serves this many rounds of callbacks before other handles of the loop get their turn.
 enum { ROUNDS_MAX = 16 };
+// A FIFO holds 65536 bytes unless somebody changed it (pipe(7)).
+enum { DRAIN_ROUNDS_MAX = 512 };
+// What a byte in a FIFO means. Only exactly this byte is a test; every other one is a plain ring.
+enum { RING_PLAIN = 0, RING_TEST = 0x54 };
+// Bits of what was heard; the same values as in signal.ts.
+enum { RINGS_PLAIN = 1, RINGS_TEST = 2 };
 
 // The closer function may outlive the watch, so it holds a cell that the watch empties when it goes.
 struct watch_cell {
@@ -35,25 +41,39 @@ struct dsmil_watch {
   void *context;
 };
 
-static size_t drain(int fd) {
+// What was read from a FIFO: how many rings, and of which kinds.
+struct rings {
+  uint32_t count;
+  uint32_t kinds;
+};
+
+// Bounded, so that a peer which rings without end cannot keep this thread here; the rest stays readable.
+static struct rings drain(int fd) {
   char bytes[256];
-  size_t total = 0;
-  for (;;) {
+  struct rings heard = {0, 0};
+  for (int round = 0; round < DRAIN_ROUNDS_MAX; round++) {
     ssize_t count = read(fd, bytes, sizeof bytes);
     if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return total;
-    total += (size_t)count;
-    if ((size_t)count < sizeof bytes) return total;
+    if (count <= 0) return heard;
+    heard.count += (uint32_t)count;
+    for (ssize_t at = 0; at < count; at++) {
+      // Every byte that is not the mark of a test is a plain ring: what is not clear is taken seriously.
+      heard.kinds |= bytes[at] == RING_TEST ? RINGS_TEST : RINGS_PLAIN;
+    }
+    if ((size_t)count < sizeof bytes) return heard;
   }
+  return heard;
 }
 
-static void call(struct dsmil_watch *watch) {
+static void call(struct dsmil_watch *watch, uint32_t kinds) {
   napi_handle_scope scope;
   if (napi_open_handle_scope(watch->env, &scope) != napi_ok) return;
-  napi_value callback, receiver, result;
+  napi_value callback, receiver, argument, result;
   napi_get_reference_value(watch->env, watch->callback, &callback);
   napi_get_global(watch->env, &receiver);
-  if (napi_make_callback(watch->env, watch->async, receiver, callback, 0, NULL, &result) == napi_pending_exception) {
+  napi_create_uint32(watch->env, kinds, &argument);
+  if (napi_make_callback(watch->env, watch->async, receiver, callback, 1, &argument, &result) ==
+      napi_pending_exception) {
     napi_value error;
     napi_get_and_clear_last_exception(watch->env, &error);
     napi_fatal_exception(watch->env, error);
@@ -84,13 +104,14 @@ static void on_readable(uv_poll_t *poll, int status, int events) {
   (void)events;
   struct dsmil_watch *watch = poll->data;
   for (int round = 0; !watch->closing; round++) {
+    uint32_t kinds = 0;
     if (watch->kind == DSMIL_WATCH_PROCESS) {
       // A pidfd stays readable for ever, so it is listened to once.
       uv_poll_stop(poll);
     } else {
-      drain(watch->fd);
+      kinds = drain(watch->fd).kinds;
     }
-    call(watch);
+    call(watch, kinds);
     if (watch->closing || watch->more == NULL || !watch->more(watch->context)) return;
     if (round + 1 == ROUNDS_MAX) {
       dsmil_doorbell_ring(watch->fd);
@@ -161,9 +182,13 @@ napi_value dsmil_watch_closer(napi_env env, struct dsmil_watch *watch) {
   return closer;
 }
 
+static void ring(int fd, char kind) {
+  // A full FIFO already holds a wake-up, so a refused byte is no loss: who rings plainly sets a word as well.
+  while (write(fd, &kind, 1) < 0 && errno == EINTR) continue;
+}
+
 void dsmil_doorbell_ring(int fd) {
-  // A full FIFO already holds a wake-up, so a refused byte is no loss.
-  while (write(fd, "", 1) < 0 && errno == EINTR) continue;
+  ring(fd, RING_PLAIN);
 }
 
 // doorbellOpen(path) -> descriptor of the FIFO, made with mode 0660 when absent.
@@ -201,7 +226,8 @@ static napi_value doorbell_open(napi_env env, napi_callback_info info) {
   return result;
 }
 
-// doorbellWatch(descriptor, callback) -> function that closes the watch (not the descriptor).
+// doorbellWatch(descriptor, callback) -> function that closes the watch (not the descriptor); the callback gets the
+// kinds of rings that were heard.
 static napi_value doorbell_watch(napi_env env, napi_callback_info info) {
   size_t count = 2;
   napi_value arguments[2];
@@ -230,12 +256,18 @@ static napi_value doorbell_ring(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-// doorbellDrain(descriptor) -> how many rings were waiting.
+static napi_value doorbell_ring_test(napi_env env, napi_callback_info info) {
+  int32_t fd;
+  if (descriptor_of(env, info, &fd)) ring(fd, RING_TEST);
+  return NULL;
+}
+
+// doorbellDrain(descriptor) -> how many rings were waiting, of whatever kind.
 static napi_value doorbell_drain(napi_env env, napi_callback_info info) {
   int32_t fd;
   napi_value result;
   if (!descriptor_of(env, info, &fd)) return NULL;
-  napi_create_uint32(env, (uint32_t)drain(fd), &result);
+  napi_create_uint32(env, drain(fd).count, &result);
   return result;
 }
 
@@ -266,6 +298,7 @@ void dsmil_init_signal(napi_env env, napi_value exports) {
   dsmil_export(env, exports, "doorbellOpen", doorbell_open);
   dsmil_export(env, exports, "doorbellWatch", doorbell_watch);
   dsmil_export(env, exports, "doorbellRing", doorbell_ring);
+  dsmil_export(env, exports, "doorbellRingTest", doorbell_ring_test);
   dsmil_export(env, exports, "doorbellDrain", doorbell_drain);
   dsmil_export(env, exports, "processWatch", process_watch);
 }

@@ -5,13 +5,17 @@ import { addon } from './addon.ts';
 
 interface NativeSignal {
   doorbellOpen(path: string): number;
-  doorbellWatch(descriptor: number, listener: () => void): () => void;
+  doorbellWatch(descriptor: number, listener: (kinds: number) => void): () => void;
   doorbellRing(descriptor: number): void;
+  doorbellRingTest(descriptor: number): void;
   doorbellDrain(descriptor: number): number;
   processWatch(pid: number, listener: () => void): () => void;
 }
 
 const native = addon as NativeSignal;
+
+/** Bits of what was heard since the last call; the same values as in signal.c. */
+export const RING_KINDS = { plain: 1, test: 2 } as const;
 
 /** One FIFO, open for both directions: whoever holds it may ring, one process watches. */
 export class Doorbell {
@@ -29,13 +33,21 @@ export class Doorbell {
     if (this.#open) native.doorbellRing(this.descriptor);
   }
 
+  /** Rings so that the listener can tell it from every other ring; lost when the FIFO is full. */
+  ringTest(): void {
+    if (this.#open) native.doorbellRingTest(this.descriptor);
+  }
+
   /** Takes back rings not yet heard; returns how many. */
   drain(): number {
     return this.#open ? native.doorbellDrain(this.descriptor) : 0;
   }
 
-  /** Calls back after each ring; several rings may be heard as one. Keeps the process alive until closed. */
-  watch(listener: () => void): void {
+  /**
+   * Calls back after each ring with the bits of `RING_KINDS`; several rings may be heard as one. Keeps the process
+   * alive until closed.
+   */
+  watch(listener: (kinds: number) => void): void {
     this.#stop?.();
     this.#stop = native.doorbellWatch(this.descriptor, listener);
   }

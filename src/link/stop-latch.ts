@@ -1,11 +1,12 @@
 // The stop latch over two small shared files and a doorbell: any track engages, kernel alone latches and releases.
 // Invariants: everything that is not provably released counts as engaged; a ring of the bell is itself a request, so
-// nobody can take back another track's stop by rewriting its word.
+// nobody can take back another track's stop by rewriting its word; only a ring that is clearly a test is one, and a
+// request whose ring the full bell refused is found when any other ring is heard.
 // Faults: opening throws an Error with an errno `code`; release and latch outside kernel throw EPERM.
 
 import { join } from 'node:path';
-import { type LatchWords, openLatchWords } from '#drivers/native/latch';
-import { Doorbell } from '#drivers/native/signal';
+import { LATCH_STATE, type LatchWords, openLatchWords } from '#drivers/native/latch';
+import { Doorbell, RING_KINDS } from '#drivers/native/signal';
 import type { StopLatch } from '#model/stop';
 import { TRACKS, type TrackName } from '#model/track-name';
 
@@ -20,6 +21,9 @@ export class SharedStopLatch implements StopLatch {
   readonly #bell: Doorbell;
   readonly #kernel: boolean;
   #rung = false;
+  #watching = false;
+  #onEngaged: () => void = () => undefined;
+  #onTested: () => void = () => undefined;
 
   constructor(options: SharedStopLatchOptions) {
     const track = TRACKS.indexOf(options.self);
@@ -62,13 +66,48 @@ export class SharedStopLatch implements StopLatch {
     this.#words.release();
   }
 
+  test(): void {
+    this.#bell.ringTest();
+  }
+
+  finding(): string {
+    const state = this.#words.state();
+    const found: string[] = [];
+    if ((state & LATCH_STATE.requestFileUnsound) !== 0) found.push('the request words are unsound');
+    if ((state & LATCH_STATE.latchFileUnsound) !== 0) found.push('the latched word is unsound');
+    if ((state & LATCH_STATE.latchedWordUnknown) !== 0)
+      found.push('the latched word holds a value that kernel never writes');
+    return found.join('; ');
+  }
+
   /** Kernel only, once: called on the event loop after each request; `latch` takes it in. */
   onEngaged(listener: () => void): void {
+    this.#watch();
+    this.#onEngaged = listener;
+  }
+
+  /** Kernel only, once: called on the event loop after a ring that was a test and nothing else. */
+  onTested(listener: () => void): void {
+    this.#watch();
+    this.#onTested = listener;
+  }
+
+  #watch(): void {
     if (!this.#kernel) throw new Error('only the kernel track listens to the stop bell');
-    this.#bell.watch(() => {
+    if (this.#watching) return;
+    this.#watching = true;
+    this.#bell.watch((kinds) => this.#hear(kinds));
+  }
+
+  #hear(kinds: number): void {
+    const state = this.#words.state();
+    // A stop whose own ring found the bell full, or whose words were spoiled, shows in the words.
+    const asked = state !== 0 && state !== LATCH_STATE.latched;
+    if (kinds !== RING_KINDS.test || asked) {
       this.#rung = true;
-      listener();
-    });
+      this.#onEngaged();
+    }
+    if ((kinds & RING_KINDS.test) !== 0) this.#onTested();
   }
 
   close(): void {

@@ -51,7 +51,10 @@ export interface StopReceipt {
   readonly durationMs: number;
 }
 
-/** One shared word per requesting track and one latched word that kernel alone writes. */
+/**
+ * One shared word per requesting track and one latched word that kernel alone writes. Who builds kernel has its bell
+ * call `stopByLatch` of the kernel track after a request and `bellTested` after a test.
+ */
 export interface StopLatch {
   /** Any process: asks for the stop and wakes kernel. Never fails, never waits. */
   engage(): void;
@@ -61,4 +64,8 @@ export interface StopLatch {
   latch(): boolean;
   /** Kernel only: clears the latched word. */
   release(): void;
+  /** Any process: rings the same bell with a mark that engages nothing; kernel's `testStop` answers it. */
+  test(): void;
+  /** What is wrong with the words themselves, as this process sees them; empty when they are sound. */
+  finding(): string;
 }

@@ -1,5 +1,6 @@
 import {
   closeSync,
+  constants,
   mkdtempSync,
   openSync,
   rmSync,
@@ -36,6 +37,52 @@ function spoil(file: string, offset: number, word: number): void {
   const descriptor = openSync(join(directory, file), 'r+');
   writeSync(descriptor, Buffer.from(Uint32Array.of(word).buffer), 0, 4, offset);
   closeSync(descriptor);
+}
+
+/** As much as fits: rings the bell from outside until the FIFO takes no more, and leaves it full. */
+function fillBell(byte: number): number {
+  const flags = constants.O_RDWR | constants.O_NONBLOCK;
+  const descriptor = openSync(join(directory, 'stop.bell'), flags);
+  const rings = Buffer.alloc(1, byte);
+  let count = 0;
+  try {
+    for (;;) count += writeSync(descriptor, rings);
+  } catch (error) {
+    expect(error).toMatchObject({ code: 'EAGAIN' });
+  }
+  closeSync(descriptor);
+  return count;
+}
+
+function ringBy(byte: number): void {
+  const descriptor = openSync(join(directory, 'stop.bell'), constants.O_RDWR);
+  writeSync(descriptor, Buffer.from([byte]));
+  closeSync(descriptor);
+}
+
+interface Heard {
+  stops: number;
+  tests: number;
+}
+
+function listen(kernel: SharedStopLatch): Heard {
+  const heard: Heard = { stops: 0, tests: 0 };
+  kernel.onEngaged(() => {
+    heard.stops += 1;
+    kernel.latch();
+  });
+  kernel.onTested(() => {
+    heard.tests += 1;
+  });
+  return heard;
+}
+
+const TEST_BYTE = 0x54;
+
+async function until(holds: () => boolean): Promise<void> {
+  const untilMs = performance.now() + 5_000;
+  while (!holds() && performance.now() < untilMs) await new Promise((done) => setTimeout(done, 1));
+  expect(holds()).toBe(true);
 }
 
 /** Kernel and security, the stop released. */
@@ -127,5 +174,100 @@ describe('SharedStopLatch', () => {
     await called;
     expect(kernel.engaged()).toBe(true);
     expect(kernel.latch()).toBe(true);
+  });
+});
+
+describe('a test of the bell', () => {
+  it('is heard by kernel as a test, and engages nothing', async () => {
+    const { kernel, security } = released();
+    const heard = listen(kernel);
+    security.test();
+    await until(() => heard.tests > 0);
+    expect(heard).toEqual({ stops: 0, tests: 1 });
+    expect([kernel.engaged(), security.engaged()]).toEqual([false, false]);
+  });
+
+  it('does not cover a stop that rings beside it, in whatever order', async () => {
+    const { kernel, security } = released();
+    const heard = listen(kernel);
+    security.test();
+    security.engage();
+    security.test();
+    await until(() => heard.stops > 0);
+    expect([heard.stops, kernel.engaged(), security.engaged()]).toEqual([1, true, true]);
+  });
+
+  it('is a stop when the ring is none that anybody sends', async () => {
+    const { kernel } = released();
+    const heard = listen(kernel);
+    ringBy(TEST_BYTE + 1);
+    await until(() => heard.stops > 0);
+    expect([heard.tests, kernel.engaged()]).toEqual([0, true]);
+  });
+
+  it('fills no bell so far that a stop could not get through it', async () => {
+    const { kernel, security } = released();
+    expect(fillBell(TEST_BYTE)).toBeGreaterThan(4_096);
+    // Its own ring is refused: the bell is full. Its word is not.
+    security.engage();
+    const heard = listen(kernel);
+    await until(() => heard.stops > 0);
+    expect(heard.stops).toBe(1);
+    expect([kernel.engaged(), security.engaged()]).toEqual([true, true]);
+  });
+
+  it('finds a stop whose ring was lost altogether', async () => {
+    const { kernel, security } = released();
+    // The word of interface, as if its process had died between word and bell.
+    spoil('stop-request', 64 + 2 * 64, 1);
+    const heard = listen(kernel);
+    security.test();
+    await until(() => heard.stops > 0);
+    expect(kernel.engaged()).toBe(true);
+  });
+
+  it('is no new stop while one stands', async () => {
+    const { kernel, security } = released();
+    const heard = listen(kernel);
+    security.engage();
+    await until(() => heard.stops === 1);
+    security.test();
+    await until(() => heard.tests === 1);
+    expect(heard.stops).toBe(1);
+  });
+
+  it('can be heard by kernel alone', () => {
+    const { security } = released();
+    expect(() => security.onTested(() => undefined)).toThrow();
+  });
+});
+
+describe('the words of the latch', () => {
+  it('are sound while released, asked for and latched', () => {
+    const { kernel, security } = released();
+    expect([kernel.finding(), security.finding()]).toEqual(['', '']);
+    security.engage();
+    expect(kernel.finding()).toBe('');
+    kernel.latch();
+    expect([kernel.finding(), security.finding()]).toEqual(['', '']);
+  });
+
+  it.each([
+    ['stop-request', 0, 'the request words are unsound'],
+    ['stop-latch', 0, 'the latched word is unsound'],
+    ['stop-latch', 8, 'the latched word holds a value that kernel never writes'],
+  ])('are not when %s is spoiled at %i', (file, offset, finding) => {
+    const { kernel } = released();
+    spoil(file, offset, 0x5a5a5a5a);
+    expect(kernel.finding()).toBe(finding);
+  });
+
+  it.each([
+    ['stop-request', 'the request words are unsound'],
+    ['stop-latch', 'the latched word is unsound'],
+  ])('are not when %s was cut short', (file, finding) => {
+    const { kernel } = released();
+    truncateSync(join(directory, file), 0);
+    expect(kernel.finding()).toContain(finding);
   });
 });
