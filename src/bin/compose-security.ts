@@ -17,6 +17,8 @@ import type { StopCause, StopLatch, StopReceipt } from '#model/stop';
 import type { KernelTrack } from '#model/track';
 import { TRACKS, type TrackName } from '#model/track-name';
 import { Announcer } from '#orchestrator/announcer';
+import { ApprovalDesk } from '#orchestrator/approval-desk';
+import { Disclosures } from '#orchestrator/disclosures';
 import { EventHub } from '#orchestrator/event-hub';
 import { HoldBook } from '#orchestrator/hold-book';
 import { HoldDesk } from '#orchestrator/hold-desk';
@@ -24,6 +26,7 @@ import { Journal } from '#orchestrator/journal';
 import { OperationDesk } from '#orchestrator/operation-desk';
 import { OperationRunner } from '#orchestrator/operation-runner';
 import { Orchestrator } from '#orchestrator/orchestrator';
+import { Selections } from '#orchestrator/selections';
 import { StateSynchronizer } from '#orchestrator/state-sync';
 import { StopCoordinator } from '#orchestrator/stop';
 import { StopRecord } from '#orchestrator/stop-record';
@@ -162,6 +165,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     engageStop: () => latch.engage(),
     onError,
   });
+  const selections = new Selections({ clock, kernel, announcer });
   const runner = new OperationRunner({
     clock,
     kernel,
@@ -170,6 +174,8 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     devices,
     authority,
     approvals: track.approvals,
+    disclosures: new Disclosures(clock),
+    selections,
     audit,
     journal,
     holds,
@@ -189,14 +195,26 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     clock,
     board,
     bootId: parts.bootId,
-    desk: new OperationDesk({ runner }),
+    desk: new OperationDesk({
+      runner,
+      selections,
+      stops,
+      announcer,
+      selectionSecondsMax: policy.selection.secondsMax,
+    }),
+    approvalDesk: new ApprovalDesk({
+      kernel,
+      devices,
+      approvals: track.approvals,
+      authority,
+      announcer,
+    }),
     stops,
     stopTest: new StopSelfTest(),
     holds,
     holdDesk,
     sync: new StateSynchronizer(),
     sessions: principals,
-    approvals: track.approvals,
     authority,
     audit,
     events,

@@ -469,6 +469,14 @@ export const FAULT_CATALOGUE = {
     'the device is inhibited until a person releases it',
     'Inspect the device, then release it.',
   ),
+  INTERRUPTED: entry(
+    'operating',
+    'now',
+    'ABORTED',
+    503,
+    'nothing of it stands',
+    'Look at the device, then repeat the operation.',
+  ),
   DEVICE_DEACTIVATED: entry(
     'refusal',
     'later',
@@ -540,6 +548,14 @@ export const FAULT_CATALOGUE = {
     503,
     'the emergency stop stays engaged',
     'Close the stop circuit, then ask for the reset again.',
+  ),
+  STOP_INCOMPLETE: entry(
+    'operating',
+    'now',
+    'ABORTED',
+    503,
+    'the stop is engaged, and not every device is known to be safe',
+    'Make the named devices safe by hand, then ask for the stop again.',
   ),
   UNSUPERVISED: entry(
     'refusal',

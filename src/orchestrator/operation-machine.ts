@@ -1,6 +1,6 @@
 // The life of one operation as a pure, total table: (phase, input) gives the next phase and what to do, or a refusal.
 // Invariants: terminal phases accept nothing; a stop is accepted in every phase that is not terminal;
-// COMMITTING is reached only through a durable decision or by a plan without effects.
+// COMMITTING is reached only through a durable decision or by a plan without effects; a selection never leads there.
 
 import type { OperationState } from '#model/operation';
 
@@ -8,6 +8,7 @@ export const PHASES = [
   'INITIALIZING',
   'SAFETY_CHECKING',
   'AUTHORIZING',
+  'SELECTING',
   'PREPARING',
   'PREPARED',
   'COMMITTING',
@@ -26,8 +27,12 @@ export const INPUTS = [
   'PERMITTED',
   /** The same for a plan that only reads: nothing to prepare, nothing to decide. */
   'PERMITTED_TO_READ',
+  /** The access table permits a plan that is to be held for a later operation; a second person may still be missing. */
+  'PERMITTED_TO_SELECT',
   /** A dry run has shown everything it can show. */
   'SHOWN',
+  /** Kernel holds the devices for the operation that is to follow. */
+  'SELECTED',
   /** All participants promised. */
   'PREPARED',
   /** Intent, votes, priors and decision are on disk. */
@@ -45,6 +50,7 @@ export type Effect =
   | 'plan'
   | 'assess'
   | 'authorize'
+  | 'select'
   | 'prepare'
   | 'decide'
   | 'commit'
@@ -73,9 +79,16 @@ const TABLE: Readonly<Record<Phase, Row>> = {
   AUTHORIZING: {
     PERMITTED: to('PREPARING', 'prepare'),
     PERMITTED_TO_READ: to('COMMITTING', 'commit'),
+    PERMITTED_TO_SELECT: to('SELECTING', 'select'),
     SHOWN: to('COMPLETED'),
     REFUSED: failed,
     STOPPED: stopped,
+  },
+  // An answer that was lost may have left the devices held: hence the abort.
+  SELECTING: {
+    SELECTED: to('COMPLETED', 'record'),
+    REFUSED: withdrawn,
+    STOPPED: stoppedPrepared,
   },
   PREPARING: { PREPARED: to('PREPARED', 'decide'), REFUSED: withdrawn, STOPPED: stoppedPrepared },
   PREPARED: { DECIDED: to('COMMITTING', 'commit'), REFUSED: withdrawn, STOPPED: stoppedPrepared },
@@ -99,6 +112,8 @@ export function isTerminal(phase: Phase): boolean {
 /** The specification's coordination_state for a phase. */
 export function stateOf(phase: Phase): OperationState {
   switch (phase) {
+    case 'SELECTING':
+      return 'AUTHORIZING';
     case 'PREPARING':
     case 'PREPARED':
     case 'COMMITTING':

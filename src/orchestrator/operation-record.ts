@@ -31,6 +31,8 @@ export interface RecordedProgress {
   readonly readings: readonly RegisterReading[];
   readonly tracks: readonly TrackResult[];
   readonly authorization: { readonly grantedTo: readonly string[] } | null;
+  /** 0 where nothing was selected. */
+  readonly selectedUntilWallMs: number;
   readonly fault: Fault | undefined;
 }
 
@@ -45,10 +47,7 @@ export function operationRecord(order: RecordedOrder, progress: RecordedProgress
     operation: operationName(intent.type),
     risk: riskName(progress.risk),
     planDigest: progress.plan?.digest ?? '',
-    decision:
-      progress.authorization === null
-        ? 'refused'
-        : `granted to ${progress.authorization.grantedTo.join(' and ')}`,
+    decision: decisionOf(order, progress),
     reason: intent.justification,
     result:
       progress.fault === undefined
@@ -57,6 +56,9 @@ export function operationRecord(order: RecordedOrder, progress: RecordedProgress
     tracks: progress.tracks.map(({ track, ok, durationMs }) => ({ track, ok, durationMs })),
     details: {
       code: progress.fault?.code ?? '',
+      ...(progress.selectedUntilWallMs === 0
+        ? {}
+        : { selectedUntilWallMs: Math.round(progress.selectedUntilWallMs) }),
       ...(intent.claims === undefined ? {} : { claims: intent.claims }),
       registers: progress.readings.map(
         ({ device, register, value, before }): Canonical => ({ device, register, value, before }),
@@ -77,8 +79,15 @@ export function operationRecord(order: RecordedOrder, progress: RecordedProgress
   };
 }
 
+function decisionOf(order: RecordedOrder, progress: RecordedProgress): string {
+  if (progress.authorization !== null)
+    return `granted to ${progress.authorization.grantedTo.join(' and ')}`;
+  return progress.selectedUntilWallMs > 0 ? `selected by ${order.principal.id}` : 'refused';
+}
+
 function eventOf(progress: RecordedProgress): AuditEventName {
-  if (progress.fault === undefined) return 'OPERATION_COMPLETED';
+  if (progress.fault === undefined)
+    return progress.selectedUntilWallMs > 0 ? 'SELECTED' : 'OPERATION_COMPLETED';
   if (progress.fault.code === 'DEVICE_QUARANTINED') return 'QUARANTINE_PROBE';
   const refusal = FAULT_CATALOGUE[progress.fault.code].kind === 'refusal';
   return refusal && progress.effect === 'none' ? 'OPERATION_REFUSED' : 'OPERATION_FAILED';

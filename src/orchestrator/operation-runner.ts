@@ -24,6 +24,7 @@ import type { Origin, Principal } from '#model/principal';
 import { type RiskAssessment, RiskLevel } from '#model/risk';
 import type { KernelTrack, Track } from '#model/track';
 import { TRACKS, type TrackName } from '#model/track-name';
+import type { Disclosures } from './disclosures.ts';
 import type { HoldBook } from './hold-book.ts';
 import type { Journal } from './journal.ts';
 import {
@@ -35,9 +36,11 @@ import {
   transition,
 } from './operation-machine.ts';
 import { operationRecord } from './operation-record.ts';
+import { PlanAuthorization, type SelectedPlan } from './plan-authorization.ts';
 import { describePlan } from './plan-text.ts';
 import type { ApprovalPort, AuditPort, AuthorityPort } from './ports.ts';
 import { type AggregationRule, aggregateRisk } from './risk-aggregate.ts';
+import type { Selections } from './selections.ts';
 
 export interface RunnerParts {
   readonly clock: Clock;
@@ -47,6 +50,8 @@ export interface RunnerParts {
   readonly devices: ReadonlyMap<LinearId, DeviceDescriptor>;
   readonly authority: AuthorityPort;
   readonly approvals: ApprovalPort;
+  readonly disclosures: Disclosures;
+  readonly selections: Selections;
   readonly audit: AuditPort;
   readonly journal: Journal;
   readonly holds: HoldBook;
@@ -60,6 +65,10 @@ export interface OperationOrder {
   readonly principal: Principal;
   readonly origin: Origin;
   readonly deadline: Deadline;
+  /** Digest of what the person signed in with. */
+  readonly credential?: string;
+  /** What this operation was selected as. */
+  readonly selected?: SelectedPlan;
 }
 
 /** Longest wait for one track's risk, milliseconds; silence counts as UNKNOWN. */
@@ -78,15 +87,21 @@ interface Progress {
   readonly tracks: TrackResult[];
   authorization: Authorization | null;
   approvalsNeeded: readonly string[];
+  /** State of the devices that a selection is made for. */
+  basis: string;
+  /** 0 where nothing was selected. */
+  selectedUntilWallMs: number;
   fault: Fault | undefined;
   decided: boolean;
 }
 
 export class OperationRunner {
   readonly #parts: RunnerParts;
+  readonly #authorization: PlanAuthorization;
 
   constructor(parts: RunnerParts) {
     this.#parts = parts;
+    this.#authorization = new PlanAuthorization(parts);
   }
 
   async run(order: OperationOrder): Promise<OperationReceipt> {
@@ -101,6 +116,8 @@ export class OperationRunner {
       tracks: [],
       authorization: null,
       approvalsNeeded: [],
+      basis: '',
+      selectedUntilWallMs: 0,
       fault: undefined,
       decided: false,
     };
@@ -117,7 +134,10 @@ export class OperationRunner {
             input = await this.#assess(order, progress);
             break;
           case 'authorize':
-            input = this.#authorize(order, progress);
+            input = await this.#authorize(order, progress);
+            break;
+          case 'select':
+            input = await this.#select(order, progress);
             break;
           case 'prepare':
             input = await this.#prepare(order, progress);
@@ -188,60 +208,56 @@ export class OperationRunner {
     return 'ASSESSED';
   }
 
-  #authorize(order: OperationOrder, progress: Progress): Input {
+  async #authorize(order: OperationOrder, progress: Progress): Promise<Input> {
     const { plan } = progress;
     if (plan === null) return 'REFUSED';
+    const { permission, approvalsNeeded } = await this.#authorization.rule(
+      order,
+      plan,
+      progress.risk,
+    );
+    progress.approvalsNeeded = approvalsNeeded;
+    switch (permission.kind) {
+      case 'shown':
+        return 'SHOWN';
+      case 'refused':
+        return refused(progress, permission.fault);
+      case 'selectable':
+        progress.basis = permission.basis;
+        return 'PERMITTED_TO_SELECT';
+      case 'granted':
+        progress.authorization = permission.authorization;
+        return writesOf(plan).length > 0 ? 'PERMITTED' : 'PERMITTED_TO_READ';
+    }
+  }
+
+  /** Kernel holds the devices for the operation that is to follow; nothing is prepared and nothing is written. */
+  async #select(order: OperationOrder, progress: Progress): Promise<Input> {
+    const { plan, basis } = progress;
     const { intent, principal } = order;
-    const { authority, approvals } = this.#parts;
-    const devices = this.#devicesOf(intent);
-    const decided = authority.decideAccess({
-      principal,
+    const { clock, kernel, selections } = this.#parts;
+    if (plan === null) return 'REFUSED';
+    const room = selections.room(intent.operationId);
+    if (!room.ok) return refused(progress, room.fault);
+    const startMs = clock.nowMs();
+    const heldMs = (intent.selectForSeconds ?? 0) * 1_000;
+    const untilMs = startMs + heldMs;
+    const request = { operationId: intent.operationId, planDigest: plan.digest, untilMs };
+    const untilWallMs = clock.wallMs() + heldMs;
+    const held = await kernel.select(request, order.deadline);
+    this.#note(progress, 'kernel', startMs, held);
+    if (!held.ok) return refused(progress, held.fault);
+    progress.selectedUntilWallMs = untilWallMs;
+    const devices = devicesOf(plan);
+    selections.add({
       intent,
+      by: principal.id,
+      planDigest: plan.digest,
+      basis,
       devices,
-      risk: progress.risk,
-      isQuarantined: (device) => authority.isQuarantined(device),
+      untilMs,
     });
-    if (!decided.ok) return refused(progress, decided.fault);
-    const writes = writesOf(plan).length > 0;
-    let approver: string | undefined;
-    if (decided.value.dualAuthorization) {
-      progress.approvalsNeeded = [
-        'a second person with the same rights approves the digest of this plan',
-      ];
-    }
-    if (intent.dryRun) return 'SHOWN';
-    // Reads too: some registers clear when they are read. The entry of this refusal shows whether audit works again.
-    if (!this.#parts.audit.writable) {
-      const finding = 'the last entry could not be written';
-      return refused(progress, fault('AUDIT_UNAVAILABLE', { place: 'audit chain', finding }));
-    }
-    if (writes && this.#parts.stopEngaged()) {
-      const place = devices.map((device) => device.slug).join(', ');
-      return stoppedBy(
-        progress,
-        fault('EMERGENCY_STOPPED', { place, finding: 'the emergency stop is engaged' }),
-      );
-    }
-    if (decided.value.dualAuthorization) {
-      approver = approvals.consume(plan.digest, principal, progress.risk);
-      if (approver === undefined) {
-        approvals.ask(intent, progress.risk, {
-          planDigest: plan.digest,
-          operation: operationName(intent.type),
-          devices: devices.map((device) => device.id),
-          requestedBy: principal.id,
-          justification: intent.justification,
-          transactions: this.#transactions(plan),
-        });
-        const place = devices.map((device) => device.slug).join(', ');
-        const finding = `a second person has to approve plan ${plan.digest}`;
-        return refused(progress, fault('APPROVAL_NEEDED', { place, finding }));
-      }
-      progress.approvalsNeeded = [];
-    }
-    const grantedTo = approver === undefined ? [principal.id] : [principal.id, approver];
-    progress.authorization = authority.grant(intent.operationId, plan.digest, grantedTo);
-    return writes ? 'PERMITTED' : 'PERMITTED_TO_READ';
+    return 'SELECTED';
   }
 
   /** Kernel last: only its promise concerns something that cannot be un-happened. */
@@ -373,6 +389,10 @@ export class OperationRunner {
           ? entry.fault
           : { ...entry.fault, metal: 'touched', consequence: 'the writes stand without a record' };
       progress.phase = 'FAILED';
+      if (progress.selectedUntilWallMs > 0) {
+        this.#parts.selections.drop(order.intent.operationId, 'it could not be put on record');
+        progress.selectedUntilWallMs = 0;
+      }
       if (progress.effect === 'none') progress.readings = [];
     }
     return 0;
@@ -401,7 +421,11 @@ export class OperationRunner {
     durationMs: number,
   ): OperationReceipt {
     const { intent } = order;
-    const shown = intent.dryRun || progress.approvalsNeeded.length > 0;
+    const shown =
+      intent.dryRun ||
+      progress.selectedUntilWallMs > 0 ||
+      progress.approvalsNeeded.length > 0 ||
+      progress.fault?.code === 'CONFIRMATION_NEEDED';
     return {
       operationId: intent.operationId,
       type: intent.type,
@@ -424,6 +448,9 @@ export class OperationRunner {
       ...(progress.approvalsNeeded.length === 0
         ? {}
         : { approvalsNeeded: progress.approvalsNeeded }),
+      ...(progress.selectedUntilWallMs === 0
+        ? {}
+        : { selectedUntilWallMs: progress.selectedUntilWallMs }),
     };
   }
 

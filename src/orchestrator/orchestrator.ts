@@ -7,10 +7,10 @@ import { describeFault } from '#foundation/fault';
 import { type Outcome, succeed } from '#foundation/outcome';
 import type { AuditEntry, AuditEventName } from '#model/audit-entry';
 import type { Board } from '#model/board';
-import type { DeviceDescriptor, LinearId } from '#model/device';
+import type { LinearId } from '#model/device';
 import { type AgentEvent, Severity } from '#model/event';
 import type { DeviceHold } from '#model/hold';
-import type { Intent, OperationReceipt } from '#model/operation';
+import { type Intent, type OperationReceipt, OperationType } from '#model/operation';
 import {
   type ApprovalRequest,
   type HoldProgress,
@@ -39,11 +39,12 @@ import {
   type UnifiedDeviceState,
 } from '#model/unified-state';
 import type { Announcer } from './announcer.ts';
+import type { ApprovalDesk } from './approval-desk.ts';
 import type { EventHub } from './event-hub.ts';
 import type { HoldBook } from './hold-book.ts';
 import type { HoldDesk } from './hold-desk.ts';
-import type { OperationDesk } from './operation-desk.ts';
-import type { ApprovalPort, AuditPort, AuthorityPort, SessionPort } from './ports.ts';
+import type { Asker, OperationDesk } from './operation-desk.ts';
+import type { AuditPort, AuthorityPort, SessionPort } from './ports.ts';
 import type { StateSynchronizer } from './state-sync.ts';
 import type { StopCoordinator } from './stop.ts';
 import type { StopSelfTest } from './stop-self-test.ts';
@@ -53,13 +54,13 @@ export interface OrchestratorParts {
   readonly board: Board;
   readonly bootId: string;
   readonly desk: OperationDesk;
+  readonly approvalDesk: ApprovalDesk;
   readonly stops: StopCoordinator;
   readonly stopTest: StopSelfTest;
   readonly holds: HoldBook;
   readonly holdDesk: HoldDesk;
   readonly sync: StateSynchronizer;
   readonly sessions: SessionPort;
-  readonly approvals: ApprovalPort;
   readonly authority: AuthorityPort;
   readonly audit: AuditPort;
   readonly events: EventHub;
@@ -72,12 +73,12 @@ export interface OrchestratorParts {
 
 export class Orchestrator implements OrchestratorPort {
   readonly #parts: OrchestratorParts;
-  readonly #devices: ReadonlyMap<LinearId, DeviceDescriptor>;
   readonly #snapshotListeners = new Set<(snapshot: KernelSnapshot) => void>();
+  /** Of the kernel process that spoke last; empty before the first. */
+  #kernelLife = '';
 
   constructor(parts: OrchestratorParts) {
     this.#parts = parts;
-    this.#devices = new Map(parts.board.devices.map((device) => [device.id, device]));
   }
 
   // --- Sessions ----------------------------------------------------------------------------------
@@ -105,9 +106,13 @@ export class Orchestrator implements OrchestratorPort {
     deadline: Deadline,
   ): Promise<Outcome<OperationReceipt>> {
     const session = this.#parts.sessions.session(sessionId);
+    const { desk } = this.#parts;
+    if (intent.type === OperationType.EMERGENCY_STOP && !intent.dryRun) {
+      const actor = stopActor(session);
+      return actor.ok ? succeed(await desk.stop(actor.value, intent, origin)) : actor;
+    }
     if (!session.ok) return session;
-    const { principal } = session.value;
-    const receipt = await this.#parts.desk.operate(principal, intent, origin, deadline);
+    const receipt = await desk.operate(this.#asker(session.value, origin), intent, deadline);
     if (receipt.ok) this.#announce(receipt.value, intent, session.value);
     return receipt;
   }
@@ -121,29 +126,18 @@ export class Orchestrator implements OrchestratorPort {
   ): Promise<Outcome<OperationReceipt>> {
     const session = this.#parts.sessions.session(sessionId);
     if (!session.ok) return session;
-    const { principal } = session.value;
     const { desk } = this.#parts;
-    const done = await desk.operateSelected(
-      principal,
-      operationId,
-      confirmedRisk,
-      origin,
-      deadline,
-    );
+    const asker = this.#asker(session.value, origin);
+    const done = await desk.operateSelected(asker, operationId, confirmedRisk, deadline);
     if (!done.ok) return done;
     const { receipt, intent } = done.value;
     this.#announce(receipt, intent, session.value);
     return succeed(receipt);
   }
 
-  releaseSelected(
-    sessionId: string,
-    operationId: string,
-    _origin: Origin,
-    deadline: Deadline,
-  ): Promise<Outcome<void>> {
+  releaseSelected(sessionId: string, operationId: string, origin: Origin): Promise<Outcome<void>> {
     return this.#as(sessionId, (principal) =>
-      this.#parts.desk.releaseSelected(principal, operationId, deadline),
+      this.#parts.desk.releaseSelected({ principal, origin }, operationId),
     );
   }
 
@@ -162,12 +156,12 @@ export class Orchestrator implements OrchestratorPort {
     request: StopRequest,
     origin: Origin,
   ): Promise<Outcome<StopReport>> {
-    const session = this.#parts.sessions.session(sessionId);
-    // A locked session is still a person who may see something burn.
-    if (!session.ok && session.fault.code !== 'ACCOUNT_LOCKED') return session;
-    const actor = session.ok ? session.value.principal.id : 'locked session';
-    const report = await this.#parts.stops.stop(request, 'interface', actor);
-    this.#parts.announcer.stopped(actor, origin, request.reason, report);
+    const { sessions, stops, announcer, desk } = this.#parts;
+    const actor = stopActor(sessions.session(sessionId));
+    if (!actor.ok) return actor;
+    const report = await stops.stop(request, 'interface', actor.value);
+    announcer.stopped(actor.value, origin, request.reason, report);
+    desk.endSelections(report.devices, 'stopped', actor.value);
     return succeed(report);
   }
 
@@ -201,41 +195,19 @@ export class Orchestrator implements OrchestratorPort {
   // --- Approvals ---------------------------------------------------------------------------------
 
   approvals(sessionId: string): Promise<Outcome<readonly ApprovalRequest[]>> {
-    return this.#as(sessionId, () => succeed(this.#parts.approvals.open()));
+    return this.#as(sessionId, () => succeed(this.#parts.approvalDesk.open()));
   }
 
   approve(
     sessionId: string,
     planDigest: string,
     origin: Origin,
+    deadline: Deadline,
   ): Promise<Outcome<ApprovalRequest>> {
-    return this.#as(sessionId, async (principal) => {
-      const { approvals, authority, announcer } = this.#parts;
-      const pending = approvals.find(planDigest);
-      if (!pending.ok) return pending;
-      const { intent, risk } = pending.value;
-      // The approver has to be somebody who could have asked for it, and sees the same risk.
-      const entitled = authority.decideAccess({
-        principal,
-        intent: { ...intent, confirmedRisk: risk },
-        devices: this.#devicesOf(intent),
-        risk,
-        isQuarantined: (device) => authority.isQuarantined(device),
-      });
-      if (!entitled.ok) return entitled;
-      const approved = approvals.approve(planDigest, principal);
-      if (!approved.ok) return approved;
-      const { devices } = approved.value;
-      const entry = await announcer.record(
-        'APPROVAL_GRANTED',
-        principal.id,
-        origin,
-        devices,
-        `plan ${planDigest}`,
-        { planDigest },
-      );
-      return entry.ok ? approved : entry;
-    });
+    const credential = this.#parts.sessions.credentialOf(sessionId);
+    return this.#as(sessionId, (principal) =>
+      this.#parts.approvalDesk.approve(planDigest, { principal, credential }, origin, deadline),
+    );
   }
 
   // --- Holds -------------------------------------------------------------------------------------
@@ -264,6 +236,7 @@ export class Orchestrator implements OrchestratorPort {
     return this.#as(sessionId, async (principal) => {
       const hold = await this.#parts.holdDesk.quarantine(principal, device, reason);
       const told = hold.ok ? 'quarantined' : describeFault(hold.fault);
+      if (hold.ok) this.#parts.desk.endSelections([device], 'quarantined', principal.id);
       await this.#recordHold('DEVICE_QUARANTINED', principal, device, reason, origin, told);
       return hold;
     });
@@ -397,6 +370,7 @@ export class Orchestrator implements OrchestratorPort {
 
   /** Kernel published what changed. */
   takeKernelSnapshot(snapshot: KernelSnapshot): void {
+    this.#noteLife(snapshot.life);
     for (const listen of this.#snapshotListeners) listen(snapshot);
     for (const state of snapshot.devices) this.#parts.announcer.deviceSeen(state);
     this.#parts.sync.takeKernel(snapshot);
@@ -418,6 +392,7 @@ export class Orchestrator implements OrchestratorPort {
       wallMs: clock.wallMs(),
     };
     stops.note(stopCause);
+    this.#parts.desk.endSelections(stopCause.devices, 'stopped', stopCause.triggeredBy);
     announcer.stopped(stopCause.triggeredBy, null, stopCause.reason, {
       success: receipt.ok,
       scope: stops.scopeText(stopCause.devices),
@@ -427,13 +402,24 @@ export class Orchestrator implements OrchestratorPort {
     });
   }
 
+  /** What was promised about devices was promised by one kernel process, and dies with it. */
+  #noteLife(life: string): void {
+    const restarted = this.#kernelLife !== '' && this.#kernelLife !== life;
+    this.#kernelLife = life;
+    if (!restarted) return;
+    this.#parts.approvalDesk.closeAll('kernel was started again since');
+    this.#parts.desk.endSelections([], 'kernel was started again', 'security');
+  }
+
   #announce(receipt: OperationReceipt, intent: Intent, session: Session): void {
     if (receipt.fault?.code === 'DEVICE_QUARANTINED') {
       const devices = intent.targets.map((target) => target.device);
       this.#quarantineProbe(session.principal.id, session.id, devices, receipt.fault.finding);
       return;
     }
-    if (!intent.dryRun) this.#parts.announcer.operationDone(receipt, intent, session.principal.id);
+    // A selection is on record and shown by its receipt; nothing of it is done yet.
+    if (intent.dryRun || receipt.selectedUntilWallMs !== undefined) return;
+    this.#parts.announcer.operationDone(receipt, intent, session.principal.id);
   }
 
   #quarantineProbe(
@@ -459,6 +445,11 @@ export class Orchestrator implements OrchestratorPort {
     return this.#parts.announcer.record(event, principal.id, origin, [device], result, { reason });
   }
 
+  #asker(session: Session, origin: Origin): Asker {
+    const credential = this.#parts.sessions.credentialOf(session.id);
+    return { principal: session.principal, credential, origin };
+  }
+
   async #as<T>(
     sessionId: string,
     act: (principal: Principal) => Promise<Outcome<T>> | Outcome<T>,
@@ -466,8 +457,10 @@ export class Orchestrator implements OrchestratorPort {
     const session = this.#parts.sessions.session(sessionId);
     return session.ok ? act(session.value.principal) : session;
   }
+}
 
-  #devicesOf(intent: Intent): readonly DeviceDescriptor[] {
-    return intent.targets.flatMap((target) => this.#devices.get(target.device) ?? []);
-  }
+/** Who asks for a stop: a locked session too is still a person who may see something burn. */
+function stopActor(session: Outcome<Session>): Outcome<string> {
+  if (session.ok) return succeed(session.value.principal.id);
+  return session.fault.code === 'ACCOUNT_LOCKED' ? succeed('locked session') : session;
 }

@@ -24,6 +24,8 @@ export interface AuditPort {
 export interface SessionPort {
   authenticate(credential: Credential): Outcome<Session>;
   session(id: string): Outcome<Session>;
+  /** What the session was opened with, as a digest; empty for a session that is not live. */
+  credentialOf(sessionId: string): string;
   lock(sessionId: string, reason: string): void;
   end(sessionId: string): void;
 }
@@ -34,21 +36,50 @@ export interface AccessQuestion {
   readonly devices: readonly DeviceDescriptor[];
   readonly risk: RiskLevel;
   readonly isQuarantined: (device: DeviceDescriptor) => boolean;
+  /** When and as what this person was last told the risk of this plan; absent when never. */
+  readonly disclosed?: Disclosed;
+}
+
+/** The risk of one plan as one person was told it. */
+export interface Disclosed {
+  readonly risk: RiskLevel;
+  readonly ageMs: number;
+}
+
+/** A person and what it signed in with: two people are two only when both differ. */
+export interface Signatory {
+  readonly principal: Principal;
+  /** Digest of the credential; empty where nothing was presented, as inside this process. */
+  readonly credential: string;
+}
+
+/** What a second person is asked for. */
+export interface ApprovalQuestion {
+  readonly intent: Intent;
+  readonly risk: RiskLevel;
+  /** State of the devices it is asked for, see `RegisterPlan.basis`. */
+  readonly basis: string;
+  /** Of the requester, see `Signatory`. */
+  readonly credential: string;
+  readonly request: Omit<ApprovalRequest, 'expiresAtWallMs' | 'approvedBy'>;
 }
 
 export interface ApprovalPort {
-  ask(
-    intent: Intent,
+  ask(question: ApprovalQuestion): ApprovalRequest;
+  find(planDigest: string): Outcome<ApprovalQuestion>;
+  /** `basis`: the state of the devices now. */
+  approve(planDigest: string, approver: Signatory, basis: string): Outcome<ApprovalRequest>;
+  /** Who approved; nothing when nobody has yet; a fault when the approval has become void. */
+  consume(
+    planDigest: string,
+    requester: Principal,
     risk: RiskLevel,
-    request: Omit<ApprovalRequest, 'expiresAtWallMs' | 'approvedBy'>,
-  ): ApprovalRequest;
-  find(planDigest: string): Outcome<{
-    readonly request: ApprovalRequest;
-    readonly intent: Intent;
-    readonly risk: RiskLevel;
-  }>;
-  approve(planDigest: string, approver: Principal): Outcome<ApprovalRequest>;
-  consume(planDigest: string, requester: Principal, risk: RiskLevel): string | undefined;
+    basis: string,
+  ): Outcome<string | undefined>;
+  /** Closes one request, saying why to whoever comes for it. */
+  revoke(planDigest: string, finding: string): void;
+  /** Closes every request, saying why to whoever comes for one. */
+  revokeAll(finding: string): void;
   open(): readonly ApprovalRequest[];
 }
 

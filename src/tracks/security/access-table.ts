@@ -60,6 +60,8 @@ export function clearanceNeeded(type: OperationType, risk: RiskLevel): Clearance
 
 const JUSTIFICATION_LENGTH_MIN = 10;
 const JUSTIFICATION_LENGTH_MAX = 512;
+/** How long a disclosure lasts where the request does not say, seconds. */
+export const DISCLOSURE_SECONDS = 300;
 
 export interface AccessQuestion {
   readonly principal: Principal;
@@ -68,6 +70,13 @@ export interface AccessQuestion {
   readonly risk: RiskLevel;
   /** Quarantined at run time, beside the permanent ones. */
   readonly isQuarantined: (device: DeviceDescriptor) => boolean;
+  /** When and as what this person was last told the risk of this plan; absent when never. */
+  readonly disclosed?: Disclosed;
+}
+
+export interface Disclosed {
+  readonly risk: RiskLevel;
+  readonly ageMs: number;
 }
 
 export interface AccessGrant {
@@ -84,6 +93,9 @@ export function decideAccess(question: AccessQuestion): Outcome<AccessGrant> {
       return refuse(fault('DEVICE_QUARANTINED', { place: device.slug, finding }));
     }
   }
+  // What a stop would do is shown to anybody who may ask for it, which is everybody; the stop itself is no plan.
+  if (intent.type === OperationType.EMERGENCY_STOP && intent.dryRun)
+    return succeed({ dualAuthorization: false });
   for (const device of devices) {
     if (principal.devices !== null && !principal.devices.includes(device.id)) {
       const finding = `${principal.id} may not operate this device`;
@@ -156,15 +168,33 @@ function checkConduct(question: AccessQuestion, place: string): Outcome<AccessGr
   }
   const { userConfirmationRequired, riskDisclosureRequired } = intent.requirements;
   const confirm = demanding || userConfirmationRequired || riskDisclosureRequired;
-  const confirmed =
-    intent.confirmedRisk !== RiskLevel.UNKNOWN && riskRank(intent.confirmedRisk) >= riskRank(risk);
-  if (confirm && !confirmed && !intent.dryRun) {
-    const finding = `risk ${riskName(risk)} was ${intent.confirmedRisk === RiskLevel.UNKNOWN ? 'not confirmed' : `confirmed only as ${riskName(intent.confirmedRisk)}`}`;
-    return refuse(fault('CONFIRMATION_NEEDED', { place, finding }));
-  }
+  const unconfirmed = confirm && !intent.dryRun ? confirmationMissing(question) : undefined;
+  if (unconfirmed !== undefined)
+    return refuse(fault('CONFIRMATION_NEEDED', { place, finding: unconfirmed }));
   const dualAuthorization =
     riskRank(risk) >= riskRank(RiskLevel.HIGH) ||
     intent.type === OperationType.RESET ||
     intent.requirements.dualAuthorizationRequired;
   return succeed({ dualAuthorization });
+}
+
+/** What keeps the confirmation of the request from counting; nothing when it counts. */
+function confirmationMissing(question: AccessQuestion): string | undefined {
+  const { principal, intent, risk, disclosed } = question;
+  const { confirmedRisk } = intent;
+  const { riskDisclosureRequired, confirmationTimeoutSeconds } = intent.requirements;
+  const name = riskName(risk);
+  if (confirmedRisk === RiskLevel.UNKNOWN) return `risk ${name} was not confirmed`;
+  if (riskRank(confirmedRisk) < riskRank(risk))
+    return `risk ${name} was confirmed only as ${riskName(confirmedRisk)}`;
+  if (!riskDisclosureRequired && confirmationTimeoutSeconds === 0) return undefined;
+  if (disclosed === undefined)
+    return `the risk of this plan was never shown to ${principal.id}: ask for the plan first`;
+  if (riskRank(disclosed.risk) < riskRank(risk))
+    return `${principal.id} was shown risk ${riskName(disclosed.risk)}, it is ${name} now`;
+  const limitSeconds =
+    confirmationTimeoutSeconds === 0 ? DISCLOSURE_SECONDS : confirmationTimeoutSeconds;
+  if (disclosed.ageMs <= limitSeconds * 1_000) return undefined;
+  const asked = confirmationTimeoutSeconds === 0 ? 'that a disclosure lasts' : 'asked for';
+  return `the risk was shown ${Math.ceil(disclosed.ageMs / 1_000)} s ago, more than the ${limitSeconds} s ${asked}`;
 }

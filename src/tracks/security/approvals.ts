@@ -1,9 +1,10 @@
 // Two-person approvals: a second person signs off the digest of the exact plan, once, for a short time.
-// Invariants: requester and approver differ; an approval is consumed by its requester's next use of the same digest, and
-// void when the risk has risen since; one plan has one open request, which nobody else can displace.
+// Invariants: requester and approver differ in person and in credential; an approval is consumed by its requester's next
+// use of the same digest, and void when a device has changed or the risk has risen since it was asked for; one plan has
+// one open request, which nobody else can displace. Nothing of this survives a restart.
 
 import type { Clock } from '#foundation/clock';
-import { fault } from '#foundation/fault';
+import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { Intent } from '#model/operation';
 import type { ApprovalRequest } from '#model/orchestrator-port';
@@ -11,109 +12,165 @@ import type { Principal } from '#model/principal';
 import { type RiskLevel, riskRank } from '#model/risk';
 
 export const APPROVAL_LIFETIME_MS = 300_000;
-/** Open requests kept at once; the oldest gives way. */
-const OPEN_MAX = 256;
+/** Requests kept at once; the oldest gives way. */
+const REQUESTS_MAX = 256;
 
-export interface PendingApproval {
-  readonly request: ApprovalRequest;
+/** A person and the digest of what it signed in with. */
+export interface Signatory {
+  readonly principal: Principal;
+  readonly credential: string;
+}
+
+export interface ApprovalQuestion {
   readonly intent: Intent;
   readonly risk: RiskLevel;
-  readonly expiresAtMs: number;
+  /** State of the devices it is asked for, see `RegisterPlan.basis`. */
+  readonly basis: string;
+  /** Of the requester. */
+  readonly credential: string;
+  readonly request: Omit<ApprovalRequest, 'expiresAtWallMs' | 'approvedBy'>;
 }
+
+interface Kept {
+  readonly question: ApprovalQuestion;
+  readonly request: ApprovalRequest;
+  readonly expiresAtMs: number;
+  /** Why it is closed; kept until it would have expired, so that people hear the reason. Null while it is open. */
+  readonly closedBecause: string | null;
+}
+
+const CHANGED = 'the device changed, or kernel was started again, since';
 
 export class Approvals {
   readonly #clock: Clock;
-  readonly #pending = new Map<string, PendingApproval>();
+  readonly #kept = new Map<string, Kept>();
 
   constructor(clock: Clock) {
     this.#clock = clock;
   }
 
   /** Opens a request, or gives the one that is open already for this digest, whoever made it. */
-  ask(
-    intent: Intent,
-    risk: RiskLevel,
-    request: Omit<ApprovalRequest, 'expiresAtWallMs' | 'approvedBy'>,
-  ): ApprovalRequest {
+  ask(question: ApprovalQuestion): ApprovalRequest {
+    const { planDigest } = question.request;
     this.#forgetExpired();
-    const open = this.#pending.get(request.planDigest);
-    if (open !== undefined) return open.request;
-    const made: ApprovalRequest = {
-      ...request,
+    const kept = this.#kept.get(planDigest);
+    // One for another state of the devices can never be used again, and gives way.
+    const stands = kept?.closedBecause === null && kept.question.basis === question.basis;
+    if (kept !== undefined && stands) return kept.request;
+    const request: ApprovalRequest = {
+      ...question.request,
       expiresAtWallMs: this.#clock.wallMs() + APPROVAL_LIFETIME_MS,
       approvedBy: '',
     };
-    this.#pending.set(request.planDigest, {
-      request: made,
-      intent,
-      risk,
-      expiresAtMs: this.#clock.nowMs() + APPROVAL_LIFETIME_MS,
-    });
-    const oldest = this.#pending.keys().next();
-    if (this.#pending.size > OPEN_MAX && oldest.done !== true) this.#pending.delete(oldest.value);
-    return made;
+    const expiresAtMs = this.#clock.nowMs() + APPROVAL_LIFETIME_MS;
+    this.#kept.delete(planDigest);
+    this.#kept.set(planDigest, { question, request, expiresAtMs, closedBecause: null });
+    const oldest = this.#kept.keys().next();
+    if (this.#kept.size > REQUESTS_MAX && oldest.done !== true) this.#kept.delete(oldest.value);
+    return request;
   }
 
-  find(planDigest: string): Outcome<PendingApproval> {
-    this.#forgetExpired();
-    const pending = this.#pending.get(planDigest);
-    if (pending !== undefined) return succeed(pending);
-    const place = `plan ${planDigest.slice(0, 12)}`;
-    return refuse(
-      fault('APPROVAL_INVALID', {
-        place,
-        finding: 'no open request for this plan; it may have expired',
-      }),
-    );
+  find(planDigest: string): Outcome<ApprovalQuestion> {
+    const kept = this.#open(planDigest);
+    return kept.ok ? succeed(kept.value.question) : kept;
   }
 
-  approve(planDigest: string, approver: Principal): Outcome<ApprovalRequest> {
-    const found = this.find(planDigest);
+  /** `basis`: the state of the devices now; another one than that of the request closes it. */
+  approve(planDigest: string, approver: Signatory, basis: string): Outcome<ApprovalRequest> {
+    const found = this.#open(planDigest);
     if (!found.ok) return found;
-    const place = `plan ${planDigest.slice(0, 12)}`;
-    const { request } = found.value;
-    if (request.requestedBy === approver.id) {
-      return refuse(
-        fault('NOT_PERMITTED', {
-          place,
-          finding: `${approver.id} asked for it and cannot approve it`,
-        }),
+    const { question, request } = found.value;
+    const { principal, credential } = approver;
+    const no = (finding: string) =>
+      refuse(fault('NOT_PERMITTED', { place: placeOf(planDigest), finding }));
+    if (request.requestedBy === principal.id)
+      return no(`${principal.id} asked for it and cannot approve it`);
+    if (principal.kind !== 'person') return no('only a person can approve');
+    if (credential !== '' && credential === question.credential) {
+      return no(
+        `${principal.id} signed in with what ${request.requestedBy} asked with, so that it might be one person`,
       );
-    }
-    if (approver.kind !== 'person') {
-      return refuse(fault('NOT_PERMITTED', { place, finding: 'only a person can approve' }));
     }
     if (request.approvedBy !== '') {
-      return refuse(
-        fault('APPROVAL_INVALID', { place, finding: `already approved by ${request.approvedBy}` }),
-      );
+      const finding = `already approved by ${request.approvedBy}`;
+      return refuse(fault('APPROVAL_INVALID', { place: placeOf(planDigest), finding }));
     }
-    const approved = { ...request, approvedBy: approver.id };
-    this.#pending.set(planDigest, { ...found.value, request: approved });
+    if (basis !== question.basis) {
+      const finding = `${CHANGED} ${request.requestedBy} asked for it`;
+      this.revoke(planDigest, finding);
+      return refuse(voidFault(planDigest, finding));
+    }
+    const approved = { ...request, approvedBy: principal.id };
+    this.#kept.set(planDigest, { ...found.value, request: approved });
     return succeed(approved);
   }
 
-  /** Uses up the approval of this plan for this requester at this risk; nothing when there is none. */
-  consume(planDigest: string, requester: Principal, risk: RiskLevel): string | undefined {
+  /**
+   * Uses up the approval of this plan for this requester, at this risk and this state of the devices. Nothing when
+   * there is none; APPROVAL_VOID when there was one and it has become void, which closes it.
+   */
+  consume(
+    planDigest: string,
+    requester: Principal,
+    risk: RiskLevel,
+    basis: string,
+  ): Outcome<string | undefined> {
     this.#forgetExpired();
-    const pending = this.#pending.get(planDigest);
-    if (pending === undefined || pending.request.approvedBy === '') return undefined;
-    if (pending.request.requestedBy !== requester.id) return undefined;
-    this.#pending.delete(planDigest);
+    const kept = this.#kept.get(planDigest);
+    if (kept === undefined || kept.request.approvedBy === '') return succeed(undefined);
+    const { question, request, closedBecause } = kept;
+    if (request.requestedBy !== requester.id) return succeed(undefined);
+    this.#kept.delete(planDigest);
+    if (closedBecause !== null) return refuse(voidFault(planDigest, closedBecause));
+    if (basis !== question.basis) {
+      const finding = `${CHANGED} ${request.approvedBy} approved the plan`;
+      return refuse(voidFault(planDigest, finding));
+    }
     // Who approved it has seen a lower risk, and may not be cleared for this one.
-    if (riskRank(risk) > riskRank(pending.risk)) return undefined;
-    return pending.request.approvedBy;
+    if (riskRank(risk) > riskRank(question.risk)) return succeed(undefined);
+    return succeed(request.approvedBy);
+  }
+
+  /** Closes a request; who comes for it before it would have expired hears why. */
+  revoke(planDigest: string, finding: string): void {
+    const kept = this.#kept.get(planDigest);
+    if (kept?.closedBecause !== null) return;
+    this.#kept.set(planDigest, { ...kept, closedBecause: finding });
+  }
+
+  revokeAll(finding: string): void {
+    for (const planDigest of this.#kept.keys()) this.revoke(planDigest, finding);
   }
 
   open(): readonly ApprovalRequest[] {
     this.#forgetExpired();
-    return [...this.#pending.values()].map((pending) => pending.request);
+    const open = [...this.#kept.values()].filter((kept) => kept.closedBecause === null);
+    return open.map((kept) => kept.request);
+  }
+
+  #open(planDigest: string): Outcome<Kept> {
+    this.#forgetExpired();
+    const kept = this.#kept.get(planDigest);
+    if (kept === undefined) {
+      const finding = 'no open request for this plan; it may have expired';
+      return refuse(fault('APPROVAL_INVALID', { place: placeOf(planDigest), finding }));
+    }
+    if (kept.closedBecause !== null) return refuse(voidFault(planDigest, kept.closedBecause));
+    return succeed(kept);
   }
 
   #forgetExpired(): void {
     const nowMs = this.#clock.nowMs();
-    for (const [digest, pending] of this.#pending) {
-      if (pending.expiresAtMs <= nowMs) this.#pending.delete(digest);
+    for (const [digest, kept] of this.#kept) {
+      if (kept.expiresAtMs <= nowMs) this.#kept.delete(digest);
     }
   }
+}
+
+function voidFault(planDigest: string, finding: string): Fault {
+  return fault('APPROVAL_VOID', { place: placeOf(planDigest), finding });
+}
+
+function placeOf(planDigest: string): string {
+  return `plan ${planDigest.slice(0, 12)}`;
 }

@@ -25,6 +25,7 @@ const SESSIONS_MAX = 1_024;
 interface Live {
   session: Session;
   readonly expiresAtMs: number;
+  readonly credential: string;
   lockedBecause: string | null;
 }
 
@@ -68,8 +69,18 @@ export class Principals {
       expiresAtWallMs: this.#clock.wallMs() + SESSION_LIFETIME_MS,
     };
     const expiresAtMs = this.#clock.nowMs() + SESSION_LIFETIME_MS;
-    this.#sessions.set(session.id, { session, expiresAtMs, lockedBecause: null });
+    this.#sessions.set(session.id, {
+      session,
+      expiresAtMs,
+      credential: credentialDigest(credential),
+      lockedBecause: null,
+    });
     return succeed(session);
+  }
+
+  /** What the session was opened with, as a digest; empty for one that is not live. */
+  credentialOf(sessionId: string): string {
+    return this.#sessions.get(sessionId)?.credential ?? '';
   }
 
   session(id: string): Outcome<Session> {
@@ -107,6 +118,18 @@ export class Principals {
 
 export function hashToken(token: string): string {
   return createHash('sha256').update(token).digest('hex');
+}
+
+/** Of the part of a credential that names its holder: a renewed certificate of the same name is the same one. */
+function credentialDigest(credential: Credential): string {
+  switch (credential.kind) {
+    case 'token':
+      return hashToken(`token ${hashToken(credential.token)}`);
+    case 'certificate':
+      return hashToken(`certificate ${credential.uri}`);
+    case 'local':
+      return hashToken(`local ${credential.uid}`);
+  }
 }
 
 function matches(account: Account, credential: Credential): boolean {
