@@ -1,5 +1,6 @@
 // Performs one plan on metal, step by step, and says honestly what became of it.
-// Invariants: stop and deadline are tested before every write; every write is read back where the plan says so;
+// Invariants: stop and deadline are tested before every write, guarded temperatures before every step; every write is
+// read back where the plan says so; a plan commits only when the registers under its protection hold what they held;
 // after a failure the writes already made are undone in reverse order, or the devices are reported in doubt.
 
 import type { Clock } from '#foundation/clock';
@@ -8,11 +9,14 @@ import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { LinearId } from '#model/device';
 import type { EffectOutcome, RegisterReading } from '#model/operation';
-import type { ReadStep, RegisterPlan, WriteStep } from '#model/plan';
+import type { ReadStep, RegisterPlan, RegisterStep, WriteStep } from '#model/plan';
 import { formatWord, type RegisterSpec, type Word, widthMask } from '#model/register';
+import { needsPrior } from '#model/written-word';
 import { Priority } from './bus-queue.ts';
 import type { DeviceAccess } from './device-access.ts';
-import { checkAgainstPrior, checkStep, needsPrior } from './register-policy.ts';
+import { judgeTemperatures, judgeUnchanged } from './plan-guards.ts';
+import { checkAgainstPrior, checkStep } from './register-policy.ts';
+import { readInTurn } from './register-reader.ts';
 
 export interface Execution {
   readonly effect: EffectOutcome;
@@ -33,7 +37,7 @@ export interface ExecutorParts {
 }
 
 /** A write that reached the bus, and what to write to undo it. */
-interface Done {
+export interface MadeWrite {
   readonly step: WriteStep;
   readonly spec: RegisterSpec;
   readonly prior: Word | undefined;
@@ -51,14 +55,22 @@ export class PlanExecutor {
     this.#parts = parts;
   }
 
-  async execute(plan: RegisterPlan, deadline: Deadline): Promise<Execution> {
+  /** `guarded`: what the registers of `guards.unchanged` held in prepare. */
+  async execute(
+    plan: RegisterPlan,
+    deadline: Deadline,
+    guarded: readonly RegisterReading[] = [],
+  ): Promise<Execution> {
     const readings: RegisterReading[] = [];
-    const done: Done[] = [];
+    const done: MadeWrite[] = [];
+    const watched = plan.guards.thermal.length > 0;
     for (let index = 0; index < plan.steps.length; ) {
       const step = plan.steps[index];
       if (step === undefined) break;
+      const hot = watched ? await this.#temperature(plan, step, deadline) : undefined;
+      if (hot !== undefined) return this.#failed(plan, hot, done, readings);
       if (step.kind === 'read') {
-        const reads = readsFrom(plan, index);
+        const reads = watched ? [step] : readsFrom(plan, index);
         readings.push(...(await this.#read(reads, deadline)));
         index += reads.length;
         continue;
@@ -67,6 +79,8 @@ export class PlanExecutor {
       if (failure !== undefined) return this.#failed(plan, failure, done, readings);
       index += 1;
     }
+    const changed = done.length > 0 ? await this.#protected(plan, deadline, guarded) : undefined;
+    if (changed !== undefined) return this.#failed(plan, changed, done, readings);
     const broken = readings.find((reading) => reading.fault !== undefined);
     if (done.length > 0) return { effect: 'committed', readings, inDoubt: [] };
     // A plan of reads alone fails only when nothing at all could be read.
@@ -76,6 +90,32 @@ export class PlanExecutor {
       return { effect: 'none', readings, fault: broken.fault, inDoubt: [] };
     }
     return { effect: 'none', readings, inDoubt: [] };
+  }
+
+  /** Why the next step may not be made, judged by the thermometers of all devices of the plan. */
+  async #temperature(
+    plan: RegisterPlan,
+    next: RegisterStep,
+    deadline: Deadline,
+  ): Promise<Fault | undefined> {
+    const { access } = this.#parts;
+    const obstacle = next.kind === 'write' ? this.#obstacle(next, deadline) : undefined;
+    if (obstacle !== undefined) return obstacle;
+    const found = await readInTurn(access, plan.guards.thermal, deadline);
+    return judgeTemperatures(access, plan.guards.thermal, found);
+  }
+
+  /** The first register that the plan does not write and that is no longer what it was. */
+  async #protected(
+    plan: RegisterPlan,
+    deadline: Deadline,
+    guarded: readonly RegisterReading[],
+  ): Promise<Fault | undefined> {
+    const { access } = this.#parts;
+    const { unchanged } = plan.guards;
+    if (unchanged.length === 0) return undefined;
+    const found = await readInTurn(access, unchanged, deadline);
+    return judgeUnchanged(access, unchanged, guarded, found);
   }
 
   async #read(steps: readonly ReadStep[], deadline: Deadline): Promise<RegisterReading[]> {
@@ -97,7 +137,7 @@ export class PlanExecutor {
   async #write(
     step: WriteStep,
     deadline: Deadline,
-    done: Done[],
+    done: MadeWrite[],
     readings: RegisterReading[],
   ): Promise<Fault | undefined> {
     const { access } = this.#parts;
@@ -181,7 +221,7 @@ export class PlanExecutor {
   async #failed(
     plan: RegisterPlan,
     cause: Fault,
-    done: readonly Done[],
+    done: readonly MadeWrite[],
     readings: readonly RegisterReading[],
   ): Promise<Execution> {
     const stopped = done.some(({ step }) => this.#parts.stopEngaged(step.device));
@@ -191,7 +231,7 @@ export class PlanExecutor {
     if (done.length === 0) {
       return { effect: 'none', readings, fault: { ...cause, metal: 'untouched' }, inDoubt: [] };
     }
-    const stuck = await this.#undo(done);
+    const stuck = await this.undo(done);
     if (stuck.length === 0) {
       const consequence = `${done.length} of ${done.length} writes rolled back`;
       return {
@@ -216,13 +256,11 @@ export class PlanExecutor {
   async #stopped(
     plan: RegisterPlan,
     cause: Fault,
-    done: readonly Done[],
+    done: readonly MadeWrite[],
     readings: readonly RegisterReading[],
   ): Promise<Execution> {
     const total = plan.steps.filter((step) => step.kind === 'write').length;
-    const stuck = await this.#undo(
-      done.filter(({ step }) => !this.#parts.stopEngaged(step.device)),
-    );
+    const stuck = await this.undo(done.filter(({ step }) => !this.#parts.stopEngaged(step.device)));
     const inDoubt = [...new Set(stuck)];
     // A safe value that arrives between a write and its read-back looks like a mismatch, and is none.
     const finding =
@@ -237,7 +275,7 @@ export class PlanExecutor {
   }
 
   /** Undoes in reverse order; gives the devices of writes that could not be undone and seen to be undone. */
-  async #undo(done: readonly Done[]): Promise<readonly LinearId[]> {
+  async undo(done: readonly MadeWrite[]): Promise<readonly LinearId[]> {
     const { access, clock } = this.#parts;
     const deadline = Deadline.after(clock, ROLLBACK_BUDGET_MS);
     const stuck: LinearId[] = [];

@@ -19,6 +19,7 @@ import {
   widthMask,
   writable,
 } from '#model/register';
+import { wordToWrite } from '#model/written-word';
 
 /** What can be judged from the step alone. */
 export function checkStep(
@@ -79,26 +80,6 @@ export function checkStep(
   return succeed(spec);
 }
 
-/**
- * The word that goes to the bus: planned bits over what the register holds; w1c writes only its ones. A bit that the
- * device is about to clear by itself (a reset under way) is not kept: written again it would start again.
- */
-export function wordToWrite(spec: RegisterSpec, step: WriteStep, prior: Word | undefined): Word {
-  const planned = step.value & step.mask;
-  if (spec.access === 'w1c' || prior === undefined) return planned;
-  const keep =
-    (~step.mask | spec.reservedMask) & ~spec.selfClearingMask & widthMask(spec.widthBits);
-  return (prior & keep) | (planned & ~spec.reservedMask);
-}
-
-/** True when the step cannot be written without knowing what the register holds. */
-export function needsPrior(spec: RegisterSpec, step: WriteStep): boolean {
-  if (!readable(spec) || spec.precious || spec.access === 'w1c') return false;
-  const reversible = !step.irreversible;
-  const partial = step.mask !== widthMask(spec.widthBits) || spec.reservedMask !== 0n;
-  return reversible || partial || spec.maxStep !== null;
-}
-
 /** Limits and largest step, judged on the whole word that would be written. */
 export function checkAgainstPrior(
   place: string,
@@ -112,6 +93,10 @@ export function checkAgainstPrior(
   if (limits !== null && (value < limits.minimum || value > limits.maximum)) {
     const finding = `${value} is outside ${limits.minimum} .. ${limits.maximum}${unitOf(spec)}`;
     return refuse(fault('VALUE_OUT_OF_LIMITS', { place, finding }));
+  }
+  if (maxStep !== null && prior === undefined) {
+    const finding = `the register is not read before a write, so nobody can tell whether this is within the allowed step ${maxStep}${unitOf(spec)}`;
+    return refuse(fault('STEP_TOO_LARGE', { place, finding }));
   }
   if (maxStep !== null && prior !== undefined) {
     const change = value - signedValue(spec, prior);

@@ -9,8 +9,8 @@ import { type Authorization, RELEASE_STOP_ACT } from '#model/authorization';
 import { formatToken, type LinearId, permanentlyQuarantined } from '#model/device';
 import type { Driver } from '#model/driver';
 import { type DeviceHold, releaseHoldAct } from '#model/hold';
-import { type Intent, OperationType } from '#model/operation';
-import { devicesOf, planOf, type RegisterPlan, type RegisterStep, writesOf } from '#model/plan';
+import { type Intent, OperationType, type RegisterReading } from '#model/operation';
+import { devicesOf, planDigest, type RegisterPlan, writesOf } from '#model/plan';
 import type { RiskAssessment } from '#model/risk';
 import type { KernelSnapshot } from '#model/snapshot';
 import type { StopCause, StopLatch, StopOrder, StopReceipt } from '#model/stop';
@@ -25,16 +25,18 @@ import type {
   SelectRequest,
   SupervisionOrder,
 } from '#model/track';
-import type { RecoveryRequest } from '#model/transaction';
+import { RECOVERY_GRANTEE, type RecoveryRequest } from '#model/transaction';
 import { assessKernelRisk } from './assess.ts';
 import { AuthorizationCheck } from './authorization-check.ts';
 import type { DeviceAccess } from './device-access.ts';
 import type { Interlock } from './interlock.ts';
 import { PlanExecutor } from './plan-executor.ts';
+import { PlanMaker } from './plan-maker.ts';
 import { Preparation } from './prepare.ts';
 import { Recovery } from './recovery.ts';
 import { DeviceMemory } from './snapshot.ts';
 import { SafeState, type SafeStateReport } from './stop.ts';
+import { StopBell } from './stop-bell.ts';
 
 export interface KernelTrackParts {
   readonly access: DeviceAccess;
@@ -46,12 +48,18 @@ export interface KernelTrackParts {
   readonly life: string;
   /** Longest time for driving all devices to safe values, milliseconds. */
   readonly safeStateBudgetMs: number;
+  /** Circuits that have to be healthy before a stop is released; none where the board has none. */
+  readonly stopInputs?: { open(deadline: Deadline): Promise<readonly string[]> };
   /** A stop that kernel executed, whoever asked for it; for the security track's audit and state. */
   readonly onStopped: (cause: StopCause | null, receipt: StopReceipt) => void;
 }
 
-/** Plans waiting for their authorization; the oldest is forgotten first. */
-const PLANS_MAX = 512;
+/** For devices that were not safe when a stop ended its drive, asked once more at its release, milliseconds. */
+const UNSAFE_AGAIN_BUDGET_MS = 2_000;
+/** Devices named in the refusal of a reset. */
+const UNSAFE_TOLD_MAX = 8;
+/** Longest time for the reads of a dry run where the caller sets none, milliseconds. */
+const PLAN_LIMIT_MS = 5_000;
 
 export class KernelDeviceTrack implements KernelTrack {
   readonly name = 'kernel';
@@ -59,31 +67,29 @@ export class KernelDeviceTrack implements KernelTrack {
   readonly authorizations: AuthorizationCheck;
   readonly memory: DeviceMemory;
   readonly #parts: KernelTrackParts;
+  readonly #plans: PlanMaker;
   readonly #preparation: Preparation;
   readonly #executor: PlanExecutor;
   readonly #recovery: Recovery;
   readonly #safeState: SafeState;
-  readonly #plans = new Map<string, RegisterPlan>();
+  readonly #bell: StopBell;
+  /** Devices that did not take their safe values at the last drive that concerned them. */
+  readonly #unsafe = new Set<LinearId>();
+  /** Devices let go while their bus was absent: safe values are the first they get when it is back. */
+  readonly #owed = new Set<LinearId>();
   #lastSafeState: SafeStateReport | null = null;
   /** The drive that an engaged latch began, until it ends. */
   #latchDrive: Promise<SafeStateReport> | null = null;
   /** Drives to safe values under way. */
   #drives = 0;
+  /** Stops so far, so that a release notices one that came meanwhile. */
+  #stops = 0;
 
   constructor(parts: KernelTrackParts) {
     const { access, drivers, latch, clock } = parts;
     this.#parts = parts;
     this.interlock = parts.interlock;
     this.authorizations = new AuthorizationCheck(clock);
-    this.#preparation = new Preparation(access, this.interlock, clock);
-    this.#executor = new PlanExecutor({
-      access,
-      clock,
-      stopEngaged: (device) => this.interlock.stopEngaged(device),
-      holdReason: () => this.interlock.holdReason,
-    });
-    this.#safeState = new SafeState(access, clock, parts.safeStateBudgetMs);
-    this.#recovery = new Recovery({ access, clock });
     this.memory = new DeviceMemory({
       access,
       drivers,
@@ -92,43 +98,30 @@ export class KernelDeviceTrack implements KernelTrack {
       stopEngaged: () => latch.engaged(),
       life: parts.life,
     });
+    const { interlock, memory: watch } = this;
+    const preparation = new Preparation({ access, interlock, clock, watch });
+    this.#preparation = preparation;
+    this.#plans = new PlanMaker({ access, drivers, interlock, preparation, watch });
+    this.#executor = new PlanExecutor({
+      access,
+      clock,
+      stopEngaged: (device) => this.interlock.stopEngaged(device),
+      holdReason: () => this.interlock.holdReason,
+    });
+    // After the last drive that follows a quarantine the device is never written again.
+    const leftOut = (device: LinearId) => this.interlock.has(device, 'quarantined');
+    this.#safeState = new SafeState(access, clock, parts.safeStateBudgetMs, leftOut);
+    this.#bell = new StopBell(clock);
+    this.#recovery = new Recovery({
+      access,
+      clock,
+      stopEngaged: (device) => this.interlock.stopEngaged(device),
+      undo: (writes) => this.#executor.undo(writes),
+    });
   }
 
-  async plan(intent: Intent): Promise<Outcome<RegisterPlan>> {
-    const steps: RegisterStep[] = [];
-    if (intent.targets.length === 0) {
-      const place = `operation ${intent.operationId}`;
-      return refuse(fault('REQUEST_MALFORMED', { place, finding: 'no device is named' }));
-    }
-    for (const target of intent.targets) {
-      const device = this.#parts.access.devices.get(target.device);
-      if (device === undefined) {
-        const place = `device ${target.device}`;
-        return refuse(fault('DEVICE_UNKNOWN', { place, finding: 'not on this board' }));
-      }
-      if (device.quarantined || permanentlyQuarantined(device.id)) {
-        const finding = `device ${formatToken(device.id)} is quarantined by kernel policy`;
-        return refuse(fault('DEVICE_QUARANTINED', { place: device.slug, finding }));
-      }
-      const driver = this.#parts.drivers.get(target.device);
-      if (driver === undefined) {
-        return refuse(
-          fault('BUS_ABSENT', { place: device.slug, finding: `bus ${device.busId} has no driver` }),
-        );
-      }
-      const planned = driver.plan(intent.type, target);
-      if (!planned.ok) return planned;
-      steps.push(...planned.value.steps);
-    }
-    const devices = [...new Set(steps.map((step) => step.device))];
-    const basis = this.memory.basisOf(devices);
-    const plan = planOf(intent.type, steps, this.#worstCaseMs(steps), { basis });
-    const checked = this.#preparation.check(plan);
-    // A dry run during a stop still shows what would be done; only what can never be done is refused.
-    if (!checked.ok && !(intent.dryRun && checked.fault.code === 'EMERGENCY_STOPPED'))
-      return checked;
-    this.#remember(plan);
-    return succeed({ ...plan, risk: assessKernelRisk(plan, this.#parts.access.devices) });
+  async plan(intent: Intent, deadline?: Deadline): Promise<Outcome<RegisterPlan>> {
+    return this.#plans.make(intent, deadline ?? Deadline.after(this.#parts.clock, PLAN_LIMIT_MS));
   }
 
   async assess(request: AssessRequest): Promise<Outcome<RiskAssessment>> {
@@ -136,30 +129,41 @@ export class KernelDeviceTrack implements KernelTrack {
   }
 
   async prepare(request: PrepareRequest, deadline: Deadline): Promise<Outcome<PrepareVote>> {
-    const plan = this.#known(request.planDigest);
+    const plan = this.#plans.known(request.planDigest);
     if (!plan.ok) return plan;
     const authorized = this.authorizations.check(request.authorization, request);
     if (!authorized.ok) return authorized;
     const { operationId, authorization } = request;
-    const untilMs = authorization.expiresAtMs;
-    const priors = await this.#preparation.prepare(operationId, plan.value, untilMs, deadline);
-    return priors.ok ? succeed({ priors: priors.value }) : priors;
+    const { basis, expiresAtMs: untilMs } = authorization;
+    const order = { operationId, plan: plan.value, basis, untilMs };
+    const priors = await this.#preparation.prepare(order, deadline);
+    if (!priors.ok) return priors;
+    this.#recovery.promise(operationId);
+    return succeed({ priors: priors.value });
   }
 
   async commit(request: CommitRequest, deadline: Deadline): Promise<Outcome<CommitReceipt>> {
-    const found = this.#known(request.planDigest);
+    const found = this.#plans.known(request.planDigest);
     if (!found.ok) return found;
     const plan = found.value;
+    if (this.#recovery.isClosed(request.operationId)) {
+      const finding = 'the operation has come to its end already';
+      return refuse(fault('PLAN_UNKNOWN', { place: `operation ${request.operationId}`, finding }));
+    }
     const redeemed = this.authorizations.redeem(request.authorization, request);
     if (!redeemed.ok) return redeemed;
     const hasWrites = writesOf(plan).length > 0;
-    if (hasWrites && !this.#preparation.begin(request.operationId, plan)) {
+    const guarded = hasWrites ? this.#preparation.begin(request.operationId, plan) : [];
+    if (guarded === undefined) {
       const finding = 'the plan with writes was not prepared, or too long ago';
       return refuse(fault('PLAN_UNKNOWN', { place: `operation ${request.operationId}`, finding }));
     }
     try {
       const allowed = this.#preparation.check(plan);
-      return allowed.ok ? succeed(await this.#perform(plan, request, deadline)) : allowed;
+      if (!allowed.ok) return allowed;
+      const same = this.#preparation.checkBasis(plan, request.authorization.basis);
+      if (!same.ok) return same;
+      return succeed(await this.#perform(plan, request, guarded, deadline));
     } finally {
       this.#preparation.release(request.operationId);
     }
@@ -168,6 +172,7 @@ export class KernelDeviceTrack implements KernelTrack {
   async #perform(
     plan: RegisterPlan,
     request: CommitRequest,
+    guarded: readonly RegisterReading[],
     deadline: Deadline,
   ): Promise<CommitReceipt> {
     const startMs = this.#parts.clock.nowMs();
@@ -175,8 +180,8 @@ export class KernelDeviceTrack implements KernelTrack {
     const limit = new Deadline(this.#parts.clock, Math.min(request.deadlineMs, deadline.atMs));
     const written = [...new Set(writesOf(plan).map((step) => step.device))];
     this.memory.operationBegins(written);
-    this.#recovery.begin(operationId);
-    const done = await this.#executor.execute(plan, limit);
+    if (written.length > 0) this.#recovery.begin(operationId);
+    const done = await this.#executor.execute(plan, limit, guarded);
     this.#inhibit(done.inDoubt, `operation ${operationId} left it in doubt`);
     if (done.inDoubt.length > 0) await this.#safeState.drive(done.inDoubt);
     this.memory.operationEnds(written, done.readings);
@@ -201,7 +206,7 @@ export class KernelDeviceTrack implements KernelTrack {
   }
 
   async select(request: SelectRequest): Promise<Outcome<void>> {
-    const plan = this.#known(request.planDigest);
+    const plan = this.#plans.known(request.planDigest);
     if (!plan.ok) return plan;
     return this.#preparation.select(request.operationId, plan.value, request.untilMs);
   }
@@ -242,21 +247,30 @@ export class KernelDeviceTrack implements KernelTrack {
 
   async recover(request: RecoveryRequest, deadline: Deadline): Promise<Outcome<CommitReceipt>> {
     const { operationId, plan, authorization } = request;
+    const place = `operation ${operationId}`;
+    if (planDigest(plan.type, plan.steps, plan.guards) !== plan.digest) {
+      const finding = 'the plan to settle does not have its digest';
+      return refuse(fault('PLAN_CHANGED', { place, finding }));
+    }
+    if (authorization.grantedTo.length !== 1 || authorization.grantedTo[0] !== RECOVERY_GRANTEE) {
+      const finding = 'the authorization is not one to settle a transaction';
+      return refuse(fault('AUTHORIZATION_INVALID', { place, finding }));
+    }
     const act = { operationId, planDigest: plan.digest };
     const redeemed = this.authorizations.redeem(authorization, act);
     if (!redeemed.ok) return redeemed;
     const devices = devicesOf(plan);
     this.memory.operationBegins(devices);
     const settled = await this.#recovery.settle(request, deadline);
-    if (settled.effect === 'in-doubt') {
-      this.#inhibit(
-        devices,
-        `operation ${operationId} was interrupted and nobody knows what stands`,
-      );
+    if (settled.ok) this.#preparation.release(operationId);
+    if (settled.ok && settled.value.effect === 'in-doubt') {
+      this.#inhibit(devices, `${place} was interrupted and nobody knows what stands`);
       await this.#safeState.drive(devices);
     }
+    if (settled.ok && settled.value.effect === 'committed' && plan.type === OperationType.ACTIVATE)
+      for (const device of devices) this.interlock.lift(device, 'deactivated');
     this.memory.operationEnds(devices, []);
-    return succeed(settled);
+    return settled;
   }
 
   async observe(
@@ -268,9 +282,23 @@ export class KernelDeviceTrack implements KernelTrack {
     return succeed(this.memory.whole(wanted));
   }
 
-  async testStop(): Promise<Outcome<void>> {
-    const finding = 'the stop path has no test yet';
-    return refuse(fault('OPERATION_UNSUPPORTED', { place: 'emergency stop', finding }));
+  async testStop(deadline: Deadline): Promise<Outcome<string>> {
+    const { latch } = this.#parts;
+    const place = 'emergency stop';
+    if (latch.engaged()) {
+      const finding = 'a stop stands, its path is not tested now';
+      return refuse(fault('EMERGENCY_STOPPED', { place, finding }));
+    }
+    const failed = (finding: string) => refuse(fault('STOP_TEST_FAILED', { place, finding }));
+    if (!(await this.#bell.heard(deadline))) return failed('kernel did not hear the stop bell');
+    const finding = latch.finding();
+    // A closed bus is no fault of the path: its devices are told of, and the others are reached without it.
+    return finding === '' ? succeed(this.#safeState.closedBuses().join('; ')) : failed(finding);
+  }
+
+  /** The stop bell rang with the mark of a test. */
+  bellTested(): void {
+    this.#bell.tested();
   }
 
   async abort(operationId: string): Promise<Outcome<void>> {
@@ -280,6 +308,7 @@ export class KernelDeviceTrack implements KernelTrack {
 
   async stop(order: StopOrder): Promise<Outcome<StopReceipt>> {
     const { devices, reason, wallMs } = order.cause;
+    this.#stops += 1;
     if (devices.length === 0) {
       this.#parts.latch.engage();
       this.#parts.latch.latch();
@@ -299,6 +328,7 @@ export class KernelDeviceTrack implements KernelTrack {
   /** The latch was engaged by somebody who said no more: act now, explain later. */
   async stopByLatch(): Promise<void> {
     if (!this.#parts.latch.latch()) return;
+    this.#stops += 1;
     const drive = this.#driveSafe([]);
     this.#latchDrive = drive;
     const report = await drive.finally(() => {
@@ -314,37 +344,82 @@ export class KernelDeviceTrack implements KernelTrack {
     this.#parts.onStopped(null, receiptOf(report));
   }
 
+  /** Buses came (back): what is stopped on them, or was let go while they were away, goes to safe values first. */
+  async busesOpened(busIds: readonly string[]): Promise<void> {
+    if (this.#parts.latch.engaged()) return this.stopAgain();
+    const returned = [...this.#parts.access.devices.values()].filter(
+      ({ id, busId }) =>
+        busIds.includes(busId) && (this.interlock.has(id, 'stopped') || this.#owed.has(id)),
+    );
+    if (returned.length > 0) await this.#driveSafe(returned.map(({ id }) => id));
+  }
+
   /** At the end of the process: safe values without a latched stop, which two people would have to reset. */
   endSafely(): Promise<SafeStateReport> {
     return this.#driveSafe([]);
   }
 
-  async releaseStop(authorization: Authorization): Promise<Outcome<void>> {
+  async releaseStop(authorization: Authorization, deadline: Deadline): Promise<Outcome<void>> {
     const { operationId, grantedTo } = authorization;
-    if (new Set(grantedTo).size < 2) {
-      const finding = 'the authorization does not name two people';
-      return refuse(fault('RESET_REFUSED', { place: 'emergency stop', finding }));
-    }
-    if (this.#drives > 0) {
-      const finding = 'devices are still being driven to their safe values';
-      return refuse(fault('RESET_REFUSED', { place: 'emergency stop', finding }));
-    }
+    const place = 'emergency stop';
+    const no = (finding: string) => refuse(fault('RESET_REFUSED', { place, finding }));
+    if (new Set(grantedTo).size < 2) return no('the authorization does not name two people');
+    if (this.#drives > 0) return no('devices are still being driven to their safe values');
     const act = { operationId, planDigest: RELEASE_STOP_ACT };
     const redeemed = this.authorizations.redeem(authorization, act);
     if (!redeemed.ok) return redeemed;
-    // Nothing restarts by itself: the devices keep their safe values until someone activates them again.
-    const whole = this.#parts.latch.engaged();
-    this.#parts.latch.release();
-    const single = this.interlock.liftAll('stopped');
-    const sinceWallMs = this.#parts.clock.wallMs();
-    for (const device of this.#parts.access.devices.values()) {
-      const stopped = whole || single.includes(device.id);
-      if (!stopped || device.behaviour.operations.activate === null) continue;
-      if (this.#parts.access.pointsOf(device.id).length === 0) continue;
-      const reason = 'not activated since the emergency stop';
-      this.interlock.add({ device: device.id, kind: 'deactivated', reason, sinceWallMs });
+    const stops = this.#stops;
+    const absent = await this.#againUnsafe(deadline);
+    if (!absent.ok) return absent;
+    const open = (await this.#parts.stopInputs?.open(deadline)) ?? [];
+    if (open.length > 0) {
+      return refuse(fault('STOP_INPUT_OPEN', { place, finding: open.join('; ') }));
     }
+    if (this.#stops !== stops || this.#drives > 0) return no('a new stop came during the reset');
+    this.#letGo(absent.value);
     return succeed(undefined);
+  }
+
+  /**
+   * Devices that were not safe get their safe values once more. Those whose bus is absent altogether do not keep the
+   * others stopped: nobody can write them now, and they are the value, to be held in doubt. All others do.
+   */
+  async #againUnsafe(deadline: Deadline): Promise<Outcome<readonly LinearId[]>> {
+    if (this.#unsafe.size === 0) return succeed([]);
+    const budgetMs = Math.min(UNSAFE_AGAIN_BUDGET_MS, deadline.remainingMs());
+    const { unsafe } = await this.#driveSafe([...this.#unsafe], budgetMs);
+    const { access } = this.#parts;
+    const isAbsent = (device: LinearId) => {
+      const queue = access.queues.get(access.devices.get(device)?.busId ?? '');
+      return queue?.state().open === false;
+    };
+    const present = unsafe.filter(({ device }) => !isAbsent(device));
+    if (present.length === 0) return succeed(unsafe.map(({ device }) => device));
+    const told = present.slice(0, UNSAFE_TOLD_MAX).map(({ finding }) => finding);
+    const more = present.length - told.length;
+    const rest = more > 0 ? `; and ${more} more` : '';
+    const finding = `not at their safe values: ${told.join('; ')}${rest}`;
+    return refuse(fault('RESET_REFUSED', { place: 'emergency stop', finding }));
+  }
+
+  /** Nothing restarts by itself: the devices keep their safe values until someone activates them again. */
+  #letGo(absent: readonly LinearId[]): void {
+    const { latch, access, clock } = this.#parts;
+    const whole = latch.engaged();
+    latch.release();
+    const single = new Set(this.interlock.liftAll('stopped'));
+    const sinceWallMs = clock.wallMs();
+    for (const { id: device, behaviour } of access.devices.values()) {
+      if (!(whole || single.has(device)) || access.pointsOf(device).length === 0) continue;
+      if (absent.includes(device)) {
+        const reason = 'its bus was absent when the stop was reset, nobody saw its safe values';
+        this.interlock.add({ device, kind: 'in-doubt', reason, sinceWallMs });
+        this.#owed.add(device);
+      }
+      if (behaviour.operations.activate === null) continue;
+      const reason = 'not activated since the emergency stop';
+      this.interlock.add({ device, kind: 'deactivated', reason, sinceWallMs });
+    }
   }
 
   async snapshot(
@@ -359,47 +434,21 @@ export class KernelDeviceTrack implements KernelTrack {
     return this.#lastSafeState;
   }
 
-  async #driveSafe(devices: readonly LinearId[]): Promise<SafeStateReport> {
+  async #driveSafe(devices: readonly LinearId[], budgetMs?: number): Promise<SafeStateReport> {
     this.#drives += 1;
     try {
-      const report = await this.#safeState.drive(devices);
+      const report = await this.#safeState.drive(devices, budgetMs);
       this.memory.driven(devices);
+      for (const { device } of report.unsafe) this.#unsafe.add(device);
+      for (const device of report.safe) {
+        this.#unsafe.delete(device);
+        this.#owed.delete(device);
+      }
       this.#lastSafeState = report;
       return report;
     } finally {
       this.#drives -= 1;
     }
-  }
-
-  #known(digest: string): Outcome<RegisterPlan> {
-    const plan = this.#plans.get(digest);
-    if (plan !== undefined) return succeed(plan);
-    const place = `plan ${digest.slice(0, 12)}`;
-    return refuse(
-      fault('PLAN_UNKNOWN', {
-        place,
-        finding: 'kernel does not hold this plan (restarted or forgotten)',
-      }),
-    );
-  }
-
-  #remember(plan: RegisterPlan): void {
-    this.#plans.delete(plan.digest);
-    this.#plans.set(plan.digest, plan);
-    const oldest = this.#plans.keys().next();
-    if (this.#plans.size > PLANS_MAX && oldest.done !== true) this.#plans.delete(oldest.value);
-  }
-
-  /** Prior, write and three read-backs for each write, one access for each read, settle times included. */
-  #worstCaseMs(steps: readonly RegisterStep[]): number {
-    let totalMs = 0;
-    for (const step of steps) {
-      const point = this.#parts.access.point(step.device, step.register);
-      const accessMs = point?.queue.accessTimeoutMs ?? 0;
-      totalMs +=
-        step.kind === 'read' ? accessMs : accessMs * 5 + Math.ceil((step.settleUs * 3) / 1000);
-    }
-    return totalMs;
   }
 }
 

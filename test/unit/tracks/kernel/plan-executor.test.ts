@@ -32,6 +32,10 @@ afterEach(() => bench.close());
 const slow = (device: number, register: string, value: bigint, changes = {}) =>
   writeStep(device, register, value, { widthBits: 16, ...changes });
 
+function stop(device: number) {
+  bench.interlock.add({ device, kind: 'stopped', reason: 'smoke', sinceWallMs: 0 });
+}
+
 function execute(plan: RegisterPlan, deadlineMs = 10_000) {
   return bench.run(executor.execute(plan, bench.deadline(deadlineMs)));
 }
@@ -248,7 +252,7 @@ describe('the stop', () => {
   it('of one device undoes what the same plan wrote to another', async () => {
     bench.poke(PUMP, OFFSET.DATA, 0xaaaa);
     bench.peer.onAccess = ({ place }) => {
-      if (place === 'fan.MODE') bench.interlock.stopDevices([FAN]);
+      if (place === 'fan.MODE') stop(FAN);
     };
     const done = await execute(planWith(writeStep(PUMP, 'DATA', 1n), slow(FAN, 'MODE', 1n)));
     expect(done).toMatchObject({ effect: 'stopped', inDoubt: [] });
@@ -258,7 +262,7 @@ describe('the stop', () => {
 
   it('of one device leaves another in doubt when that cannot be undone', async () => {
     bench.peer.onAccess = ({ place }) => {
-      if (place === 'fan.MODE') bench.interlock.stopDevices([FAN]);
+      if (place === 'fan.MODE') stop(FAN);
     };
     const done = await execute(
       planWith(

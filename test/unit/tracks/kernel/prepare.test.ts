@@ -1,6 +1,7 @@
 // The promise before a commit: devices leased to one operation, prior contents known, every rule checked, nothing written.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { HoldKind } from '#model/hold';
 import { Preparation } from '#tracks/kernel/prepare';
 import {
   codeOf,
@@ -18,18 +19,21 @@ let preparation: Preparation;
 
 beforeEach(async () => {
   bench = await KernelBench.open();
-  preparation = new Preparation(bench.access, bench.interlock, bench.clock);
+  const { access, interlock, clock } = bench;
+  preparation = new Preparation({ access, interlock, clock, watch: bench.track.memory });
 });
 afterEach(() => bench.close());
 
+const holdOf = (device: number, kind: HoldKind) => {
+  return { device, kind, reason: 'left in doubt', sinceWallMs: 0 };
+};
 const ON_PUMP = planWith(writeStep(PUMP, 'DATA', 1n));
 const ON_VALVE = planWith(writeStep(VALVE, 'DATA', 1n));
 const ON_BOTH = planWith(writeStep(PUMP, 'DATA', 1n), writeStep(VALVE, 'DATA', 1n));
 
-async function prepare(operationId: string, plan = ON_PUMP, afterMs = 30_000) {
-  const untilMs = bench.clock.nowMs() + afterMs;
-  const promise = preparation.prepare(operationId, plan, untilMs, bench.deadline());
-  return bench.run(promise);
+function prepare(operationId: string, plan = ON_PUMP, afterMs = 30_000, basis = '') {
+  const order = { operationId, plan, basis, untilMs: bench.clock.nowMs() + afterMs };
+  return bench.run(preparation.prepare(order, bench.deadline()));
 }
 
 describe('a preparation', () => {
@@ -109,12 +113,12 @@ describe('a lease', () => {
     expect(codeOf(await prepare('b'))).toBe('DEVICE_BUSY');
     await bench.clock.advance(1);
     expect((await prepare('b')).ok).toBe(true);
-    expect(preparation.begin('a', ON_PUMP)).toBe(false);
+    expect(preparation.begin('a', ON_PUMP)).toBeUndefined();
   });
 
   it('outlives its authorization once the commit has begun', async () => {
     await prepare('a', ON_PUMP, 100);
-    expect(preparation.begin('a', ON_PUMP)).toBe(true);
+    expect(preparation.begin('a', ON_PUMP)).toEqual([]);
     await bench.clock.advance(1_000);
     expect(codeOf(await prepare('b'))).toBe('DEVICE_BUSY');
     preparation.release('a');
@@ -123,8 +127,8 @@ describe('a lease', () => {
 
   it('is not there for who did not prepare all devices of the plan', async () => {
     await prepare('a', ON_PUMP);
-    expect(preparation.begin('a', ON_BOTH)).toBe(false);
-    expect(preparation.begin('b', ON_PUMP)).toBe(false);
+    expect(preparation.begin('a', ON_BOTH)).toBeUndefined();
+    expect(preparation.begin('b', ON_PUMP)).toBeUndefined();
   });
 });
 
@@ -132,12 +136,12 @@ describe('a check without metal', () => {
   it('refuses writes while stopped, held or inhibited, and lets reads pass', async () => {
     const read = planWith({ kind: 'read', device: PUMP, register: 'DATA', widthBits: 32 });
     const codes = () => [ON_PUMP, ON_VALVE, read].map((plan) => codeOf(preparation.check(plan)));
-    bench.interlock.inhibit(PUMP, 'left in doubt');
+    bench.interlock.add(holdOf(PUMP, 'in-doubt'));
     expect(codes()).toEqual(['DEVICE_INHIBITED', 'no fault', 'no fault']);
     bench.interlock.hold('security is lost');
     expect(codes()).toEqual(['INTERLOCK_OPEN', 'INTERLOCK_OPEN', 'no fault']);
     bench.interlock.resume();
-    bench.interlock.stopDevices([VALVE]);
+    bench.interlock.add(holdOf(VALVE, 'stopped'));
     expect(codes()).toEqual(['DEVICE_INHIBITED', 'EMERGENCY_STOPPED', 'no fault']);
     bench.securityLatch.engage();
     expect(codes()).toEqual(['EMERGENCY_STOPPED', 'EMERGENCY_STOPPED', 'no fault']);

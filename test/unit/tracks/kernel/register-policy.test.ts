@@ -6,12 +6,8 @@ import type { DeviceDescriptor } from '#model/device';
 import type { WriteStep } from '#model/plan';
 import type { RegisterSpec } from '#model/register';
 import { RiskLevel } from '#model/risk';
-import {
-  checkAgainstPrior,
-  checkStep,
-  needsPrior,
-  wordToWrite,
-} from '#tracks/kernel/register-policy';
+import { needsPrior, wordToWrite } from '#model/written-word';
+import { checkAgainstPrior, checkStep } from '#tracks/kernel/register-policy';
 import {
   codeOf,
   deviceOf,
