@@ -190,7 +190,7 @@ function confirmationMissing(question: AccessQuestion): string | undefined {
   if (!riskDisclosureRequired && confirmationTimeoutSeconds === 0) return undefined;
   if (disclosed === undefined)
     return `the risk of this plan was never shown to ${principal.id}: ask for the plan first`;
-  if (riskRank(disclosed.risk) < riskRank(risk))
+  if (disclosed.risk === RiskLevel.UNKNOWN || riskRank(disclosed.risk) < riskRank(risk))
     return `${principal.id} was shown risk ${riskName(disclosed.risk)}, it is ${name} now`;
   const limitSeconds =
     confirmationTimeoutSeconds === 0 ? DISCLOSURE_SECONDS : confirmationTimeoutSeconds;

@@ -1,7 +1,8 @@
 // Who may do what: every cell of the access table written out, and each condition beside it.
 
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { OperationType, operationName } from '#model/operation';
+import { OperationType, operationName, type SafetyRequirements } from '#model/operation';
 import { ClearanceLevel, type Compartment, type Principal } from '#model/principal';
 import { RiskLevel } from '#model/risk';
 import { type AccessQuestion, clearanceNeeded, decideAccess } from '#tracks/security/access-table';
@@ -213,15 +214,165 @@ describe('a confirmation', () => {
     expect(confirming(RiskLevel.UNKNOWN, RiskLevel.HIGH, 'dry run')).toBe('granted');
   });
 
-  it('is needed at any risk when the request demands it', () => {
-    for (const demand of ['userConfirmationRequired', 'riskDisclosureRequired'] as const) {
+  it.each(['userConfirmationRequired', 'riskDisclosureRequired'] as const)(
+    'is needed at any risk when the request demands it by %s',
+    (demand) => {
       const intent = intentFor(OperationType.READ, { confirmedRisk: RiskLevel.UNKNOWN });
       const demanding = { ...intent, requirements: { ...intent.requirements, [demand]: true } };
-      expect(codeOf(ask({ intent: demanding }))).toBe('CONFIRMATION_NEEDED');
-      expect(codeOf(ask({ intent: { ...demanding, confirmedRisk: RiskLevel.LOW } }))).toBe(
-        'granted',
-      );
-    }
+      const disclosed = { risk: RiskLevel.LOW, ageMs: 0 };
+      expect(codeOf(ask({ intent: demanding, disclosed }))).toBe('CONFIRMATION_NEEDED');
+      const confirmed = { ...demanding, confirmedRisk: RiskLevel.LOW };
+      expect(codeOf(ask({ intent: confirmed, disclosed }))).toBe('granted');
+    },
+  );
+});
+
+describe('a confirmation that counts only after the risk was disclosed', () => {
+  const { LOW, MODERATE, HIGH, CRITICAL } = RiskLevel;
+  const confirming = (
+    requirements: Partial<SafetyRequirements>,
+    disclosed?: { readonly risk: RiskLevel; readonly ageMs: number },
+    risk: RiskLevel = MODERATE,
+    confirmedRisk: RiskLevel = CRITICAL,
+  ) => {
+    const intent = intentFor(OperationType.WRITE, { confirmedRisk });
+    return ask({
+      risk,
+      intent: { ...intent, requirements: { ...intent.requirements, ...requirements } },
+      ...(disclosed === undefined ? {} : { disclosed }),
+    });
+  };
+  const findingOf = (outcome: ReturnType<typeof ask>) => {
+    if (outcome.ok) return 'granted';
+    expect(outcome.fault.code).toBe('CONFIRMATION_NEEDED');
+    return outcome.fault.finding;
+  };
+
+  it.each([
+    ['risk_disclosure_required', { riskDisclosureRequired: true }],
+    ['confirmation_timeout_seconds', { confirmationTimeoutSeconds: 60 }],
+  ] as const)('%s: is worth nothing to a person who was never shown it', (_, requirements) => {
+    expect(findingOf(confirming(requirements))).toBe(
+      'the risk of this plan was never shown to alice: ask for the plan first',
+    );
+    expect(findingOf(confirming(requirements, { risk: MODERATE, ageMs: 1 }))).toBe('granted');
+  });
+
+  it('needs the disclosure of at least the risk that the plan has now', () => {
+    const requirements = { riskDisclosureRequired: true };
+    expect(findingOf(confirming(requirements, { risk: LOW, ageMs: 1 }))).toBe(
+      'alice was shown risk LOW, it is MODERATE now',
+    );
+    expect(findingOf(confirming(requirements, { risk: HIGH, ageMs: 1 }))).toBe('granted');
+    expect(findingOf(confirming(requirements, { risk: HIGH, ageMs: 1 }, HIGH, MODERATE))).toBe(
+      'risk HIGH was confirmed only as MODERATE',
+    );
+  });
+
+  it.each([
+    [60, 60_000, 'granted'],
+    [60, 94_100, 'the risk was shown 95 s ago, more than the 60 s asked for'],
+    [600, 400_000, 'granted'],
+    [0, 300_000, 'granted'],
+    [0, 300_001, 'the risk was shown 301 s ago, more than the 300 s that a disclosure lasts'],
+  ])('confirmation_timeout_seconds %d, shown %d ms ago: %s', (seconds, ageMs, expected) => {
+    const requirements = { riskDisclosureRequired: true, confirmationTimeoutSeconds: seconds };
+    expect(findingOf(confirming(requirements, { risk: MODERATE, ageMs }))).toBe(expected);
+  });
+
+  it('is as good as any other where the request demands neither', () => {
+    expect(findingOf(confirming({}))).toBe('granted');
+    expect(findingOf(confirming({ userConfirmationRequired: true }))).toBe('granted');
+  });
+
+  it('is not asked for where no confirmation is needed', () => {
+    expect(findingOf(confirming({ confirmationTimeoutSeconds: 60 }, undefined, LOW))).toBe(
+      'granted',
+    );
+  });
+
+  it('counts exactly when person, risk and time all fit, whatever the numbers', () => {
+    const level = fc.constantFrom(...Object.values(RiskLevel));
+    const assessed = fc.constantFrom(MODERATE, HIGH, CRITICAL);
+    const seconds = fc.nat(1_000);
+    fc.assert(
+      fc.property(
+        assessed,
+        level,
+        level,
+        seconds,
+        fc.nat(1_100_000),
+        (risk, confirmed, told, timeout, ageMs) => {
+          const requirements = {
+            riskDisclosureRequired: true,
+            confirmationTimeoutSeconds: timeout,
+          };
+          const granted = confirming(requirements, { risk: told, ageMs }, risk, confirmed).ok;
+          const limitMs = (timeout === 0 ? 300 : timeout) * 1_000;
+          expect(granted).toBe(
+            confirmed !== RiskLevel.UNKNOWN &&
+              confirmed >= risk &&
+              told >= risk &&
+              ageMs <= limitMs,
+          );
+        },
+      ),
+    );
+  });
+});
+
+describe('what a stop would do', () => {
+  it('is shown to anybody who is signed in, but never done as a plan', () => {
+    const principal = person({ clearance: ClearanceLevel.NONE, compartments: [], devices: [] });
+    const stop = (dryRun: boolean) =>
+      ask({
+        principal,
+        risk: RiskLevel.UNKNOWN,
+        intent: intentFor(OperationType.EMERGENCY_STOP, { dryRun, justification: '' }),
+      });
+    expect(stop(true)).toEqual({ ok: true, value: { dualAuthorization: false } });
+    expect(codeOf(stop(false))).toBe('NOT_PERMITTED');
+  });
+
+  it('is not shown for a quarantined device', () => {
+    const intent = intentFor(OperationType.EMERGENCY_STOP, { dryRun: true });
+    const devices = [memoryDevice(9, 'forbidden', RiskLevel.SAFE)];
+    expect(codeOf(ask({ devices, intent }))).toBe('DEVICE_QUARANTINED');
+  });
+});
+
+describe('the requirements that security judges, by their names in the specification', () => {
+  const requiring = (requirements: Partial<SafetyRequirements>, principal = PERSON) => {
+    const intent = intentFor(OperationType.READ, { confirmedRisk: RiskLevel.SAFE });
+    const all = { ...intent.requirements, ...requirements };
+    return ask({ principal, risk: RiskLevel.SAFE, intent: { ...intent, requirements: all } });
+  };
+
+  it('required_clearance refuses a person below it, and lowers nothing', () => {
+    const secret = { requiredClearance: ClearanceLevel.SECRET };
+    expect(codeOf(requiring(secret, person({ clearance: ClearanceLevel.CONFIDENTIAL })))).toBe(
+      'CLEARANCE_TOO_LOW',
+    );
+    expect(codeOf(requiring(secret, person({ clearance: ClearanceLevel.SECRET })))).toBe('granted');
+    expect(codeOf(requiring({}, person({ clearance: ClearanceLevel.NONE })))).toBe(
+      'CLEARANCE_TOO_LOW',
+    );
+  });
+
+  it('required_compartments refuses a person who lacks one of them', () => {
+    const both = { requiredCompartments: ['NUCLEAR', 'WEAPONS'] as const };
+    expect(codeOf(requiring(both, person({ compartments: ['NUCLEAR'] })))).toBe(
+      'COMPARTMENT_MISSING',
+    );
+    expect(codeOf(requiring(both))).toBe('granted');
+  });
+
+  it('dual_authorization_required asks for a second person at any risk', () => {
+    expect(requiring({ dualAuthorizationRequired: true })).toEqual({
+      ok: true,
+      value: { dualAuthorization: true },
+    });
+    expect(requiring({})).toEqual({ ok: true, value: { dualAuthorization: false } });
   });
 });
 
