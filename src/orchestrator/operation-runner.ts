@@ -37,6 +37,7 @@ import {
 } from './operation-machine.ts';
 import { operationRecord } from './operation-record.ts';
 import { PlanAuthorization, type SelectedPlan } from './plan-authorization.ts';
+import { previewWrites } from './plan-preview.ts';
 import { describePlan } from './plan-text.ts';
 import type { ApprovalPort, AuditPort, AuthorityPort } from './ports.ts';
 import { type AggregationRule, aggregateRisk } from './risk-aggregate.ts';
@@ -82,6 +83,7 @@ interface Progress {
   plan: RegisterPlan | null;
   risk: RiskLevel;
   reasons: readonly string[];
+  assessments: readonly RiskAssessment[];
   effect: EffectOutcome;
   readings: readonly RegisterReading[];
   readonly tracks: TrackResult[];
@@ -111,6 +113,7 @@ export class OperationRunner {
       plan: null,
       risk: RiskLevel.UNKNOWN,
       reasons: [],
+      assessments: [],
       effect: 'none',
       readings: [],
       tracks: [],
@@ -202,6 +205,7 @@ export class OperationRunner {
         return { track: name, level: RiskLevel.UNKNOWN, reasons: [assessed.fault.finding] };
       }),
     );
+    progress.assessments = assessments;
     const { level, reasons } = aggregateRisk(assessments, this.#parts.aggregation);
     progress.risk = level;
     progress.reasons = reasons;
@@ -444,6 +448,13 @@ export class OperationRunner {
       ...(progress.fault === undefined ? {} : { fault: progress.fault }),
       ...(shown && progress.plan !== null
         ? { transactions: this.#transactions(progress.plan) }
+        : {}),
+      ...(intent.dryRun && progress.plan !== null
+        ? {
+            preview: previewWrites(progress.plan, this.#parts.devices),
+            assessments: progress.assessments,
+            worstCaseMs: progress.plan.worstCaseMs,
+          }
         : {}),
       ...(progress.approvalsNeeded.length === 0
         ? {}
