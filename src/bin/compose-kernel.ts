@@ -16,6 +16,7 @@ import { EmergencyPriority, type StopCause, type StopLatch, type StopReceipt } f
 import { BusQueue } from '#tracks/kernel/bus-queue';
 import { DeviceAccess } from '#tracks/kernel/device-access';
 import { Interlock } from '#tracks/kernel/interlock';
+import { StopInputs } from '#tracks/kernel/stop-inputs';
 import { KernelDeviceTrack } from '#tracks/kernel/track';
 import { KernelConsole } from './console-kernel.ts';
 
@@ -63,6 +64,7 @@ export class ComposedKernel {
   /** For whoever is at kernel's own door; the kernel process opens it. */
   readonly console: KernelConsole;
   readonly #parts: KernelParts;
+  readonly #stopInputs: StopInputs;
   /** Stops that security has not been told of: it may be the reason for them. */
   readonly #unreported: { readonly cause: StopCause | null; readonly receipt: StopReceipt }[] = [];
   #tripping = false;
@@ -96,8 +98,16 @@ export class ComposedKernel {
       }),
     );
     const access = new DeviceAccess(board.devices, this.queues);
+    this.#stopInputs = new StopInputs({
+      inputs: board.stopInputs ?? [],
+      access,
+      clock,
+      trip: (reason) => this.trip(reason),
+      stopEngaged: () => latch.engaged(),
+    });
     this.track = new KernelDeviceTrack({
       access,
+      stopInputs: this.#stopInputs,
       drivers: new Map(this.devices.map((device) => [device.id, parts.createDriver(device)])),
       latch,
       interlock: this.interlock,
@@ -128,6 +138,7 @@ export class ComposedKernel {
   /** Opens the buses, looks at every device once, and goes on doing both. */
   async start(): Promise<void> {
     await this.#openBuses();
+    if (!this.#ended) this.#stopInputs.start();
     void this.#repeat(REOPEN_PERIOD_MS, () => this.#openBuses());
     void this.#repeat(OBSERVE_PERIOD_MS, () => this.#observe());
   }
@@ -152,6 +163,7 @@ export class ComposedKernel {
   halt(): void {
     this.#ended = true;
     this.#silence?.();
+    this.#stopInputs.halt();
   }
 
   /** Stops by itself; a peer that sends nothing but garbage is one reason to stop, not one for each frame. */
@@ -245,19 +257,19 @@ export class ComposedKernel {
   }
 
   async #openBuses(): Promise<void> {
-    const { clock, latch, log } = this.#parts;
+    const { clock, log } = this.#parts;
     const limit = Deadline.after(clock, OBSERVE_LIMIT_MS);
-    let news = false;
+    const opened: string[] = [];
     await Promise.all(
       [...this.queues.values()].map(async (queue) => {
         if (queue.state().open) return;
-        const opened = await queue.open(limit);
-        if (opened.ok) news = true;
-        else log.warn({ bus: queue.bus.id, fault: opened.fault }, 'bus not open');
+        const tried = await queue.open(limit);
+        if (tried.ok) opened.push(queue.bus.id);
+        else log.warn({ bus: queue.bus.id, fault: tried.fault }, 'bus not open');
       }),
     );
     // The stop may be older than this process, or have come while the bus was away.
-    if (news && latch.engaged()) await this.track.stopAgain();
+    if (opened.length > 0) await this.track.busesOpened(opened);
   }
 
   async #observe(): Promise<void> {

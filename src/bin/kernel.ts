@@ -62,6 +62,7 @@ const kernel = new ComposedKernel({
   log,
 });
 latch.onEngaged(() => void kernel.track.stopByLatch());
+latch.onTested(() => kernel.track.bellTested());
 watchLink(link, (finding) => log.warn({ finding }, 'link counters moved'));
 link.onCorrupt((finding) => kernel.trip(`frame from security corrupt: ${finding}`));
 

@@ -557,6 +557,14 @@ export const FAULT_CATALOGUE = {
     'the stop is engaged, and not every device is known to be safe',
     'Make the named devices safe by hand, then ask for the stop again.',
   ),
+  STOP_TEST_FAILED: entry(
+    'operating',
+    'later',
+    'UNAVAILABLE',
+    503,
+    'a stop may not reach the devices by the latch alone',
+    'Stop by other means if you have to, and have the agent looked at.',
+  ),
   UNSUPERVISED: entry(
     'refusal',
     'later',

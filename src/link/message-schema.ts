@@ -333,6 +333,7 @@ export const commitReceiptShape = object<CommitReceipt>(
   },
   ['fault'],
 );
+export const stopFindingShape = text(4096);
 export const stopReceiptShape = object<StopReceipt>({
   track,
   ok: flag,

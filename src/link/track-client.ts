@@ -36,6 +36,7 @@ import {
   prepareVoteShape,
   riskAssessmentShape,
   snapshotShapes,
+  stopFindingShape,
   stopReceiptShape,
 } from './message-schema.ts';
 import { conform, nothing, type Shape } from './shape.ts';
@@ -166,13 +167,13 @@ class KernelTrackClient extends TrackClient implements KernelTrack {
     return askChecked(this.link, { ...call, shape: kernelSnapshotShape, effect: 'none' }, deadline);
   }
 
-  testStop(deadline: Deadline): Promise<Outcome<void>> {
+  testStop(deadline: Deadline): Promise<Outcome<string>> {
     const call = {
       type: MessageType.EMERGENCY_STOP,
       method: 'track.test-stop',
       body: undefined,
     } as const;
-    return askChecked(this.link, { ...call, shape: nothing, effect: 'none' }, deadline);
+    return askChecked(this.link, { ...call, shape: stopFindingShape, effect: 'none' }, deadline);
   }
 
   releaseStop(authorization: Authorization, deadline: Deadline): Promise<Outcome<void>> {

@@ -96,7 +96,14 @@ export interface KernelTrack extends Track {
   recover(request: RecoveryRequest, deadline: Deadline): Promise<Outcome<CommitReceipt>>;
   /** Reads the watched registers of these devices from the metal now; empty means all. */
   observe(devices: readonly LinearId[], deadline: Deadline): Promise<Outcome<KernelSnapshot>>;
-  /** The next ring of the stop bell that carries a test is answered, not obeyed; see `StopTest`. */
-  testStop(deadline: Deadline): Promise<Outcome<void>>;
+  /**
+   * Answers once a test of the stop bell was heard that answers no earlier question; see `StopTest`. The value says what
+   * would keep single devices from being reached, a sentence, empty for nothing; STOP_TEST_FAILED when the path is broken.
+   */
+  testStop(deadline: Deadline): Promise<Outcome<string>>;
+  /**
+   * Lets every stop go, of the system and of devices. Refused while a stop input is open or cannot be read, while devices
+   * are driven to their safe values, and while one that was not safe still is not; nothing restarts by it.
+   */
   releaseStop(authorization: Authorization, deadline: Deadline): Promise<Outcome<void>>;
 }

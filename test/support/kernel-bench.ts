@@ -265,6 +265,7 @@ export class KernelBench {
       safeStateBudgetMs: 1_000,
       onStopped: (cause, receipt) => this.stops.push({ cause, receipt }),
     });
+    this.latch.onTested(() => this.track.bellTested());
     this.signer = new AuthorizationSigner(this.clock);
     this.track.authorizations.trust(createPublicKey(this.signer.publicKeyPem));
   }

@@ -14,11 +14,11 @@ import type { BusState } from '#model/snapshot';
 import { CircuitBreaker } from './circuit-breaker.ts';
 
 /** Lowest number first. */
-export const Priority = { STOP: 0, OPERATION: 1, OBSERVE: 2 } as const;
+export const Priority = { STOP: 0, STOP_INPUT: 1, OPERATION: 2, OBSERVE: 3 } as const;
 export type Priority = (typeof Priority)[keyof typeof Priority];
 
 export interface BusQueueLimits {
-  /** Accesses waiting on one bus before new ones are refused; the stop is never refused. */
+  /** Accesses waiting on one bus before new ones are refused; the stop and its inputs never are. */
   readonly waitingMax: number;
   /** Consecutive failures of one device that open its circuit. */
   readonly failuresMax: number;
@@ -45,7 +45,7 @@ export class BusQueue {
   readonly bus: RegisterBus;
   readonly accessTimeoutMs: number;
   readonly #parts: BusQueueParts;
-  readonly #waiting: readonly [Waiting[], Waiting[], Waiting[]] = [[], [], []];
+  readonly #waiting: readonly [Waiting[], Waiting[], Waiting[], Waiting[]] = [[], [], [], []];
   readonly #breakers = new Map<LinearId, CircuitBreaker>();
   #busy = false;
   #open = false;
@@ -120,8 +120,23 @@ export class BusQueue {
     return this.bus.writeNow(cell, word);
   }
 
+  /** To read a safe value back: no queue, no promise, no breaker. */
+  readNow(cell: Cell): Outcome<Word> {
+    const forbidden = this.#quarantine(cell);
+    if (forbidden !== undefined) return refuse(forbidden);
+    if (!isImmediate(this.bus)) {
+      return refuse(fault('INTERNAL', { place: cell.place, finding: 'its bus is not immediate' }));
+    }
+    return this.bus.readNow(cell);
+  }
+
   get immediate(): boolean {
     return this.bus.immediate;
+  }
+
+  /** True while the device's circuit is open: it did not answer of late. */
+  suspect(device: LinearId): boolean {
+    return this.#breakers.get(device)?.allows() === false;
   }
 
   state(): BusState {
@@ -149,9 +164,9 @@ export class BusQueue {
     });
   }
 
-  /** The stop has to try even a device that failed before. */
+  /** The stop and its inputs have to try even a device that failed before. */
   #circuit(cell: Cell, priority: Priority, breaker: CircuitBreaker): Fault | undefined {
-    if (priority === Priority.STOP || breaker.allows()) return undefined;
+    if (isUrgent(priority) || breaker.allows()) return undefined;
     return fault('BUS_CIRCUIT_OPEN', {
       place: cell.place,
       finding: `${breaker.failures} accesses in a row failed on bus ${this.bus.id}, next try in ${Math.ceil(breaker.remainingMs())} ms`,
@@ -181,7 +196,7 @@ export class BusQueue {
     limitMs: number,
   ): Promise<Outcome<T>> {
     const list = this.#waiting[priority];
-    if (priority !== Priority.STOP && list.length >= this.#parts.limits.waitingMax) {
+    if (!isUrgent(priority) && list.length >= this.#parts.limits.waitingMax) {
       this.#refused += 1;
       const finding = `${list.length} accesses already wait on bus ${this.bus.id}`;
       return Promise.resolve(refuse(fault('BUS_QUEUE_FULL', { place: cell.place, finding })));
@@ -236,7 +251,10 @@ export class BusQueue {
     try {
       for (;;) {
         const next =
-          this.#waiting[0].shift() ?? this.#waiting[1].shift() ?? this.#waiting[2].shift();
+          this.#waiting[0].shift() ??
+          this.#waiting[1].shift() ??
+          this.#waiting[2].shift() ??
+          this.#waiting[3].shift();
         if (next === undefined) return;
         await next.run();
       }
@@ -251,6 +269,10 @@ export class BusQueue {
       finding: `bus ${this.bus.id} gave too few answers`,
     });
   }
+}
+
+function isUrgent(priority: Priority): boolean {
+  return priority === Priority.STOP || priority === Priority.STOP_INPUT;
 }
 
 /** Faults after which the bus, or a window of it, has to be opened again. */

@@ -327,8 +327,9 @@ export class KernelDeviceTrack implements KernelTrack {
 
   /** The latch was engaged by somebody who said no more: act now, explain later. */
   async stopByLatch(): Promise<void> {
-    if (!this.#parts.latch.latch()) return;
+    // Also one that finds the latch engaged: a release under way must not take it along unseen.
     this.#stops += 1;
+    if (!this.#parts.latch.latch()) return;
     const drive = this.#driveSafe([]);
     this.#latchDrive = drive;
     const report = await drive.finally(() => {
@@ -339,6 +340,7 @@ export class KernelDeviceTrack implements KernelTrack {
 
   /** The stop is older than this process or than one of its buses: everything that can be reached goes to safe values. */
   async stopAgain(): Promise<void> {
+    this.#stops += 1;
     this.#parts.latch.latch();
     const report = await this.#driveSafe([]);
     this.#parts.onStopped(null, receiptOf(report));
@@ -408,6 +410,7 @@ export class KernelDeviceTrack implements KernelTrack {
     const whole = latch.engaged();
     latch.release();
     const single = new Set(this.interlock.liftAll('stopped'));
+    this.#unsafe.clear();
     const sinceWallMs = clock.wallMs();
     for (const { id: device, behaviour } of access.devices.values()) {
       if (!(whole || single.has(device)) || access.pointsOf(device).length === 0) continue;

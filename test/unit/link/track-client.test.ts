@@ -83,7 +83,7 @@ class RecordingTrack implements KernelTrack {
   recover: KernelTrack['recover'] = (request) =>
     this.#note(request, { effect: 'rolled-back', readings: request.priors, durationMs: 1 });
   observe: KernelTrack['observe'] = (devices) => this.#note(devices, kernelSnapshot());
-  testStop: KernelTrack['testStop'] = () => this.#note('testStop', undefined);
+  testStop: KernelTrack['testStop'] = () => this.#note('testStop', 'bus i2c-0 is not open');
   releaseStop: KernelTrack['releaseStop'] = (given) => this.#note(given, undefined);
 }
 
@@ -143,7 +143,7 @@ describe('a track over a link', () => {
       succeed({ effect: 'rolled-back', readings: priors, durationMs: 1 }),
     );
     expect(await client.observe([3], within(1000))).toEqual(succeed(kernelSnapshot()));
-    expect(await client.testStop(within(1000))).toEqual(succeed(undefined));
+    expect(await client.testStop(within(1000))).toEqual(succeed('bus i2c-0 is not open'));
     expect(await client.releaseStop(authorization, within(1000))).toEqual(succeed(undefined));
     expect(track.seen).toEqual([
       intent,

@@ -76,7 +76,7 @@ describe('the safe state', () => {
   it('tries also a device whose circuit is open', async () => {
     bench.peer.misbehaviours.set('fan.MODE', 'nack');
     for (let turn = 0; turn < 3; turn++) {
-      await bench.run(bench.track.memory.observe(FAN, 100));
+      await bench.run(bench.track.memory.observe(FAN, bench.deadline(100)));
       bench.peer.misbehaviours.set('fan.LEVEL', 'nack');
     }
     bench.peer.misbehaviours.clear();

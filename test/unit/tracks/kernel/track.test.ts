@@ -42,6 +42,9 @@ const prepare = (request: CommitRequest) =>
   bench.run(bench.track.prepare(request, bench.deadline()));
 const commit = (request: CommitRequest) => bench.run(bench.track.commit(request, bench.deadline()));
 
+const inhibit = (device: number) =>
+  bench.interlock.add({ device, kind: 'in-doubt', reason: 'left in doubt', sinceWallMs: 0 });
+
 describe('an operation', () => {
   it('writes registers of mapped memory and a slow bus in one transaction', async () => {
     const intent = bench.intent(WRITE, PUMP, { DATA: 0x77n });
@@ -126,7 +129,8 @@ describe('a plan', () => {
   it('bounds its own time by the bus and the settle times', async () => {
     const write = must(await bench.track.plan(bench.intent(WRITE, FAN, { LEVEL: 1n })));
     const read = must(await bench.track.plan(bench.intent(READ, FAN)));
-    expect(write.worstCaseMs).toBe(5 * 50);
+    // Prior, write and three read-backs with a pause of 1 ms between two of them.
+    expect(write.worstCaseMs).toBe(5 * 50 + 2);
     expect(read.worstCaseMs).toBe(2 * 50);
   });
 
@@ -192,7 +196,7 @@ describe('nothing is written', () => {
 
   it.each([
     ['held', 'INTERLOCK_OPEN', () => bench.interlock.hold('security is lost')],
-    ['inhibited', 'DEVICE_INHIBITED', () => bench.interlock.inhibit(PUMP, 'left in doubt')],
+    ['inhibited', 'DEVICE_INHIBITED', () => inhibit(PUMP)],
     ['stopped', 'EMERGENCY_STOPPED', () => bench.securityLatch.engage()],
   ])('once the device is %s after the preparation', async (_, code, forbid) => {
     const request = await planned();
@@ -226,7 +230,7 @@ describe('concurrent operations', () => {
     must(await prepare(first));
     expect(codeOf(await prepare(second))).toBe('DEVICE_BUSY');
     must(await commit(first));
-    expect(codeOf(await commit(first))).toBe('AUTHORIZATION_INVALID');
+    expect(codeOf(await commit(first))).toBe('PLAN_UNKNOWN');
     must(await prepare(second));
     expect(must(await commit(second)).effect).toBe('committed');
   });
@@ -236,7 +240,7 @@ describe('the stop', () => {
   it('latches at once, drives every device to its safe values and refuses what follows', async () => {
     bench.poke(HEATER, OFFSET.CONTROL, 1);
     bench.peer.words.set('fan.MODE', 1n);
-    const stopping = bench.track.stop({ cause: STOP_CAUSE, devices: [] });
+    const stopping = bench.track.stop({ cause: STOP_CAUSE });
     expect(bench.latch.engaged()).toBe(true);
     expect(bench.peek(HEATER, OFFSET.CONTROL)).toBe(0);
     const receipt = must(await bench.run(stopping));
@@ -254,7 +258,7 @@ describe('the stop', () => {
 
   it('says which devices did not take their safe values', async () => {
     bench.peer.misbehaviours.set('fan.MODE', 'nack');
-    const stopping = bench.track.stop({ cause: STOP_CAUSE, devices: [] });
+    const stopping = bench.track.stop({ cause: STOP_CAUSE });
     expect(must(await bench.run(stopping))).toMatchObject({
       ok: false,
       message: '1 devices did not take their safe values',
@@ -279,7 +283,7 @@ describe('the stop', () => {
     bench.peer.onAccess = ({ kind }) => {
       if (kind !== 'write') return;
       bench.peer.onAccess = () => undefined;
-      stopping = bench.track.stop({ cause: STOP_CAUSE, devices: [] });
+      stopping = bench.track.stop({ cause: STOP_CAUSE });
     };
     const receipt = must(await commit(request));
     await bench.run(stopping);
@@ -291,12 +295,12 @@ describe('the stop', () => {
   it('of one device leaves the others working', async () => {
     bench.poke(PUMP, OFFSET.CONTROL, 1);
     bench.poke(VALVE, OFFSET.CONTROL, 1);
-    must(await bench.run(bench.track.stop({ cause: STOP_CAUSE, devices: [PUMP] })));
+    must(await bench.run(bench.track.stop({ cause: { ...STOP_CAUSE, devices: [PUMP] } })));
     expect([bench.peek(PUMP, OFFSET.CONTROL), bench.peek(VALVE, OFFSET.CONTROL)]).toEqual([0, 1]);
     expect(bench.latch.engaged()).toBe(false);
     const onPump = await bench.track.plan(bench.intent(WRITE, PUMP, { DATA: 1n }));
     expect(codeOf(onPump)).toBe('EMERGENCY_STOPPED');
-    await bench.run(bench.track.memory.observe(PUMP, 100));
+    await bench.run(bench.track.memory.observe(PUMP, bench.deadline(100)));
     expect(bench.track.memory.state(PUMP).status).toBe(OverallStatus.EMERGENCY_STOPPED);
     expect((await bench.perform(bench.intent(WRITE, VALVE, { DATA: 1n }))).effect).toBe(
       'committed',
@@ -304,9 +308,9 @@ describe('the stop', () => {
   });
 
   it('is released only by an authorization of two people for exactly that', async () => {
-    must(await bench.run(bench.track.stop({ cause: STOP_CAUSE, devices: [] })));
+    must(await bench.run(bench.track.stop({ cause: STOP_CAUSE })));
     const release = (act: string, people: readonly string[]) =>
-      bench.track.releaseStop(bench.signer.grant('reset-1', act, people));
+      bench.track.releaseStop(bench.signer.grant('reset-1', act, people), bench.deadline());
     expect(codeOf(await release('some-plan', ['alice', 'bob']))).toBe('AUTHORIZATION_INVALID');
     expect(codeOf(await release(RELEASE_STOP_ACT, ['alice']))).toBe('RESET_REFUSED');
     expect(codeOf(await release(RELEASE_STOP_ACT, ['alice', 'alice']))).toBe('RESET_REFUSED');
@@ -343,13 +347,13 @@ describe('what kernel shows', () => {
     const { memory } = bench.track;
     memory.changes();
     const { version } = memory.changes();
-    await bench.run(memory.observe(PUMP, 100));
+    await bench.run(memory.observe(PUMP, bench.deadline(100)));
     expect(memory.changes().devices.map((state) => state.device)).toEqual([PUMP]);
     await bench.clock.advance(1_000);
-    await bench.run(memory.observe(PUMP, 100));
+    await bench.run(memory.observe(PUMP, bench.deadline(100)));
     expect(memory.changes().devices).toEqual([]);
     bench.poke(PUMP, OFFSET.STATUS, 1);
-    await bench.run(memory.observe(PUMP, 100));
+    await bench.run(memory.observe(PUMP, bench.deadline(100)));
     const changed = memory.changes();
     expect(changed.devices[0]?.readings).toContainEqual({ register: 'STATUS', value: 1n });
     expect(changed.version).toBe(version + 2);
@@ -363,9 +367,9 @@ describe('what kernel shows', () => {
 
   it('keeps the last values of a device that fails, with the fault', async () => {
     bench.peer.words.set('fan.MODE', 4n);
-    await bench.run(bench.track.memory.observe(FAN, 100));
+    await bench.run(bench.track.memory.observe(FAN, bench.deadline(100)));
     bench.peer.misbehaviours.set('fan.MODE', 'nack').set('fan.LEVEL', 'nack');
-    await bench.run(bench.track.memory.observe(FAN, 100));
+    await bench.run(bench.track.memory.observe(FAN, bench.deadline(100)));
     const state = bench.track.memory.state(FAN);
     expect(state.status).toBe(OverallStatus.FAULT);
     expect(state.readings).toContainEqual({ register: 'MODE', value: 4n });
