@@ -22,6 +22,7 @@ const DIRECTORY_LENGTH_MAX = 78;
 const READY_LIMIT_MS = 60_000;
 /** A board file that names it lives in the simulator's directory. */
 const SIMULATOR_VARIABLE = `$\{SIMULATOR}`;
+const FAILPOINT_BACKOFF_MS = 100;
 const ORDER = ['kernel', 'security', 'interface'] as const;
 /** The agent's heaps are small: larger young generations and more arenas cost more memory than they save time. */
 const NODE_FLAGS = [
@@ -89,6 +90,8 @@ function make(name: Program, processArguments: readonly string[]): SupervisedPro
       MALLOC_ARENA_MAX: '1',
     },
     logFile: join(logDirectory, `${name}.log`),
+    // A test that ends processes on purpose is no process that cannot start.
+    ...(process.env.DSMIL_FAILPOINTS === 'on' ? { backoffLastMs: FAILPOINT_BACKOFF_MS } : {}),
     onDied: (who, how) => {
       process.stderr.write(
         `${who} ended (${how}), starting it again; its log: ${join(logDirectory, `${who}.log`)}\n`,

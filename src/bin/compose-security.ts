@@ -11,11 +11,13 @@ import { serveOrchestrator } from '#link/orchestrator-server';
 import { kernelTrackClient, trackClient } from '#link/track-client';
 import { serveChecked } from '#link/track-server';
 import type { Board } from '#model/board';
+import { permanentlyQuarantined } from '#model/device';
 import type { SafetyPolicy } from '#model/safety-policy';
 import type { KernelSnapshot, TrackHealth } from '#model/snapshot';
 import type { StopCause, StopLatch, StopReceipt } from '#model/stop';
 import type { KernelTrack } from '#model/track';
 import { TRACKS, type TrackName } from '#model/track-name';
+import type { TransactionState } from '#model/transaction';
 import { Announcer } from '#orchestrator/announcer';
 import { ApprovalDesk } from '#orchestrator/approval-desk';
 import { Disclosures } from '#orchestrator/disclosures';
@@ -58,6 +60,8 @@ export interface SecurityParts {
   readonly onError: (error: unknown, where: string) => void;
   /** For the log of this machine. */
   readonly onNote: (detail: object, message: string) => void;
+  /** Called as a transaction reaches each of its states; for tests that end processes just there. */
+  readonly onState?: (state: TransactionState, operationId: string) => void;
 }
 
 export interface ComposedSecurity {
@@ -68,6 +72,7 @@ export interface ComposedSecurity {
   readonly principals: Principals;
   readonly holds: HoldBook;
   readonly journal: Journal;
+  readonly recovery: TransactionRecovery;
   readonly runner: OperationRunner;
   readonly stops: StopCoordinator;
   readonly stopRecord: StopRecord;
@@ -154,7 +159,13 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     journal,
     holds,
     announcer,
-    wallMs: () => clock.wallMs(),
+    clock,
+    kernel,
+    others: [track, interfaceTrack],
+    devices: board.devices.filter(({ id }) => !permanentlyQuarantined(id)).map(({ id }) => id),
+    grant: (operationId, digest, grantedTo) => signer.grant(operationId, digest, grantedTo),
+    onHolds: () => void supervision.refresh(),
+    onError,
   });
   const supervision = new Supervision({
     clock,
@@ -179,6 +190,9 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     audit,
     journal,
     holds,
+    recovery,
+    onHolds: () => void supervision.refresh(),
+    ...(parts.onState === undefined ? {} : { onState: parts.onState }),
     aggregation: policy.risk,
     stopEngaged: () => latch.engaged(),
   });
@@ -268,6 +282,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     principals,
     holds,
     journal,
+    recovery,
     runner,
     stops,
     stopRecord,

@@ -19,6 +19,7 @@ import { announceReady, endOnRequest, readProcessArguments } from './command-lin
 import { composeSecurity } from './compose-security.ts';
 import { openConsoleDoor } from './console-door.ts';
 import { serveSecurityConsole } from './console-security.ts';
+import { failpoint } from './failpoint.ts';
 import { watchLink } from './link-watch.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 
@@ -56,6 +57,7 @@ const linkTo = (peer: TrackName) =>
 const kernelLink = linkTo('kernel');
 const interfaceLink = linkTo('interface');
 
+const onState = failpoint(layout.runDirectory, process.env);
 const security = composeSecurity({
   board,
   accounts,
@@ -74,6 +76,7 @@ const security = composeSecurity({
   newId: randomUUID,
   onError,
   onNote: (detail, message) => log.warn(detail, message),
+  ...(onState === undefined ? {} : { onState }),
 });
 
 for (const [name, link] of [

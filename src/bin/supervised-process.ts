@@ -13,6 +13,8 @@ export interface SupervisedOptions {
   readonly nodeFlags: readonly string[];
   readonly environment: NodeJS.ProcessEnv;
   readonly logFile: string;
+  /** Longest wait before it is started again, milliseconds; by default 5 s. */
+  readonly backoffLastMs?: number;
   /** After an end that nobody asked for, before it is started again. */
   readonly onDied: (name: string, how: string) => void;
   /** Each time it answers again, with what it announced. */
@@ -95,6 +97,6 @@ export class SupervisedProcess {
     if (performance.now() - this.#startedAtMs > STEADY_MS) this.#backoffMs = BACKOFF_FIRST_MS;
     this.#options.onDied(this.name, how);
     this.#restart = setTimeout(() => this.start(), this.#backoffMs);
-    this.#backoffMs = Math.min(this.#backoffMs * 2, BACKOFF_LAST_MS);
+    this.#backoffMs = Math.min(this.#backoffMs * 2, this.#options.backoffLastMs ?? BACKOFF_LAST_MS);
   }
 }

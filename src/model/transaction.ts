@@ -3,6 +3,7 @@
 import type { Authorization } from './authorization.ts';
 import type { EffectOutcome, RegisterReading } from './operation.ts';
 import type { RegisterPlan } from './plan.ts';
+import type { TrackName } from './track-name.ts';
 
 /**
  * Where a transaction is. Only DECIDED and RECORDED are states of the disk: before DECIDED a restart finds nothing and
@@ -23,6 +24,16 @@ export const TRANSACTION_STATES = [
   'RECORDED',
 ] as const;
 export type TransactionState = (typeof TRANSACTION_STATES)[number];
+
+/** An answer that never came counts as no; whoever may have promised is told of the abort all the same. */
+export const VOTES = ['notAsked', 'yes', 'no'] as const;
+export type Vote = (typeof VOTES)[number];
+export type Votes = Readonly<Record<TrackName, Vote>>;
+
+export const NO_VOTES: Votes = { kernel: 'notAsked', security: 'notAsked', interface: 'notAsked' };
+
+/** The only name in the `grantedTo` of an authorization that settles a transaction; it opens no commit. */
+export const RECOVERY_GRANTEE = 'recovery';
 
 /** Asks kernel what became of a decided transaction, and to undo it where only part of it stands. */
 export interface RecoveryRequest {

@@ -3,7 +3,7 @@
 
 import type { Clock } from '#foundation/clock';
 import type { Deadline } from '#foundation/deadline';
-import { fault } from '#foundation/fault';
+import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { Authorization } from '#model/authorization';
 import { type DeviceDescriptor, type LinearId, permanentlyQuarantined } from '#model/device';
@@ -52,11 +52,14 @@ export class HoldDesk {
     const { clock, holds, supervision } = this.#parts;
     const sinceWallMs = clock.wallMs();
     const hold: DeviceHold = { device, kind: 'quarantined', reason, sinceWallMs };
-    await holds.add([hold]);
     this.#asked.delete(device);
+    const recorded = await onRecord(holds.add([hold]), allowed.value.slug, {
+      finding: 'its quarantine could not be made durable',
+      consequence: 'the device is held, but a restart of security would forget it',
+    });
     // Kernel drives the device to its safe values first; when it is away it gets the hold before anything else.
     await supervision.refresh();
-    return succeed(hold);
+    return recorded.ok ? succeed(hold) : recorded;
   }
 
   async release(
@@ -69,6 +72,11 @@ export class HoldDesk {
     if (!allowed.ok) return allowed;
     const { holds } = this.#parts;
     const place = allowed.value.slug;
+    const open = holds.unsettledOn(device);
+    if (open !== undefined) {
+      const finding = `operation ${open} is not settled yet; kernel has to say first what stands`;
+      return refuse(fault('DEVICE_BUSY', { place, finding }));
+    }
     if (holds.has(device, 'quarantined')) return this.#secondPerson(principal, device, deadline);
     if (holds.has(device, 'in-doubt')) {
       return this.#lift(device, 'in-doubt', [principal.id], deadline);
@@ -103,11 +111,19 @@ export class HoldDesk {
     grantedTo: readonly string[],
     deadline: Deadline,
   ): Promise<Outcome<HoldProgress>> {
-    const { kernel, holds, grant, newId } = this.#parts;
+    const { kernel, holds, supervision, grant, newId, devices } = this.#parts;
     const authorization = grant(newId(), releaseHoldAct(device, kind), grantedTo);
     const lifted = await kernel.lift({ device, kind, authorization }, deadline);
     if (!lifted.ok) return lifted;
-    await holds.lift(device, kind);
+    const place = devices.get(device)?.slug ?? `device ${device}`;
+    const recorded = await onRecord(holds.lift(device, kind), place, {
+      finding: `that it is no longer ${kind} could not be made durable`,
+      consequence: 'the device stays held',
+    });
+    if (!recorded.ok) {
+      await supervision.refresh();
+      return recorded;
+    }
     return succeed({
       released: true,
       message: `${kind} was released by ${grantedTo.join(' and ')}`,
@@ -150,5 +166,19 @@ export class HoldDesk {
       return refuse(fault('JUSTIFICATION_NEEDED', { place, finding }));
     }
     return succeed(descriptor);
+  }
+}
+
+/** A disk that takes nothing is a refusal like any other. */
+async function onRecord(
+  writing: Promise<void>,
+  place: string,
+  told: { readonly finding: string; readonly consequence: string },
+): Promise<Outcome<void>> {
+  try {
+    return succeed(await writing);
+  } catch (error) {
+    const internal = describeError(error);
+    return refuse(fault('AUDIT_UNAVAILABLE', { place, ...told, internal }));
   }
 }

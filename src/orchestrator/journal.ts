@@ -1,59 +1,60 @@
 // What was decided, on disk before metal is touched: so that a restart finds every operation that may have had an effect.
-// Invariants: an operation is open here from its decision until its outcome is durable; the outcome is written in the
-// same transaction as its audit entry.
+// Invariants: a transaction is open here from its decision until its outcome is durable; the outcome is written once, in
+// the same transaction as its audit entry; a row that cannot be believed is open too, and said to be damaged.
 
-import { type Canonical, canonicalText } from '#foundation/canonical';
+import type { StatementSync } from 'node:sqlite';
 import type { DurableStore } from '#foundation/durable-store';
 import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
-import type { EffectOutcome, Intent, RegisterReading } from '#model/operation';
-import type { RegisterPlan } from '#model/plan';
+import type { EffectOutcome } from '#model/operation';
+import { type Decision, readRow, storedRow, type UnsettledTransaction } from './journal-row.ts';
 
-/** An operation whose commit had been decided when the process ended. */
-export interface OpenOperation {
-  readonly operationId: string;
-  readonly planDigest: string;
-  readonly devices: readonly number[];
-  /** Canonical text of the prior register contents. */
-  readonly priors: string;
-}
+/** Settled rows kept for whoever examines the disk; the audit chain has them all. */
+const SETTLED_ROWS_KEPT = 10_000;
 
 export class Journal {
   readonly #store: DurableStore;
+  // Compiled once: every operation with writes runs them.
+  readonly #insert: StatementSync;
+  readonly #close: StatementSync;
+  readonly #forget: StatementSync;
+  readonly #tell: StatementSync;
+  readonly #open: StatementSync;
 
   constructor(store: DurableStore) {
     this.#store = store;
-    store.database.exec(`
-      CREATE TABLE IF NOT EXISTS journal (
-        operation_id TEXT PRIMARY KEY, plan_digest TEXT NOT NULL, devices TEXT NOT NULL,
-        intent TEXT NOT NULL, steps TEXT NOT NULL, priors TEXT NOT NULL, outcome TEXT
+    const { database } = store;
+    database.exec(`
+      CREATE TABLE IF NOT EXISTS transaction_journal (
+        sequence INTEGER PRIMARY KEY, operation_id TEXT NOT NULL UNIQUE, plan_digest TEXT NOT NULL,
+        devices TEXT NOT NULL, decision TEXT NOT NULL, row_digest TEXT NOT NULL, told TEXT, outcome TEXT
       ) STRICT;
-      CREATE INDEX IF NOT EXISTS journal_open ON journal (operation_id) WHERE outcome IS NULL;
+      CREATE INDEX IF NOT EXISTS transaction_open ON transaction_journal (sequence) WHERE outcome IS NULL;
     `);
+    this.#insert = database.prepare(
+      'INSERT INTO transaction_journal (operation_id, plan_digest, devices, decision, row_digest) VALUES (?, ?, ?, ?, ?)',
+    );
+    this.#close = database.prepare(
+      'UPDATE transaction_journal SET outcome = ? WHERE operation_id = ? AND outcome IS NULL RETURNING sequence',
+    );
+    this.#forget = database.prepare(
+      'DELETE FROM transaction_journal WHERE sequence <= ? AND outcome IS NOT NULL',
+    );
+    this.#tell = database.prepare(
+      "UPDATE transaction_journal SET told = 'in-doubt' WHERE operation_id = ?",
+    );
+    this.#open = database.prepare(
+      'SELECT operation_id, plan_digest, devices, decision, row_digest, told FROM transaction_journal WHERE outcome IS NULL ORDER BY sequence',
+    );
   }
 
   /** Durable when it resolves: only then may the commit begin. */
-  async decide(
-    intent: Intent,
-    plan: RegisterPlan,
-    priors: readonly RegisterReading[],
-  ): Promise<Outcome<void>> {
-    const devices = [...new Set(plan.steps.map((step) => step.device))];
-    const row = [
-      intent.operationId,
-      plan.digest,
-      JSON.stringify(devices),
-      text({ type: intent.type, targets: intent.targets, justification: intent.justification }),
-      text(plan.steps),
-      text(priors.map(({ device, register, value }) => ({ device, register, value }))),
-    ];
+  async decide(decision: Decision): Promise<Outcome<void>> {
     try {
-      await this.#store.transact((database) => {
-        database
-          .prepare(
-            'INSERT INTO journal (operation_id, plan_digest, devices, intent, steps, priors) VALUES (?, ?, ?, ?, ?, ?)',
-          )
-          .run(...row);
+      const row = storedRow(decision);
+      await this.#store.transact(() => {
+        const { operation_id, plan_digest, devices, decision: text, row_digest } = row;
+        this.#insert.run(operation_id, plan_digest, devices, text, row_digest);
       });
       return succeed(undefined);
     } catch (error) {
@@ -67,29 +68,19 @@ export class Journal {
     }
   }
 
-  /** Closes an operation; to be called inside the transaction of its audit entry. */
+  /** Closes a transaction, for the first time only; to be called inside the transaction of its audit entry. */
   close(operationId: string, outcome: EffectOutcome): void {
-    this.#store.database
-      .prepare('UPDATE journal SET outcome = ? WHERE operation_id = ?')
-      .run(outcome, operationId);
+    const closed = this.#close.get(outcome, operationId);
+    if (closed !== undefined) this.#forget.run(Number(closed.sequence) - SETTLED_ROWS_KEPT);
   }
 
-  /** Operations decided before the last end of the process whose outcome nobody wrote down. */
-  open(): readonly OpenOperation[] {
-    const rows = this.#store.database
-      .prepare(
-        'SELECT operation_id, plan_digest, devices, priors FROM journal WHERE outcome IS NULL',
-      )
-      .all();
-    return rows.map((row) => ({
-      operationId: String(row.operation_id),
-      planDigest: String(row.plan_digest),
-      devices: JSON.parse(String(row.devices)) as number[],
-      priors: String(row.priors),
-    }));
+  /** A person is told that it is in doubt; to be called inside the transaction of the audit entry that says so. */
+  tell(operationId: string): void {
+    this.#tell.run(operationId);
   }
-}
 
-function text(value: unknown): string {
-  return canonicalText(value as Canonical);
+  /** Transactions that were decided and whose outcome nobody wrote down, in the order of their decisions. */
+  open(): readonly UnsettledTransaction[] {
+    return this.#open.all().map(readRow);
+  }
 }

@@ -2,13 +2,12 @@
 // Invariants: every effect and every refusal has an audit entry; nothing is committed before its decision is durable;
 // what cannot be known about the metal is reported as in doubt, never as failed alone.
 
-import type { Clock } from '#foundation/clock';
-import { Deadline } from '#foundation/deadline';
+import type { Deadline } from '#foundation/deadline';
 import { type Fault, fault } from '#foundation/fault';
 import { FAULT_CATALOGUE } from '#foundation/fault-catalogue';
 import { type Outcome, succeed } from '#foundation/outcome';
 import type { Authorization } from '#model/authorization';
-import type { DeviceDescriptor, LinearId } from '#model/device';
+import type { DeviceDescriptor } from '#model/device';
 import {
   CoordinationResult,
   type EffectOutcome,
@@ -22,11 +21,9 @@ import {
 import { devicesOf, type RegisterPlan, writesOf } from '#model/plan';
 import type { Origin, Principal } from '#model/principal';
 import { type RiskAssessment, RiskLevel } from '#model/risk';
-import type { KernelTrack, Track } from '#model/track';
+import type { Track } from '#model/track';
 import { TRACKS, type TrackName } from '#model/track-name';
 import type { Disclosures } from './disclosures.ts';
-import type { HoldBook } from './hold-book.ts';
-import type { Journal } from './journal.ts';
 import {
   INITIAL,
   type Input,
@@ -42,20 +39,14 @@ import { describePlan } from './plan-text.ts';
 import type { ApprovalPort, AuditPort, AuthorityPort } from './ports.ts';
 import { type AggregationRule, aggregateRisk } from './risk-aggregate.ts';
 import type { Selections } from './selections.ts';
+import { Transaction, type TransactionParts } from './transaction.ts';
 
-export interface RunnerParts {
-  readonly clock: Clock;
-  readonly kernel: KernelTrack;
-  readonly security: Track;
-  readonly interface: Track;
-  readonly devices: ReadonlyMap<LinearId, DeviceDescriptor>;
+export interface RunnerParts extends TransactionParts {
   readonly authority: AuthorityPort;
   readonly approvals: ApprovalPort;
   readonly disclosures: Disclosures;
   readonly selections: Selections;
   readonly audit: AuditPort;
-  readonly journal: Journal;
-  readonly holds: HoldBook;
   readonly aggregation: AggregationRule;
   readonly stopEngaged: () => boolean;
 }
@@ -74,8 +65,6 @@ export interface OperationOrder {
 
 /** Longest wait for one track's risk, milliseconds; silence counts as UNKNOWN. */
 const ASSESS_LIMIT_MS = 1_000;
-/** Longest execution where neither the plan nor the caller says less, milliseconds. */
-const EXECUTION_LIMIT_MS = 30_000;
 
 /** Everything learned on the way; the receipt is made from it. */
 interface Progress {
@@ -94,7 +83,8 @@ interface Progress {
   /** 0 where nothing was selected. */
   selectedUntilWallMs: number;
   fault: Fault | undefined;
-  decided: boolean;
+  /** Null until there is leave to do it. */
+  transaction: Transaction | null;
 }
 
 export class OperationRunner {
@@ -122,7 +112,7 @@ export class OperationRunner {
       basis: '',
       selectedUntilWallMs: 0,
       fault: undefined,
-      decided: false,
+      transaction: null,
     };
     let effects = INITIAL.effects;
     let auditSequence = 0;
@@ -152,7 +142,7 @@ export class OperationRunner {
             input = await this.#commit(order, progress);
             break;
           case 'abort':
-            await this.#abort(order, progress);
+            await progress.transaction?.abort();
             break;
           case 'record':
             auditSequence = await this.#record(order, progress);
@@ -264,127 +254,58 @@ export class OperationRunner {
     return 'SELECTED';
   }
 
-  /** Kernel last: only its promise concerns something that cannot be un-happened. */
   async #prepare(order: OperationOrder, progress: Progress): Promise<Input> {
-    const { plan, authorization } = progress;
-    if (plan === null || authorization === null) return 'REFUSED';
-    const request = {
-      operationId: order.intent.operationId,
-      planDigest: plan.digest,
-      authorization,
-    };
-    const others = this.#involved(order).filter((name) => name !== 'kernel');
-    const votes = await Promise.all(
-      others.map(async (name) => {
-        const vote = await this.#track(name).prepare(
-          request,
-          order.deadline.within(ASSESS_LIMIT_MS),
-        );
-        if (!vote.ok) this.#note(progress, name, this.#parts.clock.nowMs(), vote);
-        return vote;
-      }),
-    );
-    const no = votes.find((vote) => !vote.ok);
-    if (no !== undefined && !no.ok) return refused(progress, no.fault);
-    const startMs = this.#parts.clock.nowMs();
-    const vote = await this.#parts.kernel.prepare(request, order.deadline);
-    if (!vote.ok) {
-      this.#note(progress, 'kernel', startMs, vote);
-      return refused(progress, vote.fault);
-    }
-    progress.readings = vote.value.priors;
-    return 'PREPARED';
+    const prepared = await this.#transaction(order, progress)?.prepare();
+    if (prepared === undefined) return 'REFUSED';
+    return prepared.ok ? 'PREPARED' : refused(progress, prepared.fault);
   }
 
   async #decide(order: OperationOrder, progress: Progress): Promise<Input> {
-    if (progress.plan === null) return 'REFUSED';
-    const durable = await this.#parts.journal.decide(
-      order.intent,
-      progress.plan,
-      progress.readings,
-    );
-    if (!durable.ok) return refused(progress, durable.fault);
-    progress.decided = true;
-    progress.readings = [];
-    return 'DECIDED';
+    const decided = await this.#transaction(order, progress)?.decide();
+    if (decided === undefined) return 'REFUSED';
+    return decided.ok ? 'DECIDED' : refused(progress, decided.fault);
   }
 
-  /** Kernel first; the other tracks follow its outcome and cannot change it. */
   async #commit(order: OperationOrder, progress: Progress): Promise<Input> {
-    const input = await this.#commitKernel(order, progress);
-    const { plan, authorization } = progress;
-    if (!progress.decided || plan === null || authorization === null) return input;
-    const { operationId } = order.intent;
-    const limit = Deadline.after(this.#parts.clock, ASSESS_LIMIT_MS);
-    const request = { operationId, planDigest: plan.digest, authorization, deadlineMs: limit.atMs };
-    const others = this.#involved(order).filter((name) => name !== 'kernel');
-    await Promise.all(
-      others.map(async (name) => {
-        const startMs = this.#parts.clock.nowMs();
-        const track = this.#track(name);
-        const settled: Outcome<unknown> =
-          input === 'COMMITTED'
-            ? await track.commit(request, limit)
-            : await track.abort(operationId, limit);
-        this.#note(progress, name, startMs, settled);
-      }),
-    );
-    return input;
-  }
-
-  async #commitKernel(order: OperationOrder, progress: Progress): Promise<Input> {
-    const { plan, authorization } = progress;
-    if (plan === null || authorization === null) return 'REFUSED';
-    const { clock, kernel } = this.#parts;
-    const { operationId, requirements } = order.intent;
-    const asked =
-      requirements.maxExecutionTimeMs === 0 ? EXECUTION_LIMIT_MS : requirements.maxExecutionTimeMs;
-    const limit = order.deadline.within(Math.min(asked, EXECUTION_LIMIT_MS));
-    const startMs = clock.nowMs();
-    const request = { operationId, planDigest: plan.digest, authorization, deadlineMs: limit.atMs };
-    // The executor keeps the limit itself; the extra time is for hearing what became of the metal.
-    const patience = Deadline.after(clock, limit.remainingMs() + 5_000);
-    const committed = await kernel.commit(request, patience);
-    this.#note(progress, 'kernel', startMs, committed);
-    if (!committed.ok) {
-      // A lost or late answer says nothing about the metal; a refusal says that nothing was done.
-      const unknown = progress.decided && committed.fault.metal !== 'untouched';
-      progress.effect = unknown ? 'in-doubt' : 'none';
-      const cause = committed.fault;
-      const finding = `${cause.place}: ${cause.finding}`;
-      return refused(
-        progress,
-        unknown
-          ? fault('IN_DOUBT', { place: `operation ${operationId}`, finding, metal: 'unknown' })
-          : cause,
-      );
-    }
-    progress.effect = committed.value.effect;
-    progress.readings = committed.value.readings;
-    if (committed.value.effect === 'stopped') {
+    const receipt = await this.#transaction(order, progress)?.commit();
+    if (receipt === undefined) return 'REFUSED';
+    progress.effect = receipt.effect;
+    progress.readings = receipt.readings;
+    const cause = receipt.fault;
+    if (receipt.effect === 'stopped') {
       return stoppedBy(
         progress,
-        committed.value.fault ?? fault('STOPPED_MIDWAY', { place: 'kernel', finding: 'stopped' }),
+        cause ?? fault('STOPPED_MIDWAY', { place: 'kernel', finding: 'stopped' }),
       );
     }
-    return committed.value.fault === undefined
-      ? 'COMMITTED'
-      : refused(progress, committed.value.fault);
+    return cause === undefined ? 'COMMITTED' : refused(progress, cause);
   }
 
-  async #abort(order: OperationOrder, progress: Progress): Promise<void> {
-    if (progress.plan === null) return;
-    const limit = Deadline.after(this.#parts.clock, ASSESS_LIMIT_MS);
-    await Promise.all(
-      this.#involved(order).map((name) => this.#track(name).abort(order.intent.operationId, limit)),
-    );
+  /** Made once it is known what to do and by whose leave. */
+  #transaction(order: OperationOrder, progress: Progress): Transaction | undefined {
+    const { plan, authorization } = progress;
+    if (plan === null || authorization === null) return undefined;
+    progress.transaction ??= new Transaction(this.#parts, {
+      intent: order.intent,
+      plan,
+      authorization,
+      requestedBy: order.principal.id,
+      involved: this.#involved(order),
+      deadline: order.deadline,
+      selected: order.selected !== undefined,
+      note: (track, startMs, outcome) => this.#note(progress, track, startMs, outcome),
+    });
+    return progress.transaction;
   }
 
   /** The sequence of the audit entry, 0 when it could not be made durable. */
   async #record(order: OperationOrder, progress: Progress): Promise<number> {
     const { audit } = this.#parts;
-    const beside = progress.decided ? () => this.#close(order, progress) : undefined;
+    const decided = progress.transaction?.decided === true ? progress.transaction : undefined;
+    const { effect } = progress;
+    const beside = decided === undefined ? undefined : () => decided.closeBeside(effect);
     const entry = await audit.append(operationRecord(order, progress), beside);
+    decided?.recorded(entry.ok ? 'durable' : 'failed', effect);
     if (entry.ok) return entry.value.sequence;
     if (progress.fault === undefined) {
       // Done, but not on record: the person has to know both.
@@ -400,22 +321,6 @@ export class OperationRunner {
       if (progress.effect === 'none') progress.readings = [];
     }
     return 0;
-  }
-
-  /** Outcome, and the holds that follow from it, in one transaction with the audit entry. */
-  #close(order: OperationOrder, progress: Progress): void {
-    const { journal, holds, clock } = this.#parts;
-    const { operationId, type } = order.intent;
-    journal.close(operationId, progress.effect);
-    const devices = progress.plan === null ? [] : devicesOf(progress.plan);
-    if (progress.effect === 'in-doubt') {
-      const reason = `operation ${operationId} left it in doubt`;
-      const sinceWallMs = clock.wallMs();
-      holds.addBeside(devices.map((device) => ({ device, kind: 'in-doubt', reason, sinceWallMs })));
-    }
-    if (progress.effect === 'committed' && type === OperationType.ACTIVATE) {
-      for (const device of devices) holds.liftBeside(device, 'deactivated');
-    }
   }
 
   #receipt(

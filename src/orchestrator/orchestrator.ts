@@ -298,7 +298,7 @@ export class Orchestrator implements OrchestratorPort {
       stopCauses: stops.causes,
       stopAcknowledgments: stops.acknowledgments,
       stopTest: tested,
-      holds: holds.all(),
+      holds: holds.standing(),
       conflictsOpen: sync.openConflicts,
       findings,
       tracks,

@@ -11,8 +11,8 @@ export interface SupervisionParts {
   readonly clock: Clock;
   readonly kernel: KernelTrack;
   readonly holds: HoldBook;
-  /** Settles every open transaction; rejects nothing, what cannot be settled becomes a hold. */
-  readonly settle: (deadline: Deadline) => Promise<void>;
+  /** Settles every open transaction; false when one is still open, and then kernel must not write for anybody. */
+  readonly settle: (deadline: Deadline) => Promise<boolean>;
   /** True while a stop of the whole system stands on record. */
   readonly stopStands: () => boolean;
   readonly engageStop: () => void;
@@ -28,6 +28,8 @@ export class Supervision {
   #taking = false;
   #again = false;
   #inCharge = false;
+  /** Counts losses: what was agreed with a kernel that is gone since means nothing. */
+  #losses = 0;
 
   constructor(parts: SupervisionParts) {
     this.#parts = parts;
@@ -40,6 +42,7 @@ export class Supervision {
 
   lost(): void {
     this.#inCharge = false;
+    this.#losses += 1;
   }
 
   /** Kernel came up, or says that it waits. */
@@ -50,10 +53,13 @@ export class Supervision {
     this.#taking = true;
     this.#inCharge = false;
     const { clock, stopStands, engageStop, settle, onError } = this.#parts;
+    const losses = this.#losses;
     try {
       if (stopStands()) engageStop();
-      await settle(Deadline.after(clock, SETTLE_LIMIT_MS));
-      this.#inCharge = await this.#order([]);
+      // Kernel goes on calling while it waits, so what is not settled now is tried again.
+      const settled = await settle(Deadline.after(clock, SETTLE_LIMIT_MS));
+      const accepted = settled && (await this.#order([]));
+      this.#inCharge = accepted && losses === this.#losses;
     } catch (error) {
       onError(error, 'supervision');
     } finally {
