@@ -73,6 +73,43 @@ describe('the operation machine', () => {
     );
   });
 
+  it('never commits after a selection, and selects only what is permitted', () => {
+    fc.assert(
+      fc.property(inputs, (sequence) => {
+        const steps = walk(sequence);
+        const at = steps.findIndex((step) => step.input === 'PERMITTED_TO_SELECT');
+        for (const step of steps) {
+          if (step.effects.includes('select')) expect(step.input).toBe('PERMITTED_TO_SELECT');
+          if (step.input === 'SELECTED') expect(step.from).toBe('SELECTING');
+        }
+        if (at < 0) return;
+        const after = steps.slice(at).flatMap((step) => step.effects);
+        for (const effect of ['prepare', 'decide', 'commit'] as const)
+          expect(after).not.toContain(effect);
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  it('can be stopped from every phase that a walk can reach, and every phase can be reached', () => {
+    const reached = new Set<Phase>([INITIAL.phase]);
+    for (const phase of reached)
+      for (const input of INPUTS) {
+        const next = transition(phase, input);
+        if (next !== undefined) reached.add(next.phase);
+      }
+    expect([...reached].sort()).toEqual([...PHASES].sort());
+    fc.assert(
+      fc.property(inputs, (sequence) => {
+        const last = walk(sequence).at(-1)?.to ?? INITIAL.phase;
+        const stopped = transition(last, 'STOPPED');
+        if (isTerminal(last)) expect(stopped).toBeUndefined();
+        else expect(stopped?.phase).toBe('EMERGENCY_STOPPED');
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
   it('decides only what all have promised, and promises only what is permitted', () => {
     fc.assert(
       fc.property(inputs, (sequence) => {
@@ -112,8 +149,8 @@ describe('the operation machine', () => {
           input,
           input !== 'SHOWN',
         ]);
-        const prepared = phase === 'PREPARING' || phase === 'PREPARED';
-        expect(next.effects.includes('abort')).toBe(prepared);
+        const held = phase === 'PREPARING' || phase === 'PREPARED' || phase === 'SELECTING';
+        expect(next.effects.includes('abort')).toBe(held && input !== 'SELECTED');
       }
     }
   });
@@ -138,10 +175,21 @@ describe('the operation machine', () => {
     ]);
   });
 
+  it('ends a selection with what it holds and its record, and nothing else', () => {
+    const way: readonly Input[] = ['PLANNED', 'ASSESSED', 'PERMITTED_TO_SELECT', 'SELECTED'];
+    expect(walk(way).map((step) => [step.to, ...step.effects])).toEqual([
+      ['SAFETY_CHECKING', 'assess'],
+      ['AUTHORIZING', 'authorize'],
+      ['SELECTING', 'select'],
+      ['COMPLETED', 'record'],
+    ]);
+  });
+
   it('shows the states of the specification', () => {
     expect(PHASES.map(stateOf)).toEqual([
       'INITIALIZING',
       'SAFETY_CHECKING',
+      'AUTHORIZING',
       'AUTHORIZING',
       'EXECUTING',
       'EXECUTING',

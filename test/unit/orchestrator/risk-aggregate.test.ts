@@ -68,6 +68,83 @@ describe('aggregated risk', () => {
     );
   });
 
+  it('is for CONSERVATIVE and CONSENSUS exactly the highest vote, raised by ceil(factor * level), capped', () => {
+    const method = fc.constantFrom('CONSERVATIVE' as const, 'CONSENSUS' as const);
+    const factor = fc.tuple(fc.nat(12), fc.constantFrom(12, 16, 20)).filter(([n, d]) => n <= d);
+    fc.assert(
+      fc.property(
+        method,
+        fc.array(known, { minLength: 1, maxLength: 3 }),
+        factor,
+        (by, levels, [numerator, denominator]) => {
+          const highest = Math.max(...levels);
+          // Whole numbers only: what the fraction should be, whatever binary fractions make of it.
+          const raise = Math.floor((numerator * highest + denominator - 1) / denominator);
+          const combined = of(by, levels, { uncertaintyFactor: numerator / denominator });
+          expect(combined).toBe(Math.min(highest + raise, QUARANTINED));
+        },
+      ),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('is for WEIGHTED exactly the mean rounded up, by whole-number weights, and never below it', () => {
+    const votesKnown = fc.array(fc.constantFrom(SAFE, LOW, MODERATE, HIGH, CRITICAL), {
+      minLength: 1,
+      maxLength: 3,
+    });
+    const whole = fc.nat(1_000);
+    fc.assert(
+      fc.property(votesKnown, whole, whole, whole, (levels, kernel, security, last) => {
+        const weights = [kernel, security, last].slice(0, levels.length);
+        const total = weights.reduce((sum, one) => sum + one, 0);
+        const sum = levels.reduce<number>((all, one, at) => all + one * (weights[at] ?? 0), 0);
+        const combined = of('WEIGHTED', levels, {
+          weights: { kernel, security, interface: last },
+        });
+        const expected = total === 0 ? Math.max(...levels) : Math.floor((sum + total - 1) / total);
+        expect(combined).toBe(expected);
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
+  it('never falls when the uncertainty grows, and is never below what it is without any', () => {
+    const factor = fc.double({ min: 0, max: 1, noNaN: true });
+    fc.assert(
+      fc.property(
+        rule,
+        fc.array(known, { minLength: 1, maxLength: 3 }),
+        factor,
+        factor,
+        (any, levels, one, other) => {
+          const at = (uncertaintyFactor: number) =>
+            aggregateRisk(votes(...levels), { ...any, uncertaintyFactor }).level;
+          const certain = at(0);
+          expect(at(Math.max(one, other))).toBeGreaterThanOrEqual(at(Math.min(one, other)));
+          expect(at(one)).toBeGreaterThanOrEqual(certain);
+          expect(at(one)).toBeLessThanOrEqual(QUARANTINED);
+          // Any uncertainty at all raises by a whole level where there is one above.
+          if (one > 0 && certain !== QUARANTINED) expect(at(one)).toBeGreaterThan(certain);
+        },
+      ),
+      { numRuns: 1_000 },
+    );
+  });
+
+  it('reads only the tracks that were asked: weights and order of the others change nothing', () => {
+    fc.assert(
+      fc.property(rule, known, known, fc.constantFrom(0, 1, 9), (any, first, second, other) => {
+        const asked = votes(first, second);
+        const base = aggregateRisk(asked, any);
+        const weights = { ...any.weights, interface: other };
+        expect(aggregateRisk(asked, { ...any, weights }).level).toBe(base.level);
+        expect(aggregateRisk([...asked].reverse(), any).level).toBe(base.level);
+        expect(base.reasons.join()).not.toContain('interface');
+      }),
+    );
+  });
+
   it('lies between the lowest and the highest vote, uncertainty aside', () => {
     fc.assert(
       fc.property(rule, fc.array(known, { minLength: 1, maxLength: 3 }), (any, levels) => {

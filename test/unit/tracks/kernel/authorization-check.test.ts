@@ -22,7 +22,7 @@ beforeEach(() => {
   signer = new AuthorizationSigner(clock);
   check = new AuthorizationCheck(clock);
   check.trust(createPublicKey(signer.publicKeyPem));
-  granted = signer.grant(ACT.operationId, ACT.planDigest, ['alice', 'bob']);
+  granted = signer.grant(ACT.operationId, ACT.planDigest, ['alice', 'bob'], 'basis-1');
 });
 
 function finding(authorization: Authorization, act = ACT): string {
@@ -78,6 +78,8 @@ describe('an authorization', () => {
 
   it.each([
     ['people', { grantedTo: ['mallory'] }],
+    ['the state of the devices', { basis: 'basis-2' }],
+    ['no state of the devices', { basis: '' }],
     ['a dropped approver', { grantedTo: ['alice'] }],
     ['a later expiry', { expiresAtMs: 90_000 }],
     ['a signature of nothing', { signature: '' }],

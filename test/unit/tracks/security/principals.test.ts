@@ -124,3 +124,42 @@ describe('a session', () => {
     expect(must(principals.session(id)).principal.clearance).toBe(ClearanceLevel.RESTRICTED);
   });
 });
+
+describe('what a session was opened with', () => {
+  const opened = (credential: Credential) =>
+    principals.credentialOf(must(principals.authenticate(credential)).id);
+  const certificate = (fingerprint: string): Credential => ({
+    kind: 'certificate',
+    uri: 'urn:dsmil:principal:alice',
+    fingerprint,
+  });
+
+  it('is the same for the same proof, another for another one, and tells nothing of it', () => {
+    expect(opened(TOKEN)).toBe(opened(TOKEN));
+    // A renewed certificate is the same proof; so is another connection of the same local user.
+    expect(opened(certificate('new'))).toBe(opened(certificate('old')));
+    const local = (pid: number): Credential => ({ kind: 'local', uid: 1000, gid: 5, pid });
+    expect(opened(local(6))).toBe(opened(local(7)));
+    expect(new Set([opened(TOKEN), opened(certificate('f')), opened(local(6))]).size).toBe(3);
+    expect(opened(TOKEN)).not.toContain('secret');
+    expect(opened(TOKEN)).not.toBe(hashToken('alice-secret'));
+  });
+
+  it('goes over to nobody: a token that changes hands stays the same token', () => {
+    const asAlice = opened(TOKEN);
+    const bob = { ...BOB, enabled: true, tokenHashes: ALICE.tokenHashes };
+    principals.replaceAccounts([{ ...ALICE, tokenHashes: [] }, bob]);
+    const session = must(principals.authenticate(TOKEN));
+    expect(session.principal).toEqual(SECOND);
+    expect(principals.credentialOf(session.id)).toBe(asAlice);
+  });
+
+  it('is nothing for a session that is not there', () => {
+    const session = must(principals.authenticate(TOKEN));
+    principals.end(session.id);
+    expect([principals.credentialOf(session.id), principals.credentialOf('made-up')]).toEqual([
+      '',
+      '',
+    ]);
+  });
+});

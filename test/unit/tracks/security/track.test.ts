@@ -11,6 +11,7 @@ import { OperationType } from '#model/operation';
 import { planOf, type RegisterPlan } from '#model/plan';
 import { RiskLevel } from '#model/risk';
 import { AuditChain } from '#tracks/security/audit-chain';
+import { AuthorizationSigner } from '#tracks/security/authorization';
 import { Principals } from '#tracks/security/principals';
 import { SecurityTrack } from '#tracks/security/track';
 import { codeOf, memoryDevice, must, STOP_CAUSE } from '../../../support/kernel-bench.ts';
@@ -20,6 +21,8 @@ const clock = new VirtualClock();
 let directory: string;
 let store: DurableStore;
 let track: SecurityTrack;
+/** Devices on which a quarantine of run time is on record. */
+const quarantinedNow = new Set<number>();
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'dsmil-security-'));
@@ -38,7 +41,15 @@ beforeEach(() => {
     memoryDevice(9, 'forbidden', RiskLevel.LOW),
   ];
   const devices = new Map(board.map((device) => [device.id, device]));
-  track = new SecurityTrack({ clock, devices, audit, principals: new Principals(clock, []) });
+  quarantinedNow.clear();
+  track = new SecurityTrack({
+    clock,
+    devices,
+    audit,
+    principals: new Principals(clock, []),
+    signer: new AuthorizationSigner(clock),
+    heldInQuarantine: (device) => quarantinedNow.has(device),
+  });
 });
 afterEach(() => {
   store.close();
@@ -58,6 +69,14 @@ it('assesses by the devices of the plan, not by what the intent names', async ()
   expect(await levelOf(9)).toBe(RiskLevel.QUARANTINED);
 });
 
+it('gives QUARANTINED for a device whose quarantine is on record, from then until it is released', async () => {
+  quarantinedNow.add(0);
+  expect(await levelOf(0)).toBe(RiskLevel.QUARANTINED);
+  expect(must(await track.snapshot()).quarantined).toEqual([0, 9]);
+  quarantinedNow.clear();
+  expect(await levelOf(0)).toBe(RiskLevel.SAFE);
+});
+
 it('gives UNKNOWN for a device that is not on its board', async () => {
   expect(await levelOf(5)).toBe(RiskLevel.UNKNOWN);
 });
@@ -71,7 +90,7 @@ it('votes no while the audit chain cannot be written, and says so when it is sto
   const authorization = track.signer.grant('operation-1', 'digest', ['alice']);
   const request = { operationId: 'operation-1', planDigest: 'digest', authorization };
   expect((await track.prepare(request)).ok).toBe(true);
-  const stop = { cause: STOP_CAUSE, devices: [] };
+  const stop = { cause: STOP_CAUSE };
   expect(must(await track.stop(stop)).ok).toBe(true);
   store.database.exec('DROP TABLE audit');
   store.database.exec('CREATE VIEW audit AS SELECT 1 AS sequence, 2 AS hash WHERE 0');
