@@ -223,7 +223,7 @@ export class ComposedKernel {
       this.#silence?.();
       this.#silence = null;
       this.#sawSecurity = true;
-      this.track.authorizations.trust(trustedKey());
+      this.track.trust(trustedKey());
       log.info({}, 'security answers');
       this.#reportStops();
       void this.#reportAccesses();

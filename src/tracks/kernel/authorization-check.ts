@@ -26,12 +26,13 @@ export class AuthorizationCheck {
   }
 
   /** Security makes a new key at each start; authorizations under the old one are void from here on. */
-  trust(publicKey: KeyObject): void {
+  trust(publicKey: KeyObject): 'new' | 'same' {
     // The link alone came back: what was used stays used.
-    if (this.#publicKey?.equals(publicKey) === true) return;
+    if (this.#publicKey?.equals(publicKey) === true) return 'same';
     this.#publicKey = publicKey;
     this.#used.clear();
     this.#verified.clear();
+    return 'new';
   }
 
   /** Signature, binding and expiry; does not use it up. */

@@ -78,7 +78,14 @@ export class Preparation {
       if (this.#leases.get(device)?.operationId !== operationId) continue;
       this.#leases.set(device, { operationId, untilMs, guarded });
     }
-    return succeed(priors);
+    return succeed([...priors, ...guarded]);
+  }
+
+  /** Frees everything that no commit has begun on: whoever prepared or selected it is gone. */
+  releaseIdle(): void {
+    for (const [device, lease] of this.#leases) {
+      if (lease.untilMs !== Number.POSITIVE_INFINITY) this.#leases.delete(device);
+    }
   }
 
   release(operationId: string): void {

@@ -69,6 +69,12 @@ export class Recovery {
     this.#running.delete(operationId);
   }
 
+  /** It ended without a receipt. */
+  lose(operationId: string): void {
+    this.#running.get(operationId)?.end();
+    this.#running.delete(operationId);
+  }
+
   /** Whether it came to its end here, or is being settled: it must not be performed any more. */
   isClosed(operationId: string): boolean {
     return this.#receipts.has(operationId) || this.#settling.has(operationId);

@@ -1,6 +1,7 @@
 // Track A: turns intents into plans, promises, performs them under authorization, and stops.
 // Invariants: nothing is written without a redeemed authorization for exactly this plan; only this track clears the latch.
 
+import type { KeyObject } from 'node:crypto';
 import type { Clock } from '#foundation/clock';
 import { Deadline } from '#foundation/deadline';
 import { fault } from '#foundation/fault';
@@ -120,6 +121,11 @@ export class KernelDeviceTrack implements KernelTrack {
     });
   }
 
+  /** Security is another process than before: what that one had prepared or selected is free again. */
+  trust(publicKey: KeyObject): void {
+    if (this.authorizations.trust(publicKey) === 'new') this.#preparation.releaseIdle();
+  }
+
   async plan(intent: Intent, deadline?: Deadline): Promise<Outcome<RegisterPlan>> {
     return this.#plans.make(intent, deadline ?? Deadline.after(this.#parts.clock, PLAN_LIMIT_MS));
   }
@@ -181,7 +187,11 @@ export class KernelDeviceTrack implements KernelTrack {
     const written = [...new Set(writesOf(plan).map((step) => step.device))];
     this.memory.operationBegins(written);
     if (written.length > 0) this.#recovery.begin(operationId);
-    const done = await this.#executor.execute(plan, limit, guarded);
+    const done = await this.#executor.execute(plan, limit, guarded).catch((error: unknown) => {
+      // A mistake in this program: what stands has to be looked up on metal.
+      this.#recovery.lose(operationId);
+      throw error;
+    });
     this.#inhibit(done.inDoubt, `operation ${operationId} left it in doubt`);
     if (done.inDoubt.length > 0) await this.#safeState.drive(done.inDoubt);
     this.memory.operationEnds(written, done.readings);
@@ -216,7 +226,8 @@ export class KernelDeviceTrack implements KernelTrack {
     for (const hold of order.holds) {
       if (this.interlock.has(hold.device, hold.kind)) continue;
       // Last chance to reach a device that goes into quarantine: after this it is never touched.
-      if (hold.kind === 'quarantined' || hold.kind === 'stopped') driven.push(hold.device);
+      // What is in doubt belongs into its safe state, also after a restart that knows nothing of it.
+      if (hold.kind !== 'deactivated') driven.push(hold.device);
       if (hold.kind !== 'quarantined') this.interlock.add(hold);
     }
     if (driven.length > 0) await this.#driveSafe(driven);
