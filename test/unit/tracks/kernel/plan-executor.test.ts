@@ -1,9 +1,19 @@
 // One plan on metal: in order, read back, undone in reverse, stopped between two writes, honest about what is left.
 
+import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { RegisterPlan } from '#model/plan';
+import type { DeviceDescriptor } from '#model/device';
+import { OperationType } from '#model/operation';
+import { planOf, type RegisterPlan, type RegisterStep } from '#model/plan';
 import { PlanExecutor } from '#tracks/kernel/plan-executor';
 import {
+  FAN_MAXIMUM,
+  GUARDED_DEVICES,
+  PUMP_MAXIMUM,
+  THERMAL_OFFSET,
+} from '../../../support/guarded-devices.ts';
+import {
+  BENCH_DEVICES,
   FAN,
   FORBIDDEN,
   KernelBench,
@@ -18,15 +28,22 @@ import {
 let bench: KernelBench;
 let executor: PlanExecutor;
 
-beforeEach(async () => {
-  bench = await KernelBench.open();
+async function open(devices: readonly DeviceDescriptor[]) {
+  bench = await KernelBench.open({ devices });
   executor = new PlanExecutor({
     access: bench.access,
     clock: bench.clock,
     stopEngaged: (device) => bench.interlock.stopEngaged(device),
     holdReason: () => bench.interlock.holdReason,
   });
-});
+}
+
+async function reopen(devices: readonly DeviceDescriptor[]) {
+  await bench.close();
+  await open(devices);
+}
+
+beforeEach(() => open(BENCH_DEVICES));
 afterEach(() => bench.close());
 
 const slow = (device: number, register: string, value: bigint, changes = {}) =>
@@ -329,5 +346,279 @@ describe('a register that changed since it was planned', () => {
     const done = await execute(planWith(writeStep(PUMP, 'SETPOINT', 10n)));
     expect(done).toMatchObject({ effect: 'none', fault: { code: 'STEP_TOO_LARGE' } });
     expect(bench.peek(PUMP, OFFSET.SETPOINT)).toBe(90);
+  });
+});
+
+describe('a plan under thermal monitoring', () => {
+  const thermal = [
+    { device: PUMP, register: 'THERMAL', widthBits: 32, maximum: PUMP_MAXIMUM },
+    { device: FAN, register: 'HEAT', widthBits: 16, maximum: FAN_MAXIMUM },
+  ] as const;
+  const guarded = (...steps: readonly RegisterStep[]) =>
+    planOf(OperationType.WRITE, steps, 1_000, { guards: { thermal, unchanged: [] } });
+
+  beforeEach(async () => {
+    await reopen(GUARDED_DEVICES);
+    bench.peer.words.set('fan.MODE', 1n).set('fan.LEVEL', 2n).set('fan.HEAT', 60n);
+    bench.poke(PUMP, THERMAL_OFFSET, 85_000);
+  });
+
+  it('looks at the thermometers before the first step and between any two, reads included', async () => {
+    const read = { kind: 'read', device: FAN, register: 'SPEED', widthBits: 16 } as const;
+    const done = await execute(
+      guarded(slow(FAN, 'MODE', 5n), slow(FAN, 'LEVEL', 6n), read, { ...read, register: 'TRIM' }),
+    );
+    expect(done.effect).toBe('committed');
+    const seen = bench.peer.accesses.map(({ kind, place }) => `${kind} ${place}`);
+    const heat = 'read fan.HEAT';
+    const written = (register: string) =>
+      ['read', 'write', 'read'].map((kind) => `${kind} fan.${register}`);
+    expect(seen).toEqual([
+      heat,
+      ...written('MODE'),
+      heat,
+      ...written('LEVEL'),
+      heat,
+      'read fan.SPEED',
+      heat,
+      'read fan.TRIM',
+    ]);
+  });
+
+  it('does not begin above the limit of any of its devices', async () => {
+    bench.poke(PUMP, THERMAL_OFFSET, 85_001);
+    const done = await execute(guarded(slow(FAN, 'MODE', 5n)));
+    expect(done).toMatchObject({
+      effect: 'none',
+      fault: {
+        code: 'THERMAL_LIMIT',
+        place: 'pump.THERMAL',
+        finding: '85001 milli-degC is above the limit of 85000 milli-degC',
+        metal: 'untouched',
+      },
+    });
+    expect(bench.peer.written()).toEqual([]);
+  });
+
+  it('is undone when the limit is passed between two writes', async () => {
+    bench.peer.onAccess = ({ kind, place }) => {
+      if (kind === 'write' && place === 'fan.MODE') bench.peer.words.set('fan.HEAT', 61n);
+    };
+    const done = await execute(guarded(slow(FAN, 'MODE', 5n), slow(FAN, 'LEVEL', 6n)));
+    expect(done).toMatchObject({
+      effect: 'rolled-back',
+      inDoubt: [],
+      fault: {
+        code: 'THERMAL_LIMIT',
+        place: 'fan.HEAT',
+        consequence: '1 of 1 writes rolled back',
+        metal: 'touched',
+      },
+    });
+    expect(bench.peer.written()).toEqual(['fan.MODE=5', 'fan.MODE=1']);
+  });
+
+  it('is undone when a thermometer falls silent between two writes', async () => {
+    bench.peer.onAccess = ({ kind, place }) => {
+      if (kind === 'write' && place === 'fan.MODE')
+        bench.peer.misbehaviours.set('fan.HEAT', 'nack');
+    };
+    const done = await execute(guarded(slow(FAN, 'MODE', 5n), slow(FAN, 'LEVEL', 6n)));
+    expect(done).toMatchObject({
+      effect: 'rolled-back',
+      fault: {
+        code: 'THERMAL_LIMIT',
+        finding: 'the temperature cannot be read: the chip did not acknowledge',
+      },
+    });
+    expect(bench.peer.words.get('fan.MODE')).toBe(1n);
+  });
+
+  it('reads nothing above the limit either', async () => {
+    bench.peer.words.set('fan.HEAT', 61n);
+    const read = { kind: 'read', device: FAN, register: 'SPEED', widthBits: 16 } as const;
+    const done = await execute(guarded(read));
+    expect(done).toMatchObject({ effect: 'none', readings: [], fault: { code: 'THERMAL_LIMIT' } });
+    expect(bench.peer.accesses.some(({ place }) => place === 'fan.SPEED')).toBe(false);
+  });
+
+  it('is told as stopped, not as hot, when the stop came first', async () => {
+    bench.peer.onAccess = ({ kind, place }) => {
+      if (kind !== 'write' || place !== 'fan.MODE') return;
+      bench.securityLatch.engage();
+      bench.peer.words.set('fan.HEAT', 99n);
+    };
+    const done = await execute(guarded(slow(FAN, 'MODE', 5n), slow(FAN, 'LEVEL', 6n)));
+    expect(done).toMatchObject({ effect: 'stopped', fault: { code: 'STOPPED_MIDWAY' } });
+    expect(bench.peer.written()).toEqual(['fan.MODE=5']);
+  });
+});
+
+describe('a plan under memory protection', () => {
+  const unchanged = [
+    { device: FAN, register: 'LEVEL', widthBits: 16 },
+    { device: FAN, register: 'TRIM', widthBits: 16 },
+  ] as const;
+  const found = [
+    { device: FAN, register: 'LEVEL', value: 2n },
+    { device: FAN, register: 'TRIM', value: 0x8004n },
+  ];
+  const guarded = (...steps: readonly RegisterStep[]) =>
+    planOf(OperationType.WRITE, steps, 1_000, { guards: { thermal: [], unchanged } });
+  const run = (plan: RegisterPlan, words = found) =>
+    bench.run(executor.execute(plan, bench.deadline(), words));
+
+  beforeEach(async () => {
+    await reopen(GUARDED_DEVICES);
+    bench.peer.words.set('fan.MODE', 1n).set('fan.LEVEL', 2n).set('fan.TRIM', 0x8004n);
+  });
+
+  it('commits when the other registers hold what they held, apart from bits the device clears itself', async () => {
+    bench.peer.onAccess = ({ kind }) => {
+      if (kind === 'write') bench.peer.words.set('fan.TRIM', 0x0004n);
+    };
+    expect((await run(guarded(slow(FAN, 'MODE', 5n)))).effect).toBe('committed');
+  });
+
+  it('is undone when another register of the device has changed, which it names with was and is', async () => {
+    bench.peer.onAccess = ({ kind, word }) => {
+      if (kind === 'write' && word === 5n) bench.peer.words.set('fan.LEVEL', 0x22n);
+    };
+    expect(await run(guarded(slow(FAN, 'MODE', 5n)))).toMatchObject({
+      effect: 'rolled-back',
+      inDoubt: [],
+      fault: {
+        code: 'MEMORY_PROTECTION',
+        place: 'fan.LEVEL',
+        finding: 'the plan does not write it, but it was 0x0002 and is 0x0022',
+        consequence: '1 of 1 writes rolled back',
+        metal: 'touched',
+      },
+    });
+    expect(bench.peer.words.get('fan.MODE')).toBe(1n);
+    // Not ours: who changed it may need what it holds now.
+    expect(bench.peer.words.get('fan.LEVEL')).toBe(0x22n);
+  });
+
+  it('leaves the device in doubt when its own write cannot be undone', async () => {
+    bench.peer.words.set('fan.LEVEL', 3n);
+    const fire = slow(FAN, 'FIRE', 1n, { irreversible: true, expect: null });
+    expect(await run(guarded(fire))).toMatchObject({
+      effect: 'in-doubt',
+      inDoubt: [FAN],
+      fault: { code: 'MEMORY_PROTECTION', metal: 'touched' },
+    });
+  });
+
+  it('is undone when nobody can tell: the register cannot be read, or was not read in prepare', async () => {
+    expect(await run(guarded(slow(FAN, 'MODE', 5n)), found.slice(0, 1))).toMatchObject({
+      effect: 'rolled-back',
+      fault: { code: 'MEMORY_PROTECTION', place: 'fan.TRIM' },
+    });
+    bench.peer.misbehaviours.set('fan.LEVEL', 'nack');
+    expect(await run(guarded(slow(FAN, 'MODE', 5n)))).toMatchObject({
+      effect: 'rolled-back',
+      fault: {
+        code: 'MEMORY_PROTECTION',
+        finding: 'it cannot be read after the last write: the chip did not acknowledge',
+      },
+    });
+    expect(bench.peer.words.get('fan.MODE')).toBe(1n);
+  });
+});
+
+describe('the semantics of a register', () => {
+  beforeEach(() => reopen(GUARDED_DEVICES));
+
+  it('w1c: only the named bits are written, and what else is pending is neither read before nor acknowledged', async () => {
+    bench.peer.words.set('fan.ALARM', 0b1111n);
+    bench.peer.onAccess = ({ kind, word }) => {
+      if (kind === 'write' && word !== undefined)
+        bench.peer.words.set('fan.ALARM', 0b1111n & ~word);
+    };
+    bench.peer.misbehaviours.set('fan.ALARM', 'stuck');
+    const step = slow(FAN, 'ALARM', 0b0110n, {
+      mask: 0b0010n,
+      expect: { mask: 0b0010n, value: 0n },
+      irreversible: true,
+    });
+    const done = await execute(planWith(step));
+    expect(done.effect).toBe('committed');
+    expect(bench.peer.written()).toEqual(['fan.ALARM=2']);
+    expect(bench.peer.words.get('fan.ALARM')).toBe(0b1101n);
+    expect(bench.peer.accesses.map(({ kind }) => kind)).toEqual(['write', 'read']);
+  });
+
+  it('precious and read-clears registers are read only when a step names them', async () => {
+    await execute(planWith(slow(FAN, 'QUEUE', 1n, { irreversible: true, expect: null })));
+    expect(bench.peer.accesses.map(({ kind, place }) => `${kind} ${place}`)).toEqual([
+      'write fan.QUEUE',
+    ]);
+    const read = { kind: 'read', device: FAN, register: 'CAUSE', widthBits: 16 } as const;
+    await execute(planWith(read));
+    expect(bench.peer.accesses.at(-1)).toMatchObject({ kind: 'read', place: 'fan.CAUSE' });
+  });
+
+  it('the largest step is judged for each write of a plan, from what the one before left', async () => {
+    await reopen(BENCH_DEVICES);
+    const steps = [50n, 100n].map((value) => writeStep(PUMP, 'SETPOINT', value));
+    expect((await execute(planWith(...steps))).effect).toBe('committed');
+    const done = await execute(planWith(writeStep(PUMP, 'SETPOINT', 39n)));
+    expect(done).toMatchObject({ effect: 'none', fault: { code: 'STEP_TOO_LARGE' } });
+    expect(bench.peek(PUMP, OFFSET.SETPOINT)).toBe(100);
+  });
+
+  it('reserved bits keep what they hold under a write of the whole register', async () => {
+    await reopen(BENCH_DEVICES);
+    bench.poke(PUMP, OFFSET.CONFIG, 0xab00_0000);
+    const expectation = { mask: 0x00ff_ffffn, value: 0x12n };
+    const done = await execute(planWith(writeStep(PUMP, 'CONFIG', 0x12n, { expect: expectation })));
+    expect(done.effect).toBe('committed');
+    expect(bench.peek(PUMP, OFFSET.CONFIG)).toBe(0xab00_0012);
+  });
+
+  it('bits outside the read-back mask may read as anything', async () => {
+    bench.peer.onAccess = ({ kind }) => {
+      if (kind === 'write') bench.peer.misbehaviours.set('fan.LEVEL', 'stuck');
+    };
+    bench.peer.words.set('fan.LEVEL', 0x0105n);
+    const expectation = { mask: 0x00ffn, value: 0x05n };
+    const done = await execute(planWith(slow(FAN, 'LEVEL', 0x0205n, { expect: expectation })));
+    expect(done.effect).toBe('committed');
+  });
+});
+
+describe('a plan that fails at any of its writes', () => {
+  const word = fc.bigInt({ min: 0n, max: 0xffffn });
+  const register = fc.constantFrom('MODE', 'LEVEL', 'TRIM');
+  const write = fc.record({ register, value: word, mask: word });
+
+  it('leaves every register as it was before, whatever was written how often', async () => {
+    await reopen(GUARDED_DEVICES);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.tuple(word, word, word),
+        fc.array(write, { minLength: 1, maxLength: 8 }),
+        async (priors, writes) => {
+          const before = new Map(
+            ['MODE', 'LEVEL', 'TRIM'].map((name, index) => [`fan.${name}`, priors[index] ?? 0n]),
+          );
+          for (const [place, value] of before) bench.peer.words.set(place, value);
+          const steps = writes.map(({ register: name, value, mask }) =>
+            slow(FAN, name, value, { mask, expect: { mask, value } }),
+          );
+          // This one sticks, so that its write is the one that fails.
+          bench.peer.words.set('fan.SPEED', 0n);
+          bench.peer.misbehaviours.set('fan.SPEED', 'stuck');
+          const done = await execute(planWith(...steps, slow(FAN, 'SPEED', 1n)));
+          expect(done).toMatchObject({ effect: 'rolled-back', inDoubt: [] });
+          for (const [place, value] of before) {
+            const clearing = place === 'fan.TRIM' ? 0x8000n : 0n;
+            expect((bench.peer.words.get(place) ?? 0n) & ~clearing).toBe(value & ~clearing);
+          }
+        },
+      ),
+      { numRuns: 40 },
+    );
   });
 });
