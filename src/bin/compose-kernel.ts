@@ -21,7 +21,8 @@ import { KernelDeviceTrack } from '#tracks/kernel/track';
 import { KernelConsole } from './console-kernel.ts';
 
 const QUEUE_LIMITS = { waitingMax: 256, failuresMax: 3, coolDownMs: 2_000 } as const;
-const SAFE_STATE_BUDGET_MS = 5_000;
+/** Within what security waits for the receipt of a stop. */
+const SAFE_STATE_BUDGET_MS = 4_500;
 /** Security may restart within this time without a stop; until it is back nothing is written. */
 const SECURITY_SILENCE_MS_MAX = 2_000;
 const OBSERVE_PERIOD_MS = 1_000;

@@ -76,6 +76,7 @@ export interface ComposedSecurity {
   readonly runner: OperationRunner;
   readonly stops: StopCoordinator;
   readonly stopRecord: StopRecord;
+  readonly stopTest: StopSelfTest;
   readonly supervision: Supervision;
   readonly kernel: KernelTrack;
   /** Interface's part, by whoever asks. */
@@ -83,9 +84,6 @@ export interface ComposedSecurity {
   /** Records the start and takes charge of whoever is up. */
   start(): Promise<void>;
 }
-
-/** Between two tries to keep the causes of a stop that the disk would not take. */
-const KEEP_AGAIN_MS = 1_000;
 
 export function composeSecurity(parts: SecurityParts): ComposedSecurity {
   const { board, clock, store, policy, latch, kernelLink, interfaceLink, signer, onError } = parts;
@@ -119,32 +117,25 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     return { track: name, up: state === 'up', finding: state === 'up' ? 'answers' : `is ${state}` };
   }
 
-  const stopRecord = new StopRecord(store);
-  let lastCauses: readonly StopCause[] = [];
-  /** Until they are on disk, or others have taken their place: the stop has to survive a reboot. */
-  function keepCauses(causes: readonly StopCause[]): void {
-    lastCauses = causes;
-    stopRecord.keep(causes).catch((error: unknown) => {
-      onError(error, 'stop causes');
-      clock.after(KEEP_AGAIN_MS, () => {
-        if (lastCauses === causes) keepCauses(causes);
-      });
-    });
-  }
-  const stops = new StopCoordinator(
-    {
-      clock,
-      latch,
-      kernel,
-      security: track,
-      interface: interfaceTrack,
-      trackUp: (name) => healthOf(name).up,
-      grant: (operationId, act, grantedTo) => signer.grant(operationId, act, grantedTo),
-      newId: parts.newId,
-      keepCauses,
+  const stopRecord = new StopRecord({ store, holds, clock, onError });
+  const stops = new StopCoordinator({
+    clock,
+    latch,
+    kernel,
+    security: track,
+    interface: interfaceTrack,
+    devices,
+    isQuarantined: (id) => {
+      const device = devices.get(id);
+      return device === undefined || track.isQuarantined(device);
     },
-    stopRecord.causes(),
-  );
+    trackUp: (name) => healthOf(name).up,
+    grant: (operationId, act, grantedTo) => signer.grant(operationId, act, grantedTo),
+    newId: parts.newId,
+    record: stopRecord,
+    holds,
+    refreshHolds: () => supervision.refresh(),
+  });
   const authority = {
     decideAccess,
     isQuarantined: track.isQuarantined.bind(track),
@@ -205,7 +196,16 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     grant: authority.grant,
     newId: parts.newId,
   });
-  const orchestrator = new Orchestrator({
+  const stopTest = new StopSelfTest({
+    clock,
+    latch,
+    kernel,
+    periodMs: policy.stop.selfTestPeriodMs,
+    kernelUp: () => healthOf('kernel').up,
+    announcer,
+    onEngaged: () => orchestrator.latchFound(),
+  });
+  const orchestrator: Orchestrator = new Orchestrator({
     clock,
     board,
     bootId: parts.bootId,
@@ -224,7 +224,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
       announcer,
     }),
     stops,
-    stopTest: new StopSelfTest(),
+    stopTest,
     holds,
     holdDesk,
     sync: new StateSynchronizer(),
@@ -286,6 +286,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     runner,
     stops,
     stopRecord,
+    stopTest,
     supervision,
     kernel,
     interfaceTrack,
@@ -293,6 +294,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
       watch('kernel', kernelLink);
       watch('interface', interfaceLink);
       await announcer.record('AGENT_STARTED', 'security', null, [], `board ${board.name}`);
+      stopTest.start();
     },
   };
 }

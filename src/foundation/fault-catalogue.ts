@@ -340,6 +340,15 @@ export const FAULT_CATALOGUE = {
     'Meet the named condition, then reset again.',
   ),
 
+  STOP_NOT_ENGAGED: entry(
+    'refusal',
+    'never',
+    'FAILED_PRECONDITION',
+    409,
+    'nothing was recorded',
+    'Look at the system status.',
+  ),
+
   // Buses and devices
   BUS_ABSENT: entry(
     'operating',

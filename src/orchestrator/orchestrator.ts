@@ -3,8 +3,8 @@
 
 import type { Clock } from '#foundation/clock';
 import type { Deadline } from '#foundation/deadline';
-import { describeFault } from '#foundation/fault';
-import { type Outcome, succeed } from '#foundation/outcome';
+import { describeFault, fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { AuditEntry, AuditEventName } from '#model/audit-entry';
 import type { Board } from '#model/board';
 import type { LinearId } from '#model/device';
@@ -25,12 +25,7 @@ import {
 import type { Credential, Origin, Principal } from '#model/principal';
 import type { RiskLevel } from '#model/risk';
 import type { KernelSnapshot, TrackHealth } from '#model/snapshot';
-import {
-  EmergencyPriority,
-  type StopAcknowledgment,
-  type StopCause,
-  type StopReceipt,
-} from '#model/stop';
+import type { StopAcknowledgment, StopCause, StopReceipt } from '#model/stop';
 import {
   type Conflict,
   type ConflictAnswer,
@@ -167,8 +162,16 @@ export class Orchestrator implements OrchestratorPort {
 
   resetStop(sessionId: string, reason: string, origin: Origin): Promise<Outcome<ResetProgress>> {
     return this.#as(sessionId, async (principal) => {
-      const { stops, announcer } = this.#parts;
-      const progress = await stops.requestReset(principal);
+      const { stops, announcer, audit } = this.#parts;
+      const progress = audit.writable
+        ? await stops.requestReset(principal)
+        : refuse(
+            fault('AUDIT_UNAVAILABLE', {
+              place: 'reset of the stop',
+              finding: 'the audit chain cannot be written',
+              consequence: 'the stop stays engaged',
+            }),
+          );
       const finding = progress.ok ? progress.value.message : describeFault(progress.fault);
       await announcer.record('EMERGENCY_RESET', principal.id, origin, [], finding, { reason });
       if (progress.ok && progress.value.released)
@@ -378,20 +381,10 @@ export class Orchestrator implements OrchestratorPort {
 
   /** Kernel stopped by itself or because the latch was engaged outside the orchestrator. */
   kernelStopped(cause: StopCause | null, receipt: StopReceipt): void {
-    // A stop that came through `stop` is announced there, with all three receipts.
-    if (cause !== null && cause.source === 'interface') return;
-    const { stops, clock, announcer } = this.#parts;
-    if (stops.causes.length > 0 && cause === null) return;
-    const stopCause: StopCause = cause ?? {
-      id: 0,
-      devices: [],
-      source: 'kernel',
-      reason: 'the stop latch was engaged',
-      priority: EmergencyPriority.IMMEDIATE,
-      triggeredBy: 'latch',
-      wallMs: clock.wallMs(),
-    };
-    stops.note(stopCause);
+    const { stops, announcer } = this.#parts;
+    // A stop that came through `stop` is on record, and announced there with all three receipts.
+    const stopCause = stops.kernelStopped(cause);
+    if (stopCause === null) return;
     this.#parts.desk.endSelections(stopCause.devices, 'stopped', stopCause.triggeredBy);
     announcer.stopped(stopCause.triggeredBy, null, stopCause.reason, {
       success: receipt.ok,
@@ -400,6 +393,15 @@ export class Orchestrator implements OrchestratorPort {
       receipts: [receipt],
       durationMs: receipt.durationMs,
     });
+  }
+
+  /** The latch stands and nobody said why: the report of kernel was lost with a process. */
+  latchFound(): void {
+    const { stops, announcer } = this.#parts;
+    const cause = stops.latchFound();
+    if (cause === null) return;
+    const report = { success: false, scope: stops.scopeText([]), devices: [], receipts: [] };
+    announcer.stopped(cause.triggeredBy, null, cause.reason, { ...report, durationMs: 0 });
   }
 
   /** What was promised about devices was promised by one kernel process, and dies with it. */

@@ -1,24 +1,36 @@
 // The coordinated stop: latch first, then all three tracks at once, each with its receipt; and the way back.
-// Invariants: never waits for audit, database or login, nor longer than its limit for any track; a reset needs two
-// different people who both ask after the last stop, and restarts nothing.
+// Invariants: never waits for audit, database or login, nor longer than its limit for any track; never fails for its scope;
+// a reset needs two different people who both ask after the last stop, and restarts nothing.
 
 import type { Clock } from '#foundation/clock';
 import { Deadline } from '#foundation/deadline';
 import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { type Authorization, RELEASE_STOP_ACT } from '#model/authorization';
-import { DEVICES_PER_GROUP, formatToken, type LinearId } from '#model/device';
+import type { DeviceDescriptor, LinearId } from '#model/device';
+import type { DeviceHold } from '#model/hold';
 import type { ResetProgress, StopReport, StopRequest } from '#model/orchestrator-port';
 import { ClearanceLevel, clearanceName, type Principal } from '#model/principal';
-import type { StopAcknowledgment, StopCause, StopLatch, StopOrder, StopReceipt } from '#model/stop';
+import {
+  EmergencyPriority,
+  type StopAcknowledgment,
+  type StopCause,
+  type StopLatch,
+  type StopOrder,
+  type StopReceipt,
+} from '#model/stop';
 import type { KernelTrack, Track } from '#model/track';
 import type { EventSource, TrackName } from '#model/track-name';
 import { TRACKS } from '#model/track-name';
+import type { HoldBook } from './hold-book.ts';
+import type { StopRecord } from './stop-record.ts';
+import { scopeText, stopScope } from './stop-scope.ts';
 
+/** Longer than kernel takes to drive everything that can be reached. */
 const RECEIPT_LIMIT_MS = 5_000;
 const RESET_WINDOW_MS = 300_000;
-/** Causes kept at once; the oldest gives way. */
-const CAUSES_MAX = 32;
+/** Between two tries to have kernel hold devices that were stopped while it did not answer. */
+const HAND_OVER_AGAIN_MS = 1_000;
 
 export interface StopCoordinatorParts {
   readonly clock: Clock;
@@ -26,87 +38,132 @@ export interface StopCoordinatorParts {
   readonly kernel: KernelTrack;
   readonly security: Track;
   readonly interface: Track;
+  /** Of the board. */
+  readonly devices: ReadonlyMap<LinearId, DeviceDescriptor>;
+  readonly isQuarantined: (device: LinearId) => boolean;
   readonly trackUp: (track: TrackName) => boolean;
   readonly grant: (operationId: string, act: string, grantedTo: readonly string[]) => Authorization;
   readonly newId: () => string;
-  /** Causes kept over restarts; failing to keep them must not keep the stop from happening. */
-  readonly keepCauses: (causes: readonly StopCause[]) => void;
+  /** Failing to keep a cause must not keep the stop from happening. */
+  readonly record: StopRecord;
+  readonly holds: HoldBook;
+  /** Has kernel take the holds on record; false when it could not be told. */
+  readonly refreshHolds: () => Promise<boolean>;
 }
 
 export class StopCoordinator {
   readonly #parts: StopCoordinatorParts;
-  #causes: readonly StopCause[] = [];
-  #acknowledgments: readonly StopAcknowledgment[] = [];
   #reset: { readonly by: Principal; readonly untilMs: number } | null = null;
+  #handingOver = false;
 
-  constructor(parts: StopCoordinatorParts, causes: readonly StopCause[]) {
+  constructor(parts: StopCoordinatorParts) {
     this.#parts = parts;
-    this.#causes = causes;
     // The latch has to survive a restart or a reboot for as long as its causes are on record.
     if (this.wholeSystem) parts.latch.engage();
   }
 
   get causes(): readonly StopCause[] {
-    return this.#causes;
+    return this.#parts.record.causes();
   }
 
   get acknowledgments(): readonly StopAcknowledgment[] {
-    return this.#acknowledgments;
+    return this.#parts.record.acknowledgments();
   }
 
   /** True while one of the causes covers the whole system. */
   get wholeSystem(): boolean {
-    return this.#causes.some((cause) => cause.devices.length === 0);
+    return this.causes.some((cause) => cause.devices.length === 0);
   }
 
   scopeText(devices: readonly LinearId[]): string {
-    return devices.length === 0 ? 'whole system' : `devices ${devices.map(formatToken).join(', ')}`;
+    return scopeText(devices, this.#parts.devices);
   }
 
+  /** The person has seen every cause that stands; resolves once that is on disk. */
   async acknowledge(by: string): Promise<Outcome<readonly StopAcknowledgment[]>> {
-    const wallMs = this.#parts.clock.wallMs();
-    const fresh = this.#causes.map(({ id }) => ({ stopId: id, by, wallMs }));
-    this.#acknowledgments = [...this.#acknowledgments, ...fresh];
-    return succeed(this.#acknowledgments);
+    const { record } = this.#parts;
+    const place = 'emergency stop';
+    if (this.causes.length === 0) {
+      return refuse(fault('STOP_NOT_ENGAGED', { place, finding: 'no stop is on record' }));
+    }
+    try {
+      return succeed(await record.acknowledge(by));
+    } catch (error) {
+      const finding = 'the acknowledgment could not be put on disk';
+      const internal = describeError(error);
+      return refuse(fault('AUDIT_UNAVAILABLE', { place, finding, internal }));
+    }
   }
 
-  /** Kernel tripped by itself, or somebody engaged the latch directly. */
-  note(cause: StopCause): void {
-    this.#causes = [...this.#causes, cause].slice(-CAUSES_MAX);
-    // Who asked for the reset before this cause has not seen it.
-    this.#reset = null;
-    this.#parts.keepCauses(this.#causes);
+  /** Kernel tripped by itself, or somebody engaged the latch directly; the cause as it is on record now. */
+  note(cause: StopCause): StopCause {
+    const numbered = this.#parts.record.number(cause);
+    this.#add(numbered);
+    return numbered;
+  }
+
+  /** What kernel says it stopped for: the cause when it was not on record before, else null. */
+  kernelStopped(cause: StopCause | null): StopCause | null {
+    if (cause !== null) return this.#parts.record.knows(cause) ? null : this.note(cause);
+    // Somebody engaged the latch and said no more; or it is the latch of a stop that is on record.
+    return this.wholeSystem ? null : this.note(this.#latchCause('the stop latch was engaged'));
+  }
+
+  /** The latch stands without a cause that would keep it over a reboot: the cause that was put on record for it. */
+  latchFound(): StopCause | null {
+    if (this.wholeSystem) return null;
+    return this.note(this.#latchCause('the stop latch was found engaged'));
   }
 
   async stop(request: StopRequest, source: EventSource, triggeredBy: string): Promise<StopReport> {
-    const { clock, latch } = this.#parts;
+    const { clock, latch, record, devices: board, isQuarantined } = this.#parts;
     const startMs = clock.nowMs();
-    const whole = request.devices.length === 0 && request.groups.length === 0;
-    if (whole) latch.engage();
-    const grouped = request.groups.flatMap((group) =>
-      Array.from({ length: DEVICES_PER_GROUP }, (_, index) => group * DEVICES_PER_GROUP + index),
-    );
-    const devices = [...new Set([...grouped, ...request.devices])];
-    const cause: StopCause = {
-      id: 0,
-      devices,
-      source,
-      reason: request.reason,
-      priority: request.priority,
-      triggeredBy,
-      wallMs: clock.wallMs(),
-    };
+    const { devices, text } = stopScope(request, board, isQuarantined);
+    if (devices.length === 0) latch.engage();
+    const { reason, priority } = request;
+    const wallMs = clock.wallMs();
+    const cause = record.number({ id: 0, devices, source, reason, priority, triggeredBy, wallMs });
     const order = { cause };
     const pending = TRACKS.map((name) => this.#receipt(name, order));
-    this.note(cause);
+    this.#add(cause);
     const receipts = await Promise.all(pending);
+    // What kernel did not hear it has to take from the record, before it writes for anybody.
+    if (devices.length > 0 && receipts[0]?.ok !== true) void this.#handOver();
     return {
       success: receipts.every((receipt) => receipt.ok),
-      scope: this.scopeText(devices),
+      scope: text,
       devices,
       receipts,
       durationMs: clock.nowMs() - startMs,
     };
+  }
+
+  #add(cause: StopCause): void {
+    // Who asked for the reset before this cause has not seen it.
+    this.#reset = null;
+    this.#parts.record.add(cause);
+  }
+
+  #latchCause(reason: string): StopCause {
+    return {
+      id: 0,
+      devices: [],
+      source: 'kernel',
+      reason,
+      priority: EmergencyPriority.IMMEDIATE,
+      triggeredBy: 'latch',
+      wallMs: this.#parts.clock.wallMs(),
+    };
+  }
+
+  async #handOver(): Promise<void> {
+    const { clock, refreshHolds } = this.#parts;
+    if (this.#handingOver) return;
+    this.#handingOver = true;
+    while (this.causes.length > 0 && !(await refreshHolds())) {
+      await clock.sleep(HAND_OVER_AGAIN_MS);
+    }
+    this.#handingOver = false;
   }
 
   /** A receipt in any case: from the track, or saying why there is none. */
@@ -147,7 +204,7 @@ export class StopCoordinator {
       return refuse(fault('CLEARANCE_TOO_LOW', { place: 'emergency stop', finding }));
     }
     if (principal.kind !== 'person') return no('only people can reset a stop');
-    if (this.#causes.length === 0 && !this.#parts.latch.engaged()) return no('no stop is engaged');
+    if (!this.#stands()) return no('no stop is engaged');
     const down = TRACKS.filter((track) => !this.#parts.trackUp(track));
     if (down.length > 0) return no(`the ${down.join(' and ')} track is down`);
     const first = this.#reset;
@@ -156,27 +213,69 @@ export class StopCoordinator {
       const message = `${principal.id} asked for the reset; a second person has to ask within ${RESET_WINDOW_MS / 1000} s`;
       return succeed({ released: false, message });
     }
-    const causes = this.#causes;
-    const authorization = this.#parts.grant(this.#parts.newId(), RELEASE_STOP_ACT, [
-      first.by.id,
-      principal.id,
-    ]);
-    const released = await this.#parts.kernel.releaseStop(
-      authorization,
-      Deadline.after(clock, RECEIPT_LIMIT_MS),
-    );
-    if (!released.ok) return released;
-    if (this.#causes !== causes) {
-      this.#parts.latch.engage();
-      return no('a new stop came during the reset');
+    return this.#release([first.by.id, principal.id]);
+  }
+
+  async #release(people: readonly string[]): Promise<Outcome<ResetProgress>> {
+    const { clock, latch, kernel, record, refreshHolds } = this.#parts;
+    const place = 'emergency stop';
+    const causes = this.causes;
+    const covered = latch.engaged() ? 'whole system' : 'devices';
+    const deactivated = this.#deactivatedBy(covered);
+    const authorization = this.#parts.grant(this.#parts.newId(), RELEASE_STOP_ACT, people);
+    const deadline = Deadline.after(clock, RECEIPT_LIMIT_MS);
+    const released = await kernel.releaseStop(authorization, deadline);
+    if (!released.ok) {
+      // Kernel may have let go before its answer was lost.
+      if (released.fault.metal === 'unknown') this.#standAgain(covered);
+      return released;
+    }
+    if (this.causes !== causes) {
+      this.#standAgain(covered);
+      const finding = 'a new stop came during the reset';
+      return refuse(fault('RESET_REFUSED', { place, finding }));
+    }
+    try {
+      await record.clear(deactivated);
+    } catch (error) {
+      this.#standAgain(covered);
+      const finding = 'the end of the stop could not be put on disk';
+      return refuse(fault('RESET_REFUSED', { place, finding, internal: describeError(error) }));
     }
     this.#reset = null;
-    this.#causes = [];
-    this.#parts.keepCauses([]);
+    // Kernel holds the same devices by itself; what it adds to them has to be on record as well.
+    await refreshHolds();
     return succeed({
       released: true,
       message:
         'the stop is released; every device keeps its safe values until it is activated again',
+    });
+  }
+
+  /** Kernel has let go of what still stands on record. */
+  #standAgain(covered: 'whole system' | 'devices'): void {
+    if (covered === 'whole system' || this.wholeSystem) this.#parts.latch.engage();
+    else void this.#handOver();
+  }
+
+  #stands(): boolean {
+    const { latch, holds } = this.#parts;
+    return (
+      this.causes.length > 0 ||
+      latch.engaged() ||
+      holds.all().some((hold) => hold.kind === 'stopped')
+    );
+  }
+
+  /** Nothing restarts by a reset: what the stop covered and can be activated waits for that. */
+  #deactivatedBy(covered: 'whole system' | 'devices'): readonly DeviceHold[] {
+    const { clock, devices, holds } = this.#parts;
+    const sinceWallMs = clock.wallMs();
+    const reason = 'not activated since the emergency stop';
+    return [...devices.values()].flatMap(({ id, behaviour, quarantined }) => {
+      const stopped = covered === 'whole system' || holds.has(id, 'stopped');
+      if (!stopped || quarantined || behaviour.operations.activate === null) return [];
+      return [{ device: id, kind: 'deactivated', reason, sinceWallMs }] as const;
     });
   }
 }

@@ -53,7 +53,7 @@ describe('a stop', () => {
     expect(bench.kernelBench.peek(PUMP, OFFSET.CONTROL)).toBe(0);
     const cause = { source: 'interface', reason: 'smoke', triggeredBy: 'alice' };
     expect(bench.stops.causes).toMatchObject([cause]);
-    expect(bench.stopRecord.causes()).toMatchObject([cause]);
+    expect(bench.security.stopRecord.causes()).toMatchObject([cause]);
   });
 
   it('asks all tracks at once: a silent one delays neither the latch nor the metal', async () => {
@@ -94,7 +94,7 @@ describe('a stop', () => {
     bench.kernelBench.poke(PUMP, OFFSET.CONTROL, 1);
     bench.kernelBench.poke(VALVE, OFFSET.CONTROL, 1);
     const report = await stop({ ...WHOLE, devices: [PUMP], groups: [] });
-    expect(report).toMatchObject({ success: true, scope: 'devices 0x8000' });
+    expect(report).toMatchObject({ success: true, scope: 'device pump (0x8000)' });
     expect(engaged()).toBe(false);
     expect(bench.kernelBench.peek(PUMP, OFFSET.CONTROL)).toBe(0);
     expect(bench.kernelBench.peek(VALVE, OFFSET.CONTROL)).toBe(1);
@@ -114,7 +114,7 @@ describe('a reset', () => {
     expect(codeOf(await reset(BOB))).toBe(true);
     expect(engaged()).toBe(false);
     expect(bench.stops.causes).toEqual([]);
-    expect(bench.stopRecord.causes()).toEqual([]);
+    expect(bench.security.stopRecord.causes()).toEqual([]);
     expect(bench.kernelBench.peek(PUMP, OFFSET.CONTROL)).toBe(0);
   });
 
@@ -143,12 +143,11 @@ describe('a reset', () => {
   it('is refused while a track is down, and when nothing is stopped', async () => {
     expect(codeOf(await reset())).toBe('RESET_REFUSED: no stop is engaged');
     await stop();
-    bench.down.add('kernel').add('interface');
-    expect(codeOf(await reset())).toBe('RESET_REFUSED: the kernel and interface track is down');
-    bench.down.clear();
     await reset(ALICE);
-    bench.down.add('interface');
+    bench.lose('interface');
     expect(codeOf(await reset(BOB))).toBe('RESET_REFUSED: the interface track is down');
+    bench.lose('kernel');
+    expect(codeOf(await reset())).toBe('RESET_REFUSED: the kernel and interface track is down');
     expect(engaged()).toBe(true);
   });
 
