@@ -1,51 +1,10 @@
-// Devices on the wire: the specification's unified state as far as the interface sees it, and the registers.
+// Devices on the wire with their registers and what may be written to them, and the approvals of plans.
 
-import type { DeviceDescriptor, PlacedRegister } from '#model/device';
+import type { PlacedRegister } from '#model/device';
 import type { ApprovalRequest } from '#model/orchestrator-port';
-import type { KernelDeviceState, OverallStatus } from '#model/snapshot';
 import type * as appliance from './generated/dsmil/appliance/v1/appliance.ts';
-import type * as wire from './generated/dsmil/communication/v1/communication.ts';
 import { timestampToWire } from './time-message.ts';
-
-/** A device as somebody sees it at one moment. */
-export interface SeenDevice {
-  readonly device: DeviceDescriptor;
-  readonly state: KernelDeviceState;
-  readonly status: OverallStatus;
-  readonly quarantined: boolean;
-  readonly stale: boolean;
-}
-
-export function unifiedStateToWire(
-  seen: SeenDevice,
-  stop: 'running' | 'stopped',
-): wire.UnifiedDeviceState {
-  const { device, state } = seen;
-  return {
-    deviceId: device.id,
-    token: device.token,
-    deviceName: device.name,
-    deviceGroup: device.group,
-    deviceIndex: device.index,
-    kernelActive: state.lastAccessMs > 0 && !seen.stale,
-    powerState: state.power,
-    lastRegisterValues: state.readings.map((reading) => ({
-      deviceId: device.id,
-      register: reading.register,
-      value: reading.value,
-      before: undefined,
-      fault: undefined,
-    })),
-    kernelOperationCount: BigInt(state.operationCount),
-    lastKernelError: state.lastFault,
-    baseRisk: device.baseRisk,
-    overallStatus: seen.status,
-    emergencyStopApplied: stop === 'stopped',
-    quarantined: seen.quarantined,
-    inhibited: state.inhibited,
-    stale: seen.stale,
-  };
-}
+import { type SeenDevice, unifiedStateToWire } from './unified-message.ts';
 
 function registerToWire({ spec }: PlacedRegister): appliance.Register {
   return {
@@ -64,10 +23,10 @@ function registerToWire({ spec }: PlacedRegister): appliance.Register {
 }
 
 /** Everything but where a register lies: locations never leave the machine. */
-export function deviceToWire(seen: SeenDevice, stop: 'running' | 'stopped'): appliance.Device {
+export function deviceToWire(seen: SeenDevice, running: 'running' | 'idle'): appliance.Device {
   const { device } = seen;
   return {
-    state: unifiedStateToWire(seen, stop),
+    state: unifiedStateToWire(seen, running),
     slug: device.slug,
     groupName: device.groupName,
     busKind: device.busKind,

@@ -4,34 +4,22 @@
 import { describeFault, type Fault } from '#foundation/fault';
 import { FAULT_CATALOGUE } from '#foundation/fault-catalogue';
 import type { AuditEntry } from '#model/audit-entry';
-import { formatToken, type LinearId, type PlacedRegister } from '#model/device';
+import type { PlacedRegister } from '#model/device';
 import { type AgentEvent, EventType, Severity } from '#model/event';
 import {
   CoordinationResult,
   type OperationReceipt,
   operationName,
   type RegisterReading,
+  type WritePreview,
 } from '#model/operation';
-import {
-  type ApprovalRequest,
-  OrchestratorState,
-  type Session,
-  type StopReport,
-  type SystemStatus,
-} from '#model/orchestrator-port';
+import type { ApprovalRequest, Session, StopReport } from '#model/orchestrator-port';
 import { clearanceName } from '#model/principal';
 import { riskName } from '#model/risk';
-import { OverallStatus, PowerState } from '#model/snapshot';
-import { EmergencyPriority } from '#model/stop';
-import type { SeenDevice } from './device-message.ts';
+import { deviceRef, nameIn, timeOrNull, wordToJson } from './json-parts.ts';
 
-function nameIn(table: Readonly<Record<string, number>>, value: number): string {
-  return Object.keys(table).find((name) => table[name] === value) ?? 'UNKNOWN';
-}
-
-export function wordToJson(word: bigint): string {
-  return `0x${word.toString(16).toUpperCase()}`;
-}
+export { wordToJson } from './json-parts.ts';
+export { type DeviceJson, deviceToJson, type StatusJson, statusToJson } from './json-state.ts';
 
 /** RFC 9457 problem details with the catalogue's code; the type names the code, not a page. */
 export function problemOf(found: Fault) {
@@ -56,10 +44,6 @@ function faultToJson(found: Fault) {
   return { code, place, finding, consequence, metal };
 }
 
-function deviceRef(device: LinearId) {
-  return { device, token: formatToken(device) };
-}
-
 function readingToJson(reading: RegisterReading) {
   return {
     ...deviceRef(reading.device),
@@ -67,6 +51,16 @@ function readingToJson(reading: RegisterReading) {
     ...(reading.value === undefined ? {} : { value: wordToJson(reading.value) }),
     ...(reading.before === undefined ? {} : { before: wordToJson(reading.before) }),
     ...(reading.fault === undefined ? {} : { fault: faultToJson(reading.fault) }),
+  };
+}
+
+function previewToJson(write: WritePreview) {
+  return {
+    ...deviceRef(write.device),
+    register: write.register,
+    ...(write.before === undefined ? {} : { before: wordToJson(write.before) }),
+    ...(write.after === undefined ? {} : { after: wordToJson(write.after) }),
+    rollback: write.rollback,
   };
 }
 
@@ -92,35 +86,23 @@ export function receiptToJson(receipt: OperationReceipt) {
     ...(receipt.fault === undefined ? {} : { fault: faultToJson(receipt.fault) }),
     ...(receipt.transactions === undefined ? {} : { transactions: receipt.transactions }),
     ...(receipt.approvalsNeeded === undefined ? {} : { approvalsNeeded: receipt.approvalsNeeded }),
+    ...(receipt.preview === undefined ? {} : { preview: receipt.preview.map(previewToJson) }),
+    ...(receipt.assessments === undefined
+      ? {}
+      : {
+          assessments: receipt.assessments.map(({ track, level, reasons }) => ({
+            track,
+            risk: riskName(level),
+            reasons,
+          })),
+        }),
+    ...(receipt.worstCaseMs === undefined ? {} : { worstCaseMs: receipt.worstCaseMs }),
+    ...(receipt.selectedUntilWallMs === undefined
+      ? {}
+      : { selectedUntil: timeOrNull(receipt.selectedUntilWallMs) }),
   };
 }
 export type ReceiptJson = ReturnType<typeof receiptToJson>;
-
-export function deviceToJson(seen: SeenDevice) {
-  const { device, state } = seen;
-  return {
-    id: device.id,
-    token: formatToken(device.id),
-    name: device.name,
-    slug: device.slug,
-    group: device.group,
-    groupName: device.groupName,
-    index: device.index,
-    bus: device.busId,
-    busKind: device.busKind,
-    profile: device.profile,
-    baseRisk: riskName(device.baseRisk),
-    quarantined: seen.quarantined,
-    status: nameIn(OverallStatus, seen.status),
-    power: nameIn(PowerState, state.power),
-    inhibited: state.inhibited,
-    stale: seen.stale,
-    operationCount: state.operationCount,
-    lastFault: state.lastFault,
-    readings: state.readings.map(({ register, value }) => ({ register, value: wordToJson(value) })),
-  };
-}
-export type DeviceJson = ReturnType<typeof deviceToJson>;
 
 export function registerToJson({ spec }: PlacedRegister) {
   return {
@@ -145,26 +127,6 @@ export function registerToJson({ spec }: PlacedRegister) {
     fields: spec.fields,
   };
 }
-
-export function statusToJson(status: SystemStatus) {
-  return {
-    state: nameIn(OrchestratorState, status.state),
-    stopEngaged: status.stopEngaged,
-    stopCauses: status.stopCauses.map((cause) => ({
-      source: cause.source,
-      reason: cause.reason,
-      priority: nameIn(EmergencyPriority, cause.priority),
-      triggeredBy: cause.triggeredBy,
-      at: new Date(cause.wallMs).toISOString(),
-    })),
-    tracks: status.tracks,
-    activeOperations: status.activeOperations,
-    auditSequence: status.auditSequence,
-    bootId: status.bootId,
-    board: { name: status.boardName, digest: status.boardDigest },
-  };
-}
-export type StatusJson = ReturnType<typeof statusToJson>;
 
 export function sessionToJson({ principal, expiresAtWallMs }: Session) {
   return {
@@ -195,7 +157,13 @@ export type ApprovalJson = ReturnType<typeof approvalToJson>;
 export function stopReportToJson(report: StopReport) {
   return {
     success: report.success,
+    // Said twice, in words and as a flag: nobody should take a stop of everything for one of nothing.
     scope: report.scope,
+    wholeSystem: report.devices.length === 0,
+    devices: report.devices.map((id) => deviceRef(id)),
+    unsafe: report.receipts.flatMap((receipt) =>
+      receipt.unsafe.map(({ device, finding }) => ({ ...deviceRef(device), finding })),
+    ),
     durationMs: report.durationMs,
     tracks: report.receipts.map((receipt) => ({
       track: receipt.track,

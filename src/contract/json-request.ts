@@ -14,8 +14,14 @@ import { CLEARANCE_NAMES, ClearanceLevel, COMPARTMENTS } from '#model/principal'
 import { RiskLevel, type RiskName } from '#model/risk';
 import { EmergencyPriority } from '#model/stop';
 import { TRACKS, type TrackName } from '#model/track-name';
+import { CONFLICT_ANSWERS, type ConflictAnswer } from '#model/unified-state';
 import { Type } from './json-schema.ts';
-import type { OperationRequest, RequestedTarget, StopRequestMessage } from './operation-request.ts';
+import {
+  type OperationRequest,
+  type RequestedTarget,
+  SELECT_SECONDS_MAX,
+  type StopRequestMessage,
+} from './operation-request.ts';
 
 const WORD_TEXT = '^(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})$';
 const strict = { additionalProperties: false } as const;
@@ -45,6 +51,11 @@ const RegisterSchema = Type.Object(
 );
 const RegistersSchema = Type.Array(RegisterSchema, { maxItems: 64 });
 
+/** Linear ids or tokens of a synchronization; none means all of them. */
+export const DeviceListSchema = Type.Optional(Type.Array(DeviceIdSchema, { maxItems: 84 }));
+/** The risk a person was shown and accepted. */
+export const ConfirmedRiskSchema = Type.Optional(choice(Object.keys(RiskLevel)));
+
 export const OperationSchema = Type.Object(
   {
     operationId: Type.Optional(Type.String({ minLength: 1, maxLength: 64 })),
@@ -57,33 +68,68 @@ export const OperationSchema = Type.Object(
         { minItems: 1, maxItems: 84 },
       ),
     ),
-    justification: Type.Optional(Type.String({ maxLength: 4096 })),
-    confirmedRisk: Type.Optional(choice(Object.keys(RiskLevel))),
+    // Its length is refused with a word on what is needed, and never for a stop.
+    justification: Type.Optional(Type.String()),
+    confirmedRisk: ConfirmedRiskSchema,
     dryRun: Type.Optional(Type.Boolean()),
+    selectForSeconds: Type.Optional(
+      Type.Integer({
+        minimum: 1,
+        maximum: SELECT_SECONDS_MAX,
+        description: 'Holds the devices for so long and writes nothing until `operate`.',
+      }),
+    ),
     involved: Type.Optional(Type.Array(choice(TRACKS), { maxItems: 3 })),
     requirements: Type.Optional(
       Type.Object(
         {
+          memoryProtectionRequired: Type.Optional(Type.Boolean()),
+          thermalMonitoringRequired: Type.Optional(Type.Boolean()),
           maxExecutionTimeMs: Type.Optional(Type.Integer({ minimum: 0, maximum: 0xffff_ffff })),
           rollbackCapabilityRequired: Type.Optional(Type.Boolean()),
           requiredClearance: Type.Optional(choice(CLEARANCE_NAMES)),
           dualAuthorizationRequired: Type.Optional(Type.Boolean()),
+          auditRequired: Type.Optional(Type.Boolean()),
           requiredCompartments: Type.Optional(Type.Array(choice(COMPARTMENTS), { maxItems: 8 })),
           userConfirmationRequired: Type.Optional(Type.Boolean()),
+          riskDisclosureRequired: Type.Optional(Type.Boolean()),
+          confirmationTimeoutSeconds: Type.Optional(
+            Type.Integer({ minimum: 0, maximum: 0xffff_ffff }),
+          ),
         },
         strict,
       ),
     ),
   },
-  { ...strict, description: 'One operation on one device, or on several as one transaction.' },
+  {
+    ...strict,
+    description:
+      'One operation on one device, or on several as one transaction; an EMERGENCY_STOP of none stops all.',
+  },
 );
 
+/**
+ * Only what says *what* stops is checked: a stop is never refused for its wording, so a reason, a priority or a member
+ * that is not understood is no reason to let things run.
+ */
 export const StopSchema = Type.Object(
   {
-    reason: Type.Optional(Type.String({ maxLength: 4096 })),
-    priority: Type.Optional(choice(Object.keys(EmergencyPriority))),
+    reason: Type.Optional(Type.Any('Why, for people; cut at 512 characters.')),
+    priority: Type.Optional(
+      Type.Any(`${Object.keys(EmergencyPriority).join(', ')}; anything else counts as UNKNOWN.`),
+    ),
     devices: Type.Optional(Type.Array(DeviceIdSchema, { maxItems: 84 })),
+    groups: Type.Optional(
+      Type.Array(Type.Integer({ minimum: 0, maximum: 0xffff_ffff }), { maxItems: 84 }),
+    ),
   },
+  { description: 'With neither devices nor groups the whole system stops.' },
+);
+
+export const ReasonSchema = Type.Object({ reason: Type.String({ maxLength: 4096 }) }, strict);
+
+export const ResolveConflictSchema = Type.Object(
+  { answer: choice(CONFLICT_ANSWERS), reason: Type.String({ maxLength: 4096 }) },
   strict,
 );
 
@@ -100,6 +146,7 @@ export interface OperationJson {
   readonly justification?: string;
   readonly confirmedRisk?: RiskName;
   readonly dryRun?: boolean;
+  readonly selectForSeconds?: number;
   readonly involved?: readonly TrackName[];
   readonly requirements?: Partial<Omit<SafetyRequirements, 'requiredClearance'>> & {
     readonly requiredClearance?: keyof typeof ClearanceLevel;
@@ -112,9 +159,19 @@ export interface RegisterJson {
 }
 
 export interface StopJson {
-  readonly reason?: string;
-  readonly priority?: keyof typeof EmergencyPriority;
+  readonly reason?: unknown;
+  readonly priority?: unknown;
   readonly devices?: readonly (number | string)[];
+  readonly groups?: readonly number[];
+}
+
+export function confirmedRiskFromJson(name: RiskName = 'UNKNOWN'): RiskLevel {
+  return RiskLevel[name];
+}
+
+export interface ResolveConflictJson {
+  readonly answer: ConflictAnswer;
+  readonly reason: string;
 }
 
 /** The number for a device id that fits `DeviceIdSchema`. */
@@ -150,7 +207,9 @@ export function operationRequestFromJson(body: OperationJson): Outcome<Operation
   const malformed = (finding: string) =>
     refuse(fault('REQUEST_MALFORMED', { place: 'operation', finding }));
   const { device, targets: several } = body;
-  if ((device === undefined) === (several === undefined)) {
+  const none = device === undefined && several === undefined;
+  const stopsAll = none && body.operation === 'EMERGENCY_STOP';
+  if (!stopsAll && (none || (device !== undefined && several !== undefined))) {
     return malformed('names neither device nor targets, or both');
   }
   if (several !== undefined && body.registers !== undefined) {
@@ -175,18 +234,33 @@ export function operationRequestFromJson(body: OperationJson): Outcome<Operation
       requiredClearance: requiredClearance === undefined ? 0 : ClearanceLevel[requiredClearance],
     },
     justification: body.justification ?? '',
-    confirmedRisk: RiskLevel[body.confirmedRisk ?? 'UNKNOWN'],
+    confirmedRisk: confirmedRiskFromJson(body.confirmedRisk),
     dryRun: body.dryRun ?? false,
+    ...(body.selectForSeconds === undefined ? {} : { selectForSeconds: body.selectForSeconds }),
     involved: body.involved ?? [],
     claims: '',
   });
 }
 
-export function stopRequestFromJson(body: StopJson): StopRequestMessage {
+function priorityFromJson(value: unknown): number {
+  if (value === undefined) return EmergencyPriority.IMMEDIATE;
+  const known = Object.entries(EmergencyPriority).find(([name]) => name === value);
+  return known?.[1] ?? EmergencyPriority.UNKNOWN;
+}
+
+/** Whatever came as the reason, as text. */
+function reasonFromJson(value: unknown): string {
+  if (value === undefined || value === null) return '';
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
+/** A stop that says nothing at all stops the whole system. */
+export function stopRequestFromJson(body: StopJson = {}): StopRequestMessage {
   return {
     deviceIds: (body.devices ?? []).map(deviceIdFromJson),
-    reason: body.reason ?? '',
-    priority: EmergencyPriority[body.priority ?? 'IMMEDIATE'],
+    groups: body.groups ?? [],
+    reason: reasonFromJson(body.reason),
+    priority: priorityFromJson(body.priority),
     claims: '',
   };
 }

@@ -17,6 +17,8 @@ export const Type = {
   String: (keywords: Keywords = {}): JsonSchema => ({ type: 'string', ...keywords }),
   Integer: (keywords: Keywords = {}): JsonSchema => ({ type: 'integer', ...keywords }),
   Boolean: (keywords: Keywords = {}): JsonSchema => ({ type: 'boolean', ...keywords }),
+  /** Anything at all, said what it is for. */
+  Any: (description: string): JsonSchema => ({ description }),
   Literal: (value: string | number | boolean): JsonSchema => ({ const: value }),
   Array: (items: JsonSchema, keywords: Keywords = {}): JsonSchema => ({
     type: 'array',
@@ -29,6 +31,8 @@ export const Type = {
   }),
   /** A member that may be missing from its object. */
   Optional: (schema: JsonSchema): JsonSchema => ({ ...schema, [OPTIONAL]: true }),
+  /** An object, or no body at all. */
+  OrNothing: (schema: JsonSchema): JsonSchema => ({ ...schema, type: ['object', 'null'] }),
   Object: (members: Readonly<Record<string, JsonSchema>>, keywords: Keywords = {}): JsonSchema => ({
     type: 'object',
     properties: members,

@@ -3,7 +3,13 @@
 
 import { describeFault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
-import { CoordinationResult, type OperationReceipt, type RegisterReading } from '#model/operation';
+import {
+  CoordinationResult,
+  type OperationReceipt,
+  OperationType,
+  type RegisterReading,
+  type WritePreview,
+} from '#model/operation';
 import { COMPARTMENTS, type Compartment } from '#model/principal';
 import { TRACKS, type TrackName } from '#model/track-name';
 import {
@@ -21,7 +27,25 @@ import {
 import { faultFromWire, faultToWire } from './fault-message.ts';
 import type * as wire from './generated/dsmil/communication/v1/communication.ts';
 import type { OperationRequest, RequestedTarget } from './operation-request.ts';
-import { durationFromWire, durationToWire, timestampFromWire } from './time-message.ts';
+import {
+  durationFromWire,
+  durationToWire,
+  timestampFromWire,
+  timestampToWire,
+} from './time-message.ts';
+
+/**
+ * The devices a message names. A stop without targets names none, the whole system, for its `device_id` 0 cannot be told
+ * from an absent one: device 0 alone is stopped by its token or through targets.
+ */
+function targetsFromWire(message: wire.OperationCoordinationRequest): readonly RequestedTarget[] {
+  if (message.targets.length > 0) {
+    return message.targets.map((target) => targetFromWire(target.deviceId, target.registers));
+  }
+  const stop = operationTypeFromWire(message.operationType) === OperationType.EMERGENCY_STOP;
+  if (stop && message.deviceId === 0) return [];
+  return [targetFromWire(message.deviceId, message.registers)];
+}
 
 function isCompartment(name: string): name is Compartment {
   return (COMPARTMENTS as readonly string[]).includes(name);
@@ -87,10 +111,7 @@ export function operationRequestFromWire(
   return succeed({
     operationId: message.coordinationId,
     type: operationTypeFromWire(message.operationType),
-    targets:
-      message.targets.length > 0
-        ? message.targets.map((target) => targetFromWire(target.deviceId, target.registers))
-        : [targetFromWire(message.deviceId, message.registers)],
+    targets: targetsFromWire(message),
     requirements: {
       memoryProtectionRequired: kernel?.memoryProtectionRequired ?? false,
       thermalMonitoringRequired: kernel?.thermalMonitoringRequired ?? false,
@@ -107,6 +128,7 @@ export function operationRequestFromWire(
     justification: message.justification,
     confirmedRisk: riskFromWire(message.confirmedRisk),
     dryRun: message.dryRun,
+    ...(message.selectForSeconds === 0 ? {} : { selectForSeconds: message.selectForSeconds }),
     involved: TRACKS.filter((track) => named[track]),
     claims: claimsOf(
       message.authContext?.userId ?? '',
@@ -121,7 +143,9 @@ export function operationRequestToWire(
   request: OperationRequest,
 ): wire.OperationCoordinationRequest {
   const [first] = request.targets;
-  const alone = request.targets.length === 1 && first !== undefined;
+  // See `targetsFromWire`.
+  const listed = request.type === OperationType.EMERGENCY_STOP;
+  const alone = request.targets.length === 1 && first !== undefined && !listed;
   const needs = request.requirements;
   const registersOf = (target: RequestedTarget): wire.RegisterAccess[] =>
     target.registers.map((access) => ({ name: access.register, value: access.value }));
@@ -165,6 +189,7 @@ export function operationRequestToWire(
         })),
     dryRun: request.dryRun,
     confirmedRisk: request.confirmedRisk,
+    selectForSeconds: request.selectForSeconds ?? 0,
   };
 }
 
@@ -213,6 +238,33 @@ export function receiptToWire(receipt: OperationReceipt): wire.OperationCoordina
     state: stateToWire(receipt.state),
     operationType: receipt.type,
     fault: receipt.fault === undefined ? undefined : faultToWire(receipt.fault),
+    preview: (receipt.preview ?? []).map((write) => ({
+      deviceId: write.device,
+      register: write.register,
+      before: write.before,
+      after: write.after,
+      rollback: write.rollback,
+    })),
+    assessments: (receipt.assessments ?? []).map(({ track, level, reasons }) => ({
+      track: sourceToWire(track),
+      level,
+      reasons: [...reasons],
+    })),
+    worstCase: receipt.worstCaseMs === undefined ? undefined : durationToWire(receipt.worstCaseMs),
+    selectedUntil:
+      receipt.selectedUntilWallMs === undefined
+        ? undefined
+        : timestampToWire(receipt.selectedUntilWallMs),
+  };
+}
+
+function previewFromWire(write: wire.WritePreview): WritePreview {
+  return {
+    device: write.deviceId,
+    register: write.register,
+    ...(write.before === undefined ? {} : { before: write.before }),
+    ...(write.after === undefined ? {} : { after: write.after }),
+    rollback: write.rollback,
   };
 }
 
@@ -243,6 +295,22 @@ export function receiptFromWire(message: wire.OperationCoordinationResponse): Op
     ...(message.fault === undefined ? {} : { fault: faultFromWire(message.fault) }),
     ...(message.transactions.length === 0 ? {} : { transactions: message.transactions }),
     ...(message.approvalsNeeded.length === 0 ? {} : { approvalsNeeded: message.approvalsNeeded }),
+    ...(message.preview.length === 0 ? {} : { preview: message.preview.map(previewFromWire) }),
+    ...(message.assessments.length === 0
+      ? {}
+      : {
+          assessments: message.assessments.map(({ track, level, reasons }) => ({
+            track: trackOf(track),
+            level: riskFromWire(level),
+            reasons,
+          })),
+        }),
+    ...(message.worstCase === undefined
+      ? {}
+      : { worstCaseMs: durationFromWire(message.worstCase) }),
+    ...(message.selectedUntil === undefined
+      ? {}
+      : { selectedUntilWallMs: timestampFromWire(message.selectedUntil) }),
   };
 }
 

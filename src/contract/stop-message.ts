@@ -11,6 +11,7 @@ import { durationToWire, timestampFromWire } from './time-message.ts';
 export function stopRequestFromWire(message: wire.EmergencyStopRequest): StopRequestMessage {
   return {
     deviceIds: message.affectedDevices,
+    groups: message.groups,
     reason: message.reason,
     priority: priorityFromWire(message.priority),
     claims: claimsOf(message.triggeredBy, '', timestampFromWire(message.timestamp)),
@@ -40,5 +41,7 @@ export function stopReportToWire(report: StopReport): wire.EmergencyStopResponse
     scope: report.scope,
     safeDevices: [...new Set(report.receipts.flatMap((receipt) => receipt.safe))],
     unsafeDevices: unsafeOf(report.receipts),
+    wholeSystem: report.devices.length === 0,
+    coveredDevices: [...report.devices],
   };
 }

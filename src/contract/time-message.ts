@@ -14,6 +14,11 @@ export function timestampToWire(wallMs: number): Timestamp {
   return split(wallMs);
 }
 
+/** Absent for 0, which stands for never. */
+export function timestampOrNone(wallMs: number): Timestamp | undefined {
+  return wallMs > 0 ? timestampToWire(wallMs) : undefined;
+}
+
 export function timestampFromWire(value: Timestamp | undefined): number {
   return value === undefined ? 0 : Number(value.seconds) * 1000 + value.nanos / 1e6;
 }

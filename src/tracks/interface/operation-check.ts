@@ -2,7 +2,11 @@
 // Invariants: pure but for the board it reads; quarantine is refused here as the API's of the five places.
 
 import { randomUUID } from 'node:crypto';
-import type { OperationRequest, RequestedTarget } from '#contract/operation-request';
+import {
+  type OperationRequest,
+  type RequestedTarget,
+  SELECT_SECONDS_MAX,
+} from '#contract/operation-request';
 import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import {
@@ -132,6 +136,20 @@ export interface CheckedOperation {
   readonly quarantined: readonly LinearId[];
 }
 
+/** A selection has a length, and holds devices for something that is really to be done. */
+function checkSelection({ selectForSeconds, dryRun }: OperationRequest): Fault | null {
+  if (selectForSeconds === undefined) return null;
+  const place = 'selection';
+  if (dryRun) {
+    const finding = 'a dry run holds no device; ask for one of the two';
+    return fault('REQUEST_MALFORMED', { place, finding });
+  }
+  if (selectForSeconds >= 1 && selectForSeconds <= SELECT_SECONDS_MAX) return null;
+  const finding = `${selectForSeconds} s is not 1 to ${SELECT_SECONDS_MAX} s`;
+  return fault('REQUEST_MALFORMED', { place, finding });
+}
+
+/** Everything but an emergency stop, which is checked by its own, milder rules. */
 export function checkOperation(
   request: OperationRequest,
   picture: DevicePicture,
@@ -141,16 +159,8 @@ export function checkOperation(
   if (request.type === OperationType.UNKNOWN) {
     return malformed('operation type', 'is not one that the agent knows');
   }
-  if (request.type === OperationType.EMERGENCY_STOP) {
-    return refuse(
-      fault('OPERATION_UNSUPPORTED', {
-        place: 'operation type EMERGENCY_STOP',
-        finding:
-          'a stop is asked for by its own call, which names no register and waits for nothing',
-        consequence: 'nothing was stopped; send EmergencyStop',
-      }),
-    );
-  }
+  const held = checkSelection(request);
+  if (held !== null) return refuse(held);
   if (request.justification.length > OPERATION_LIMITS.justificationLength) {
     return refuse(
       fault('JUSTIFICATION_NEEDED', {
@@ -169,6 +179,9 @@ export function checkOperation(
     justification: request.justification,
     confirmedRisk: request.confirmedRisk,
     dryRun: request.dryRun,
+    ...(request.selectForSeconds === undefined
+      ? {}
+      : { selectForSeconds: request.selectForSeconds }),
     involved: request.involved,
     ...(request.claims === '' ? {} : { claims: request.claims }),
   };

@@ -3,40 +3,34 @@
 // Invariants: identity comes from the connection alone; whatever is refused here was not sent to security; an
 // emergency stop by an authenticated connection passes every limit and engages the latch even when security is away.
 
-import type { OperationRequest, StopRequestMessage } from '#contract/operation-request';
+import type { OperationRequest } from '#contract/operation-request';
 import type { Cancel, Clock } from '#foundation/clock';
 import { Deadline } from '#foundation/deadline';
 import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { AuditEntry } from '#model/audit-entry';
 import type { Board } from '#model/board';
-import { formatToken, type LinearId } from '#model/device';
-import type { OperationReceipt } from '#model/operation';
+import { type OperationReceipt, OperationType } from '#model/operation';
 import type { OperationKey } from '#model/operation-table';
 import type {
   ApprovalRequest,
   OrchestratorPort,
-  ResetProgress,
   Session,
-  StopReport,
   SystemStatus,
 } from '#model/orchestrator-port';
+import type { RiskLevel } from '#model/risk';
 import { EmergencyPriority, type StopLatch } from '#model/stop';
 import { Admission, type Caller } from './admission.ts';
 import { assessInterfaceRisk } from './assess.ts';
-import { DevicePicture, type DevicePictureEntry } from './device-picture.ts';
+import { DeviceDesk } from './device-desk.ts';
+import { DevicePicture } from './device-picture.ts';
 import { EventHub } from './event-hub.ts';
 import { DEFAULT_LIMITS, type InterfaceLimits } from './limits.ts';
 import { InterfaceMetrics } from './metrics.ts';
-import {
-  checkOperation,
-  chooseOperationId,
-  findDevice,
-  quarantineReceipt,
-} from './operation-check.ts';
+import { checkOperation, chooseOperationId, quarantineReceipt } from './operation-check.ts';
 import type { Connection } from './session-cache.ts';
 import { statusWithoutSecurity } from './snapshot.ts';
-import { stopPriority, stopReason } from './stop.ts';
+import { StopDesk } from './stop-desk.ts';
 
 export interface InterfaceServiceParts {
   readonly orchestrator: OrchestratorPort;
@@ -54,9 +48,6 @@ export { DEFAULT_LIMITS, type InterfaceLimits } from './limits.ts';
 
 const LATCH_WATCH_EVERY_MS = 100;
 const SWEEP_EVERY_MS = 60_000;
-/** Kernel stops on the latch in milliseconds; its receipt waits for the slowest bus, at most its own 5 s. */
-const STOP_TIMEOUT_MS = 4_500;
-const RESET_REASON_LENGTH_MAX = 512;
 const LIST_LENGTH_MAX = 1_000;
 
 export class InterfaceService {
@@ -66,6 +57,10 @@ export class InterfaceService {
   readonly events: EventHub;
   readonly metrics: InterfaceMetrics;
   readonly limits: InterfaceLimits;
+  /** Engaging, acknowledging and resetting the emergency stop. */
+  readonly stops: StopDesk;
+  /** Devices as a whole: picture, comparison, history, holds and conflicts. */
+  readonly devices: DeviceDesk;
   readonly #orchestrator: OrchestratorPort;
   readonly #latch: Pick<StopLatch, 'engage' | 'engaged'> | undefined;
   readonly #admission: Admission;
@@ -86,7 +81,7 @@ export class InterfaceService {
     this.#orchestrator = orchestrator;
     this.#latch = parts.latch;
     this.log = parts.log ?? (() => undefined);
-    this.picture = new DevicePicture(clock, board);
+    this.picture = new DevicePicture(clock, board, () => this.#latch?.engaged() ?? false);
     this.events = new EventHub(clock);
     this.metrics = new InterfaceMetrics({
       sessions: () => this.#admission.sessions,
@@ -102,9 +97,15 @@ export class InterfaceService {
       limits: this.limits,
       onRefusal: (code) => this.metrics.refused(code),
     });
+    const { picture, events } = this;
+    const admission = this.#admission;
+    const latch = this.#latch;
+    this.stops = new StopDesk({ orchestrator, clock, picture, events, admission, latch });
+    this.devices = new DeviceDesk({ orchestrator, picture, admission });
     this.#unsubscribe = [
       orchestrator.onEvent((event) => this.events.publish(event)),
       orchestrator.onKernelSnapshot((snapshot) => this.picture.update(snapshot)),
+      orchestrator.onUnifiedState((states) => this.picture.takeUnified(states)),
       orchestrator.onAvailable((available) => this.picture.setAvailable(available)),
     ];
     this.#sweep();
@@ -176,6 +177,9 @@ export class InterfaceService {
     deadline: Deadline,
   ): Promise<Outcome<OperationReceipt>> {
     const startedMs = this.clock.nowMs();
+    if (request.type === OperationType.EMERGENCY_STOP) {
+      return this.stops.operate(caller, request, deadline);
+    }
     const checked = checkOperation(request, this.picture);
     if (!checked.ok) return checked;
     const { intent, quarantined } = checked.value;
@@ -184,36 +188,27 @@ export class InterfaceService {
       if (receipt.fault !== undefined) {
         this.#admission.report(receipt.fault, caller.connection, caller.session, quarantined);
       }
-      if (caller.session !== null) this.#admission.lock(caller.session);
+      // A device that people quarantined yesterday is asked for in good faith; the ones that always were are a probe.
+      const probe = quarantined.some((device) => this.picture.quarantinedForGood(device));
+      if (probe && caller.session !== null) this.#admission.lock(caller.session);
       return succeed(receipt);
     }
-    if (this.#running >= this.limits.concurrentOperations) {
-      return refuse(
-        fault('BUSY', {
-          place: `operation ${intent.operationId}`,
-          finding: `${this.#running} operations are already running`,
-        }),
-      );
-    }
-    this.#running += 1;
-    try {
-      const { session, connection } = caller;
-      const assessed =
-        session === null
-          ? intent
-          : {
-              ...intent,
-              interfaceRisk: assessInterfaceRisk(
-                { intent, principal: session.principal },
-                this.picture,
-              ),
-            };
-      return await this.#admission.asSession(caller, deadline, (sessionId) =>
+    const { session, connection } = caller;
+    const assessed =
+      session === null
+        ? intent
+        : {
+            ...intent,
+            interfaceRisk: assessInterfaceRisk(
+              { intent, principal: session.principal },
+              this.picture,
+            ),
+          };
+    return this.#counted(intent.operationId, () =>
+      this.#admission.asSession(caller, deadline, (sessionId) =>
         this.#orchestrator.operate(sessionId, assessed, connection.origin, deadline),
-      );
-    } finally {
-      this.#running -= 1;
-    }
+      ),
+    );
   }
 
   async operation(
@@ -289,104 +284,52 @@ export class InterfaceService {
     return this.#orchestrator.endSession(caller.session.id, deadline);
   }
 
-  // --- Stop --------------------------------------------------------------------------------------
+  // --- Select before operate ---------------------------------------------------------------------
 
-  /** Engages the latch first, then asks security to reach every track and report. */
-  async stop(
+  /** Performs what this person selected, under the limits of every operation. */
+  async operateSelected(
     caller: Caller,
-    message: StopRequestMessage,
+    id: string,
+    confirmedRisk: RiskLevel,
     deadline: Deadline,
-  ): Promise<Outcome<StopReport>> {
-    const startedMs = this.clock.nowMs();
-    const devices: LinearId[] = [];
-    for (const deviceId of message.deviceIds) {
-      const device = findDevice(deviceId, this.picture);
-      if (!device.ok) return device;
-      if (!devices.includes(device.value)) devices.push(device.value);
-    }
-    const touchable = devices.filter((device) => !this.picture.quarantined(device));
-    if (devices.length > 0 && touchable.length === 0) {
-      const place = devices.map((id) => `device ${formatToken(id)}`).join(', ');
-      const found = fault('DEVICE_QUARANTINED', {
-        place,
-        finding: 'is never driven, not even to a safe value',
-      });
-      this.#admission.report(found, caller.connection, caller.session, devices);
-      return refuse(found);
-    }
-    if (devices.length === 0) this.#latch?.engage();
-    const reason = stopReason(message);
-    const priority = stopPriority(message);
-    const request = { reason, priority, devices: touchable, groups: [] };
-    const report =
-      caller.session === null
-        ? refuse(
-            fault('TRACK_UNAVAILABLE', {
-              place: 'security',
-              finding: 'does not know this connection',
-            }),
-          )
-        : await this.#admission.asSession(caller, deadline, (sessionId) =>
-            this.#orchestrator.stop(
-              sessionId,
-              request,
-              caller.connection.origin,
-              deadline.within(STOP_TIMEOUT_MS),
-            ),
-          );
-    if (report.ok || devices.length > 0 || this.#latch === undefined) return report;
-    // Security gave no receipt, but kernel acts on the latch alone; nobody can vouch for the devices.
-    const cause = {
-      id: 0,
-      devices: [],
-      source: 'interface',
-      reason,
-      priority,
-      triggeredBy: caller.connection.origin.peer,
-    } as const;
-    this.events.announceStop({ cause: { ...cause, wallMs: this.clock.wallMs() } });
-    return succeed({
-      success: false,
-      scope: 'whole system; latch engaged, receipts missing',
-      devices: [],
-      receipts: [],
-      durationMs: this.clock.nowMs() - startedMs,
-    });
+  ): Promise<Outcome<OperationReceipt>> {
+    const checked = chooseOperationId(id === '' ? ' ' : id);
+    if (!checked.ok) return checked;
+    const { origin } = caller.connection;
+    return this.#counted(checked.value, () =>
+      this.#admission.asSession(caller, deadline, (sessionId) =>
+        this.#orchestrator.operateSelected(
+          sessionId,
+          checked.value,
+          confirmedRisk,
+          origin,
+          deadline,
+        ),
+      ),
+    );
   }
 
-  async reset(caller: Caller, reason: string, deadline: Deadline): Promise<Outcome<ResetProgress>> {
-    const text = reason.trim();
-    if (text.length < 10 || text.length > RESET_REASON_LENGTH_MAX) {
-      const finding = `has ${text.length} characters, not 10 to ${RESET_REASON_LENGTH_MAX}`;
-      return refuse(fault('JUSTIFICATION_NEEDED', { place: 'reason of the reset', finding }));
-    }
+  async releaseSelected(caller: Caller, id: string, deadline: Deadline): Promise<Outcome<void>> {
+    const checked = chooseOperationId(id === '' ? ' ' : id);
+    if (!checked.ok) return checked;
     return this.#admission.asSession(caller, deadline, (sessionId) =>
-      this.#orchestrator.resetStop(sessionId, text, caller.connection.origin, deadline),
+      this.#orchestrator.releaseSelected(
+        sessionId,
+        checked.value,
+        caller.connection.origin,
+        deadline,
+      ),
     );
   }
 
   // --- Picture -----------------------------------------------------------------------------------
-
-  devices(caller: Caller): readonly DevicePictureEntry[] {
-    const allowed = caller.session?.principal.devices ?? null;
-    const entries = this.picture.entries();
-    return allowed === null ? entries : entries.filter(({ device }) => allowed.includes(device.id));
-  }
-
-  device(caller: Caller, deviceId: number): Outcome<DevicePictureEntry> {
-    const id = findDevice(deviceId, this.picture);
-    if (!id.ok) return id;
-    const entry = this.devices(caller).find(({ device }) => device.id === id.value);
-    if (entry !== undefined) return succeed(entry);
-    const finding = 'is not among the devices of this caller';
-    return refuse(fault('DEVICE_UNKNOWN', { place: `device ${formatToken(id.value)}`, finding }));
-  }
 
   /** Security's word on the system; without it the last one, marked degraded. */
   async status(deadline: Deadline): Promise<SystemStatus> {
     const answer = await this.#orchestrator.status(deadline);
     if (answer.ok) {
       this.#lastStatus = answer.value;
+      this.picture.takeHolds(answer.value.holds);
       return answer.value;
     }
     return statusWithoutSecurity(this.board, this.#lastStatus, {
@@ -395,9 +338,8 @@ export class InterfaceService {
     });
   }
 
-  /** The latch where this process maps it, else what kernel last said. */
   stopEngaged(): boolean {
-    return this.#latch?.engaged() ?? this.picture.stopEngaged();
+    return this.stops.engaged();
   }
 
   // Kernel may stop by itself while security, which would send the event, is away: clients are told all the same.
@@ -414,6 +356,20 @@ export class InterfaceService {
       }
       this.#watchLatch(engaged);
     });
+  }
+
+  /** At most so many operations at once; a stop is not counted. */
+  async #counted<T>(id: string, perform: () => Promise<Outcome<T>>): Promise<Outcome<T>> {
+    if (this.#running >= this.limits.concurrentOperations) {
+      const finding = `${this.#running} operations are already running`;
+      return refuse(fault('BUSY', { place: `operation ${id}`, finding }));
+    }
+    this.#running += 1;
+    try {
+      return await perform();
+    } finally {
+      this.#running -= 1;
+    }
   }
 
   #sweep(): void {

@@ -25,14 +25,14 @@ export function tellClients(
 }
 
 /** A stop is never refused for its wording: what is missing is said, what is too long is cut. */
-export function stopReason(message: StopRequestMessage): string {
+export function stopReason(message: Pick<StopRequestMessage, 'reason' | 'claims'>): string {
   const reason = message.reason.trim() === '' ? 'no reason given' : message.reason.trim();
   const claims = message.claims === '' ? '' : ` (claims: ${message.claims})`;
   return `${reason.slice(0, REASON_LENGTH_MAX - claims.length)}${claims}`;
 }
 
 /** A priority that is not known stays UNKNOWN, which ranks as the worst. */
-export function stopPriority(message: StopRequestMessage): EmergencyPriority {
+export function stopPriority(message: Pick<StopRequestMessage, 'priority'>): EmergencyPriority {
   const known = Object.values(EmergencyPriority).find((value) => value === message.priority);
   return known ?? EmergencyPriority.UNKNOWN;
 }

@@ -1,4 +1,4 @@
-// Our ApplianceService over the one door: devices, approvals, reset, and the channel for many operations.
+// Our ApplianceService over the one door: devices, approvals, reset, what `safety.ts` adds, and the channel.
 
 import type { ServerDuplexStream } from '@grpc/grpc-js';
 import type * as appliance from '#contract/appliance';
@@ -9,7 +9,8 @@ import { fault } from '#foundation/fault';
 import { succeed } from '#foundation/outcome';
 import type { InterfaceService } from '../service.ts';
 import { connectionOf, deadlineOf, statusOf } from './call-context.ts';
-import { coordinate, unary } from './communication.ts';
+import { coordinate, rowOfCoordination, unary } from './communication.ts';
+import { safetyMethods } from './safety.ts';
 
 /** Requests of one channel that are not yet answered; more are refused one by one. */
 const CHANNEL_OPEN_MAX = 256;
@@ -48,12 +49,14 @@ function channel(service: InterfaceService, call: ChannelCall): void {
     if (open.has(requestId)) {
       return refuseWith(`request ${requestId}`, 'an open request has this id', 'REQUEST_MALFORMED');
     }
-    if (open.size >= CHANNEL_OPEN_MAX) {
-      return refuseWith('channel', `${CHANNEL_OPEN_MAX} requests are open`, 'BUSY');
+    const row = rowOfCoordination(operation);
+    // Stops have as many places again, so that no crowd of operations keeps one out.
+    if (open.size >= (row === 'stop' ? 2 : 1) * CHANNEL_OPEN_MAX) {
+      return refuseWith('channel', `${open.size} requests are open`, 'BUSY');
     }
     open.add(requestId);
     const deadline = service.deadline();
-    const outcome = await service.call('operate', connection, deadline, (caller) =>
+    const outcome = await service.call(row, connection, deadline, (caller) =>
       coordinate(service, caller, operation, deadline),
     );
     open.delete(requestId);
@@ -84,14 +87,17 @@ function channel(service: InterfaceService, call: ChannelCall): void {
 }
 
 export function applianceService(service: InterfaceService): appliance.ApplianceServiceServer {
-  const stop = (): 'stopped' | 'running' => (service.stopEngaged() ? 'stopped' : 'running');
+  const { devices } = service;
   return {
+    ...safetyMethods(service),
     listDevices: unary<appliance.ListDevicesRequest, appliance.ListDevicesResponse>(
       service,
       'devices',
       (caller) =>
         succeed({
-          devices: service.devices(caller).map((seen) => deviceToWire(seen, stop())),
+          devices: devices
+            .devices(caller)
+            .map((seen) => deviceToWire(seen, devices.synchronization)),
           stale: service.picture.stale(),
         }),
     ),
@@ -99,8 +105,10 @@ export function applianceService(service: InterfaceService): appliance.Appliance
       service,
       'device',
       (caller, request) => {
-        const seen = service.device(caller, request.deviceId);
-        return seen.ok ? succeed({ device: deviceToWire(seen.value, stop()) }) : seen;
+        const seen = devices.device(caller, request.deviceId);
+        return seen.ok
+          ? succeed({ device: deviceToWire(seen.value, devices.synchronization) })
+          : seen;
       },
     ),
     getOperation: unary<appliance.GetOperationRequest, appliance.GetOperationResponse>(
@@ -133,7 +141,7 @@ export function applianceService(service: InterfaceService): appliance.Appliance
       appliance.ResetEmergencyStopRequest,
       appliance.ResetEmergencyStopResponse
     >(service, 'reset', (caller, request, deadline) =>
-      service.reset(caller, request.reason, deadline),
+      service.stops.reset(caller, request.reason, deadline),
     ),
     channel: (call: ChannelCall): void => channel(service, call),
   };

@@ -2,11 +2,11 @@
 
 import type { ServerUnaryCall, ServerWritableStream, sendUnaryData } from '@grpc/grpc-js';
 import type * as wire from '#contract/communication';
-import { unifiedStateToWire } from '#contract/device-message';
 import { sourceToWire } from '#contract/enumerations';
 import { operationRequestFromWire, receiptToWire } from '#contract/operation-message';
 import { stopReportToWire, stopRequestFromWire } from '#contract/stop-message';
 import { durationToWire, timestampToWire } from '#contract/time-message';
+import { unifiedStateToWire } from '#contract/unified-message';
 import type { Deadline } from '#foundation/deadline';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
@@ -14,13 +14,19 @@ import type { OperationKey } from '#model/operation-table';
 import { OrchestratorState } from '#model/orchestrator-port';
 import { TRACKS } from '#model/track-name';
 import type { Caller, InterfaceService } from '../service.ts';
+import { rowOfOperation } from '../stop-desk.ts';
 import { connectionOf, deadlineOf, statusOf } from './call-context.ts';
 import { streamEvents } from './event-stream.ts';
+
+/** The row of the operation table under which an operation is admitted: a stop goes by as a stop. */
+export function rowOfCoordination(request: wire.OperationCoordinationRequest): OperationKey {
+  return rowOfOperation(request.operationType, request.dryRun ? 'plan' : 'act');
+}
 
 /** Runs one unary call through the door and answers with the response or the fault's status. */
 export function unary<Request, Response>(
   service: InterfaceService,
-  key: OperationKey,
+  key: OperationKey | ((request: Request) => OperationKey),
   perform: (
     caller: Caller,
     request: Request,
@@ -29,8 +35,9 @@ export function unary<Request, Response>(
 ) {
   return (call: ServerUnaryCall<Request, Response>, answer: sendUnaryData<Response>): void => {
     const deadline = deadlineOf(call, service);
+    const row = typeof key === 'function' ? key(call.request) : key;
     void service
-      .call(key, connectionOf(call), deadline, (caller) => perform(caller, call.request, deadline))
+      .call(row, connectionOf(call), deadline, (caller) => perform(caller, call.request, deadline))
       .then((outcome) => {
         if (outcome.ok) answer(null, outcome.value);
         else answer(statusOf(outcome.fault));
@@ -54,25 +61,20 @@ async function synchronize(
   service: InterfaceService,
   caller: Caller,
   request: wire.StateSynchronizationRequest,
+  deadline: Deadline,
 ): Promise<Outcome<wire.StateSynchronizationResponse>> {
   if (request.resolutionMethod > 1) {
-    const finding = "only the agent's own conservative rule is offered";
+    const finding = "conflicts are settled by the site's policy, which no caller can loosen";
     return refuse(fault('OPERATION_UNSUPPORTED', { place: 'resolution_method', finding }));
   }
-  const stop = service.stopEngaged() ? 'stopped' : 'running';
-  const states: wire.UnifiedDeviceState[] = [];
-  if (request.deviceIds.length === 0) {
-    for (const seen of service.devices(caller)) states.push(unifiedStateToWire(seen, stop));
-  }
-  for (const deviceId of request.deviceIds) {
-    const seen = service.device(caller, deviceId);
-    if (!seen.ok) return seen;
-    states.push(unifiedStateToWire(seen.value, stop));
-  }
+  const compared = await service.devices.synchronize(caller, request.deviceIds, deadline);
+  if (!compared.ok) return compared;
+  const { devices, finding } = compared.value;
   const ageMs = service.picture.ageMs();
   return succeed({
-    deviceStates: states,
-    stale: service.picture.stale(),
+    deviceStates: devices.map((seen) => unifiedStateToWire(seen)),
+    stale: finding !== '' || service.picture.stale(),
+    finding,
     pictureAge: Number.isFinite(ageMs) ? durationToWire(ageMs) : undefined,
     kernelSyncVersion: BigInt(service.picture.version()),
     synchronizedAt: timestampToWire(service.clock.wallMs()),
@@ -117,19 +119,19 @@ export function communicationService(
   service: InterfaceService,
 ): wire.DsmilCommunicationServiceServer {
   return {
-    coordinateOperation: unary(service, 'operate', (caller, request, deadline) =>
+    coordinateOperation: unary(service, rowOfCoordination, (caller, request, deadline) =>
       coordinate(service, caller, request, deadline),
     ),
     emergencyStop: unary<wire.EmergencyStopRequest, wire.EmergencyStopResponse>(
       service,
       'stop',
       async (caller, request, deadline) => {
-        const report = await service.stop(caller, stopRequestFromWire(request), deadline);
+        const report = await service.stops.stop(caller, stopRequestFromWire(request), deadline);
         return report.ok ? succeed(stopReportToWire(report.value)) : report;
       },
     ),
-    synchronizeState: unary(service, 'synchronize', (caller, request) =>
-      synchronize(service, caller, request),
+    synchronizeState: unary(service, 'synchronize', (caller, request, deadline) =>
+      synchronize(service, caller, request, deadline),
     ),
     publishEvent: unary<wire.EventPublishRequest, wire.EventPublishResponse>(
       service,

@@ -19,6 +19,11 @@ function parametersOf(schema: object | undefined, place: 'path' | 'query') {
   }));
 }
 
+function mayBeMissing(body: object): boolean {
+  const { type } = body as { readonly type?: unknown };
+  return Array.isArray(type) && type.includes('null');
+}
+
 const PROBLEM_CONTENT = {
   'application/problem+json': { schema: { $ref: '#/components/schemas/Problem' } },
 };
@@ -41,7 +46,7 @@ export function openApi(routes: readonly RestRoute[]): object {
           ? {}
           : {
               requestBody: {
-                required: true,
+                required: !mayBeMissing(route.body),
                 content: { 'application/json': { schema: route.body } },
               },
             }),

@@ -86,6 +86,10 @@ export class RestApp {
     const app = this.#app;
     app.addHook('onRequest', async (request, reply) => {
       reply.headers(HEADERS);
+      // A body that is not there has no type: a stop button need not send one.
+      const { 'content-length': length, 'transfer-encoding': coding } = request.raw.headers;
+      if (coding === undefined && (length ?? '0') === '0')
+        delete request.raw.headers['content-type'];
       const refused = this.#refuseEarly(request.raw);
       if (refused !== null) return send(reply, problemAnswer(refused));
     });
@@ -119,7 +123,8 @@ export class RestApp {
       handler: async (request, reply) => {
         const deadline = this.#service.deadline();
         const connection = this.peers.connectionOf(request.raw, 'rest');
-        const outcome = await this.#service.call(route.key, connection, deadline, (caller) =>
+        const key = route.rowOf?.(request.body) ?? route.key;
+        const outcome = await this.#service.call(key, connection, deadline, (caller) =>
           route.handle(caller, {
             body: request.body,
             params: request.params as Record<string, string>,

@@ -4,7 +4,9 @@
 import { Ajv } from 'ajv';
 import { eventToJson, jsonText, problemOf } from '#contract/json-answer';
 import {
+  ConfirmedRiskSchema,
   DeviceIdSchema,
+  DeviceListSchema,
   type OperationJson,
   OperationSchema,
   type StopJson,
@@ -14,6 +16,10 @@ import { Type } from '#contract/json-schema';
 import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { type AgentEvent, EventType, Severity } from '#model/event';
+import { OperationType } from '#model/operation';
+import { type OperationKey, operationOfMessage } from '#model/operation-table';
+import type { RiskName } from '#model/risk';
+import { rowOfOperation } from '../stop-desk.ts';
 
 /** The specification's message types for events. */
 export const EVENT_MESSAGES = [
@@ -47,7 +53,19 @@ export type ClientMessage =
   | { readonly type: 'REQUEST_STATUS' }
   | { readonly type: 'ACKNOWLEDGE'; readonly id: string }
   | { readonly type: 'OPERATION'; readonly id: string; readonly request: OperationJson }
-  | { readonly type: 'EMERGENCY_STOP'; readonly id: string; readonly request: StopJson };
+  | {
+      readonly type: 'OPERATE_SELECTED';
+      readonly id: string;
+      readonly operationId: string;
+      readonly confirmedRisk?: RiskName;
+    }
+  | { readonly type: 'RELEASE_SELECTED'; readonly id: string; readonly operationId: string }
+  | {
+      readonly type: 'SYNCHRONIZE';
+      readonly id: string;
+      readonly devices?: readonly (number | string)[];
+    }
+  | { readonly type: 'EMERGENCY_STOP'; readonly id?: string; readonly request?: StopJson };
 
 const strict = { additionalProperties: false } as const;
 const Id = Type.String({ minLength: 1, maxLength: 64 });
@@ -77,7 +95,19 @@ const SCHEMAS: Readonly<Record<ClientMessage['type'], object>> = {
   REQUEST_STATUS: message('REQUEST_STATUS'),
   ACKNOWLEDGE: message('ACKNOWLEDGE', { id: Id }),
   OPERATION: message('OPERATION', { id: Id, request: OperationSchema }),
-  EMERGENCY_STOP: message('EMERGENCY_STOP', { id: Id, request: StopSchema }),
+  OPERATE_SELECTED: message('OPERATE_SELECTED', {
+    id: Id,
+    operationId: Id,
+    confirmedRisk: ConfirmedRiskSchema,
+  }),
+  RELEASE_SELECTED: message('RELEASE_SELECTED', { id: Id, operationId: Id }),
+  SYNCHRONIZE: message('SYNCHRONIZE', { id: Id, devices: DeviceListSchema }),
+  // A stop is never refused for its wording: only what it names is looked at.
+  EMERGENCY_STOP: Type.Object({
+    type: Type.Literal('EMERGENCY_STOP'),
+    id: Type.Optional(Id),
+    request: Type.Optional(StopSchema),
+  }),
 };
 
 export const MESSAGE_TYPES = Object.keys(SCHEMAS) as readonly ClientMessage['type'][];
@@ -100,6 +130,13 @@ export function messageReader(): (text: string) => Outcome<ClientMessage> {
     const [first] = check.errors ?? [];
     return malformed(`message${first?.instancePath ?? ''}`, first?.message ?? 'does not fit');
   };
+}
+
+/** The row of the operation table under which a message is admitted: a stop goes by as a stop. */
+export function rowOfMessage(message: ClientMessage): OperationKey | undefined {
+  if (message.type !== 'OPERATION') return operationOfMessage(message.type);
+  const { operation, dryRun } = message.request;
+  return rowOfOperation(OperationType[operation], dryRun === true ? 'plan' : 'act');
 }
 
 function malformed(place: string, finding: string): { readonly ok: false; readonly fault: Fault } {
@@ -149,6 +186,10 @@ export function priorityRank(priority: Priority): number {
 /** Names one stop for its acknowledgment; an order without a sequence is named by its time. */
 export function stopIdOf(event: AgentEvent): string {
   return event.sequence > 0 ? `stop-${event.sequence}` : `stop-at-${event.wallMs}`;
+}
+
+export function isStopId(id: string): boolean {
+  return id.startsWith('stop-');
 }
 
 /** An event as the specification's WebSocketMessage, with its sequence and, for a stop, what to acknowledge. */

@@ -5,24 +5,20 @@
 import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import type { RawData, WebSocket } from 'ws';
+import { jsonText, receiptToJson, sessionToJson, stopReportToJson } from '#contract/json-answer';
 import {
-  jsonText,
-  receiptToJson,
-  sessionToJson,
-  statusToJson,
-  stopReportToJson,
-} from '#contract/json-answer';
-import {
+  confirmedRiskFromJson,
   deviceIdFromJson,
   operationRequestFromJson,
   stopRequestFromJson,
 } from '#contract/json-request';
+import { acknowledgmentToJson, seenDeviceToJson, statusToJson } from '#contract/json-state';
 import type { Cancel } from '#foundation/clock';
+import type { Deadline } from '#foundation/deadline';
 import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { linearIdOf } from '#model/device';
 import { type AgentEvent, EventType } from '#model/event';
-import { operationOfMessage } from '#model/operation-table';
 import type { Session } from '#model/orchestrator-port';
 import { devicesOfEvent, maySeeEvent } from '../event-hub.ts';
 import type { Caller, InterfaceService } from '../service.ts';
@@ -30,9 +26,11 @@ import type { Connection } from '../session-cache.ts';
 import {
   type ClientMessage,
   errorText,
+  isStopId,
   messageTypeOf,
   priorityOf,
   priorityRank,
+  rowOfMessage,
   type SubscriptionJson,
   stopIdOf,
 } from './messages.ts';
@@ -165,7 +163,7 @@ export class WebSocketClient {
       void this.#signIn();
       return;
     }
-    if (this.#open >= OPEN_REQUESTS_MAX && message.value.type !== 'EMERGENCY_STOP') {
+    if (this.#open >= OPEN_REQUESTS_MAX && rowOfMessage(message.value) !== 'stop') {
       const finding = `${OPEN_REQUESTS_MAX} requests are open`;
       const id = 'id' in message.value ? message.value.id : undefined;
       this.#send(errorText(fault('BUSY', { place: 'connection', finding }), id));
@@ -176,7 +174,7 @@ export class WebSocketClient {
 
   async #handle(message: ClientMessage): Promise<void> {
     const { service } = this.#parts;
-    const key = operationOfMessage(message.type);
+    const key = rowOfMessage(message);
     if (key === undefined) {
       this.#mistake('message', 'has no type that is known here');
       return;
@@ -196,7 +194,7 @@ export class WebSocketClient {
   async #perform(
     message: ClientMessage,
     caller: Caller,
-    deadline: ReturnType<InterfaceService['deadline']>,
+    deadline: Deadline,
   ): Promise<Outcome<object | null>> {
     const { service } = this.#parts;
     switch (message.type) {
@@ -207,16 +205,18 @@ export class WebSocketClient {
       case 'PING':
         return succeed({ type: 'PONG', timestamp: new Date(service.clock.wallMs()).toISOString() });
       case 'REQUEST_STATUS':
-        return succeed(this.#status(statusToJson(await service.status(deadline))));
+        return succeed(
+          this.#status(
+            statusToJson(service.devices.statusFor(caller, await service.status(deadline))),
+          ),
+        );
       case 'SUBSCRIBE':
         return this.#subscribe(message.subscription, message.lastSequence);
       case 'UNSUBSCRIBE':
         this.#subscriptions.delete(message.subscription.id);
         return succeed({ type: 'UNSUBSCRIBED', subscription: message.subscription });
       case 'ACKNOWLEDGE':
-        this.#unacknowledged.get(message.id)?.cancel();
-        this.#unacknowledged.delete(message.id);
-        return succeed({ type: 'ACKNOWLEDGED', id: message.id });
+        return this.#acknowledge(message.id, caller, deadline);
       case 'OPERATION': {
         const request = operationRequestFromJson(message.request);
         if (!request.ok) return request;
@@ -226,12 +226,47 @@ export class WebSocketClient {
         return succeed({ type: 'OPERATION_RESULT', id: message.id, receipt: result });
       }
       case 'EMERGENCY_STOP': {
-        const report = await service.stop(caller, stopRequestFromJson(message.request), deadline);
+        const request = stopRequestFromJson(message.request ?? {});
+        const report = await service.stops.stop(caller, request, deadline);
         if (!report.ok) return report;
         const result = stopReportToJson(report.value);
         return succeed({ type: 'EMERGENCY_STOP_RESULT', id: message.id, report: result });
       }
+      case 'OPERATE_SELECTED': {
+        const risk = confirmedRiskFromJson(message.confirmedRisk);
+        const { operationId } = message;
+        const receipt = await service.operateSelected(caller, operationId, risk, deadline);
+        if (!receipt.ok) return receipt;
+        const result = receiptToJson(receipt.value);
+        return succeed({ type: 'OPERATION_RESULT', id: message.id, receipt: result });
+      }
+      case 'RELEASE_SELECTED': {
+        const { operationId } = message;
+        const released = await service.releaseSelected(caller, operationId, deadline);
+        if (!released.ok) return released;
+        return succeed({ type: 'SELECTION_RELEASED', id: message.id, operationId });
+      }
+      case 'SYNCHRONIZE': {
+        const ids = (message.devices ?? []).map(deviceIdFromJson);
+        const compared = await service.devices.synchronize(caller, ids, deadline);
+        if (!compared.ok) return compared;
+        const { devices, finding } = compared.value;
+        const stale = finding !== '' || service.picture.stale();
+        const shown = devices.map(seenDeviceToJson);
+        return succeed({ type: 'SYNCHRONIZED', id: message.id, stale, finding, devices: shown });
+      }
     }
+  }
+
+  /** A stop is repeated until its acknowledgment is on record, not only until somebody has sent one. */
+  async #acknowledge(id: string, caller: Caller, deadline: Deadline): Promise<Outcome<object>> {
+    if (!isStopId(id)) return succeed({ type: 'ACKNOWLEDGED', id });
+    const given = await this.#parts.service.stops.acknowledge(caller, deadline);
+    if (!given.ok) return given;
+    this.#unacknowledged.get(id)?.cancel();
+    this.#unacknowledged.delete(id);
+    const acknowledgments = given.value.map(acknowledgmentToJson);
+    return succeed({ type: 'ACKNOWLEDGED', id, acknowledgments });
   }
 
   #status(data: object): object {

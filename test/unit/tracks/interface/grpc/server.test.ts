@@ -229,12 +229,6 @@ it.each([
   ['a write without a register', { operationType: 2 }, status.INVALID_ARGUMENT, 'VALUE_MISSING'],
   ['an unknown operation', { operationType: 99 }, status.INVALID_ARGUMENT, 'REQUEST_MALFORMED'],
   ['no operation', { operationType: 0 }, status.INVALID_ARGUMENT, 'REQUEST_MALFORMED'],
-  [
-    'a stop disguised as operation',
-    { operationType: 7 },
-    status.UNIMPLEMENTED,
-    'OPERATION_UNSUPPORTED',
-  ],
   ['a bad operation id', { coordinationId: 'a b' }, status.INVALID_ARGUMENT, 'REQUEST_MALFORMED'],
   [
     'a long operation id',

@@ -745,11 +745,15 @@ export interface StateSynchronizationRequest {
 
 export interface StateSynchronizationResponse {
   deviceStates: UnifiedDeviceState[];
-  /** True when the picture is older than five seconds or the security track is away. */
+  /** True when the picture is older than five seconds, or the kernel or the security track is away. */
   stale: boolean;
   pictureAge: Duration | undefined;
   kernelSyncVersion: bigint;
-  synchronizedAt: Timestamp | undefined;
+  synchronizedAt:
+    | Timestamp
+    | undefined;
+  /** Why the tracks were not compared and the last picture is shown instead; empty when they were. */
+  finding: string;
 }
 
 /** A device as the specification's unified state: what all three tracks together see. */
@@ -3475,7 +3479,14 @@ export const StateSynchronizationRequest: MessageFns<StateSynchronizationRequest
 };
 
 function createBaseStateSynchronizationResponse(): StateSynchronizationResponse {
-  return { deviceStates: [], stale: false, pictureAge: undefined, kernelSyncVersion: 0n, synchronizedAt: undefined };
+  return {
+    deviceStates: [],
+    stale: false,
+    pictureAge: undefined,
+    kernelSyncVersion: 0n,
+    synchronizedAt: undefined,
+    finding: "",
+  };
 }
 
 export const StateSynchronizationResponse: MessageFns<StateSynchronizationResponse> = {
@@ -3497,6 +3508,9 @@ export const StateSynchronizationResponse: MessageFns<StateSynchronizationRespon
     }
     if (message.synchronizedAt !== undefined) {
       Timestamp.encode(message.synchronizedAt, writer.uint32(42).fork()).join();
+    }
+    if (message.finding !== "") {
+      writer.uint32(50).string(message.finding);
     }
     return writer;
   },
@@ -3554,6 +3568,14 @@ export const StateSynchronizationResponse: MessageFns<StateSynchronizationRespon
             message.synchronizedAt = Timestamp.decode(reader, reader.uint32());
             continue;
           }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.finding = reader.string();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -3582,6 +3604,7 @@ export const StateSynchronizationResponse: MessageFns<StateSynchronizationRespon
     message.synchronizedAt = (object.synchronizedAt !== undefined && object.synchronizedAt !== null)
       ? Timestamp.fromPartial(object.synchronizedAt)
       : undefined;
+    message.finding = object.finding ?? "";
     return message;
   },
 };

@@ -1,0 +1,79 @@
+// What a REST route is, and the forms that several of them share.
+
+import { problemOf, receiptToJson } from '#contract/json-answer';
+import { Type } from '#contract/json-schema';
+import type { Deadline } from '#foundation/deadline';
+import { fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import { CoordinationResult, type OperationReceipt } from '#model/operation';
+import type { OperationKey } from '#model/operation-table';
+import type { Caller } from '../service.ts';
+
+export interface RestRequest {
+  readonly body: unknown;
+  readonly params: Readonly<Record<string, string>>;
+  readonly query: Readonly<Record<string, string>>;
+  readonly deadline: Deadline;
+}
+
+export interface RestAnswer {
+  readonly status: number;
+  readonly body: unknown;
+  readonly contentType?: string;
+  readonly setCookie?: string;
+}
+
+export interface RestRoute {
+  readonly key: OperationKey;
+  /** The row under which this very request is admitted, where that is another than `key`. */
+  readonly rowOf?: (body: unknown) => OperationKey;
+  readonly body?: object;
+  readonly params?: object;
+  readonly query?: object;
+  /** What a good answer is, for the description. */
+  readonly answer: string;
+  handle(caller: Caller, request: RestRequest): Promise<Outcome<RestAnswer>> | Outcome<RestAnswer>;
+}
+
+export const strict = { additionalProperties: false } as const;
+export const ID_PARAMS = Type.Object({ id: Type.String({ minLength: 1, maxLength: 64 }) }, strict);
+export const COUNT = Type.String({ pattern: '^[0-9]{1,9}$' });
+/** A number below 2^53 in a path or query. */
+export const SEQUENCE = Type.String({ pattern: '^[0-9]{1,15}$' });
+export const LIST_QUERY = Type.Object({ limit: Type.Optional(COUNT) }, strict);
+export const LIMIT_DEFAULT = 100;
+
+export const ok = (body: unknown): Outcome<RestAnswer> => succeed({ status: 200, body });
+
+/** Passes a good value on as the answer's body. */
+export function answered<T>(
+  outcome: Outcome<T>,
+  shape: (value: T) => unknown,
+): Outcome<RestAnswer> {
+  return outcome.ok ? ok(shape(outcome.value)) : outcome;
+}
+
+/** An operation that was not carried out is a problem that holds its whole receipt. */
+export function receiptAnswer(receipt: OperationReceipt): RestAnswer {
+  const operation = receiptToJson(receipt);
+  if (receipt.result === CoordinationResult.SUCCESS) return { status: 200, body: operation };
+  const found =
+    receipt.fault ??
+    fault('INTERNAL', {
+      place: `operation ${receipt.operationId}`,
+      finding: 'ended without saying why',
+      metal: 'unknown',
+    });
+  const problem = problemOf(found);
+  return {
+    status: problem.status,
+    body: { ...problem, operation },
+    contentType: 'application/problem+json',
+  };
+}
+
+export function deviceIdOf(text: string): Outcome<number> {
+  if (/^(0[xX][0-9a-fA-F]{1,8}|[0-9]{1,10})$/.test(text)) return succeed(Number(text));
+  const finding = 'is neither a linear id 0 to 83 nor a device token';
+  return refuse(fault('DEVICE_ID_INVALID', { place: 'device in the path', finding }));
+}
