@@ -59,7 +59,10 @@ export class Preparation {
     this.#parts = parts;
   }
 
-  /** Reads what the writes would replace and holds the devices until `release`, or until `untilMs` without a commit. */
+  /**
+   * Reads what the writes would replace and holds the devices until `release`, or until `untilMs` without a commit. Gives
+   * that content, then what the registers of `guards.unchanged` hold.
+   */
   async prepare(
     order: PreparationOrder,
     deadline: Deadline,
@@ -73,12 +76,22 @@ export class Preparation {
       return promised;
     }
     const { priors, guarded } = promised.value;
-    for (const device of devicesOf(plan)) {
-      // On a slow bus the lease may have ended meanwhile and gone to somebody else.
-      if (this.#leases.get(device)?.operationId !== operationId) continue;
-      this.#leases.set(device, { operationId, untilMs, guarded });
+    const lost = devicesOf(plan).find((device) => !this.#holds(device, operationId));
+    if (lost !== undefined) {
+      // On a slow bus the lease may have ended, or have been taken back, while the registers were read.
+      this.release(operationId);
+      const place = this.#parts.access.devices.get(lost)?.slug ?? `device ${lost}`;
+      const finding = 'the device was let go while its registers were read';
+      return refuse(fault('DEVICE_BUSY', { place, finding }));
     }
+    for (const device of devicesOf(plan))
+      this.#leases.set(device, { operationId, untilMs, guarded });
     return succeed([...priors, ...guarded]);
+  }
+
+  #holds(device: LinearId, operationId: string): boolean {
+    const lease = this.#leases.get(device);
+    return lease?.operationId === operationId && lease.untilMs > this.#parts.clock.nowMs();
   }
 
   /** Frees everything that no commit has begun on: whoever prepared or selected it is gone. */

@@ -121,6 +121,18 @@ describe('a lease', () => {
     expect(preparation.begin('a', ON_PUMP)).toBeUndefined();
   });
 
+  it('that ended while the registers were still being read is no promise', async () => {
+    bench.peer.latencyMs = 20;
+    const plan = planWith(writeStep(FAN, 'LEVEL', 1n, { widthBits: 16 }));
+    const late = await prepare('a', plan, 10);
+    expect(!late.ok && late.fault).toMatchObject({
+      code: 'DEVICE_BUSY',
+      place: 'fan',
+      finding: 'the device was let go while its registers were read',
+    });
+    expect(preparation.begin('a', plan)).toBeUndefined();
+  });
+
   it('outlives its authorization once the commit has begun', async () => {
     await prepare('a', ON_PUMP, 100);
     expect(preparation.begin('a', ON_PUMP)).toEqual([]);
