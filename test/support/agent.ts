@@ -44,6 +44,8 @@ export interface AgentOptions {
   readonly prefix?: readonly string[];
   /** `temporary`: the agent chooses its own state directory; else it is inside this test's. */
   readonly state?: 'temporary';
+  /** Beside the environment of the test itself. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 export class Agent {
@@ -68,7 +70,10 @@ export class Agent {
         ...['--ready-file', this.#readyFile],
         ...['--http', '127.0.0.1:0', '--grpc', '127.0.0.1:0', ...extra],
       ],
-      { stdio: ['ignore', 'pipe', 'pipe'] },
+      {
+        stdio: ['ignore', 'pipe', 'pipe'],
+        env: { ...process.env, ...options.environment },
+      },
     );
     this.ended = new Promise((resolve) => {
       this.#child.once('exit', (code, signal) => resolve(signal ?? code ?? 0));
