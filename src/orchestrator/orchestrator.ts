@@ -341,8 +341,9 @@ export class Orchestrator implements OrchestratorPort {
     const session = sessionId === null ? null : this.#parts.sessions.session(sessionId);
     const actor = session?.ok === true ? session.value.principal.id : 'unknown';
     const { announcer } = this.#parts;
-    if (code === 'DEVICE_QUARANTINED') {
-      this.#quarantineProbe(actor, sessionId, devices, finding);
+    const probed = this.#quarantinedForGood(devices);
+    if (code === 'DEVICE_QUARANTINED' && probed.length > 0) {
+      this.#quarantineProbe(actor, sessionId, probed, finding);
       void announcer.record('QUARANTINE_PROBE', actor, origin, devices, finding);
       return;
     }
@@ -414,14 +415,21 @@ export class Orchestrator implements OrchestratorPort {
   }
 
   #announce(receipt: OperationReceipt, intent: Intent, session: Session): void {
-    if (receipt.fault?.code === 'DEVICE_QUARANTINED') {
-      const devices = intent.targets.map((target) => target.device);
-      this.#quarantineProbe(session.principal.id, session.id, devices, receipt.fault.finding);
+    const probed = this.#quarantinedForGood(intent.targets.map((target) => target.device));
+    if (receipt.fault?.code === 'DEVICE_QUARANTINED' && probed.length > 0) {
+      this.#quarantineProbe(session.principal.id, session.id, probed, receipt.fault.finding);
       return;
     }
     // A selection is on record and shown by its receipt; nothing of it is done yet.
     if (intent.dryRun || receipt.selectedUntilWallMs !== undefined) return;
     this.#parts.announcer.operationDone(receipt, intent, session.principal.id);
+  }
+
+  /** Those that never were open to anybody: asking for one that people quarantined yesterday is no attack. */
+  #quarantinedForGood(devices: readonly LinearId[]): readonly LinearId[] {
+    return devices.filter(
+      (id) => permanentlyQuarantined(id) || this.#devices.get(id)?.quarantined === true,
+    );
   }
 
   #quarantineProbe(
