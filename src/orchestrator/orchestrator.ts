@@ -7,7 +7,7 @@ import { describeFault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { AuditEntry, AuditEventName } from '#model/audit-entry';
 import type { Board } from '#model/board';
-import type { LinearId } from '#model/device';
+import { type LinearId, permanentlyQuarantined } from '#model/device';
 import { type AgentEvent, Severity } from '#model/event';
 import type { DeviceHold } from '#model/hold';
 import { type Intent, type OperationReceipt, OperationType } from '#model/operation';
@@ -266,10 +266,10 @@ export class Orchestrator implements OrchestratorPort {
     conflictId: number,
     answer: ConflictAnswer,
     reason: string,
-    _origin: Origin,
+    origin: Origin,
   ): Promise<Outcome<Conflict>> {
     return this.#as(sessionId, (principal) =>
-      this.#parts.sync.resolve(principal.id, conflictId, answer, reason),
+      this.#parts.sync.resolve(principal, conflictId, answer, reason, origin),
     );
   }
 
@@ -341,8 +341,8 @@ export class Orchestrator implements OrchestratorPort {
     const session = sessionId === null ? null : this.#parts.sessions.session(sessionId);
     const actor = session?.ok === true ? session.value.principal.id : 'unknown';
     const { announcer } = this.#parts;
-    const probed = this.#quarantinedForGood(devices);
-    if (code === 'DEVICE_QUARANTINED' && probed.length > 0) {
+    const probed = code === 'DEVICE_QUARANTINED' ? this.#quarantinedForGood(devices) : [];
+    if (probed.length > 0) {
       this.#quarantineProbe(actor, sessionId, probed, finding);
       void announcer.record('QUARANTINE_PROBE', actor, origin, devices, finding);
       return;
@@ -415,10 +415,13 @@ export class Orchestrator implements OrchestratorPort {
   }
 
   #announce(receipt: OperationReceipt, intent: Intent, session: Session): void {
-    const probed = this.#quarantinedForGood(intent.targets.map((target) => target.device));
-    if (receipt.fault?.code === 'DEVICE_QUARANTINED' && probed.length > 0) {
-      this.#quarantineProbe(session.principal.id, session.id, probed, receipt.fault.finding);
-      return;
+    if (receipt.fault?.code === 'DEVICE_QUARANTINED') {
+      const probed = this.#quarantinedForGood(intent.targets.map((target) => target.device));
+      const { finding } = receipt.fault;
+      if (probed.length > 0) {
+        this.#quarantineProbe(session.principal.id, session.id, probed, finding);
+        return;
+      }
     }
     // A selection is on record and shown by its receipt; nothing of it is done yet.
     if (intent.dryRun || receipt.selectedUntilWallMs !== undefined) return;
@@ -427,9 +430,10 @@ export class Orchestrator implements OrchestratorPort {
 
   /** Those that never were open to anybody: asking for one that people quarantined yesterday is no attack. */
   #quarantinedForGood(devices: readonly LinearId[]): readonly LinearId[] {
-    return devices.filter(
-      (id) => permanentlyQuarantined(id) || this.#devices.get(id)?.quarantined === true,
+    const named = new Set(
+      this.#parts.board.devices.filter((device) => device.quarantined).map((device) => device.id),
     );
+    return devices.filter((id) => permanentlyQuarantined(id) || named.has(id));
   }
 
   #quarantineProbe(
