@@ -18,8 +18,10 @@ import type { StopCause, StopLatch, StopReceipt } from '#model/stop';
 import type { KernelTrack } from '#model/track';
 import { TRACKS, type TrackName } from '#model/track-name';
 import type { TransactionState } from '#model/transaction';
+import { SyncTrigger } from '#model/unified-state';
 import { Announcer } from '#orchestrator/announcer';
 import { ApprovalDesk } from '#orchestrator/approval-desk';
+import type { DeviceHistory } from '#orchestrator/device-history';
 import { Disclosures } from '#orchestrator/disclosures';
 import { EventHub } from '#orchestrator/event-hub';
 import { HoldBook } from '#orchestrator/hold-book';
@@ -29,7 +31,7 @@ import { OperationDesk } from '#orchestrator/operation-desk';
 import { OperationRunner } from '#orchestrator/operation-runner';
 import { Orchestrator } from '#orchestrator/orchestrator';
 import { Selections } from '#orchestrator/selections';
-import { StateSynchronizer } from '#orchestrator/state-sync';
+import type { StateSynchronizer } from '#orchestrator/state-sync';
 import { StopCoordinator } from '#orchestrator/stop';
 import { StopRecord } from '#orchestrator/stop-record';
 import { StopSelfTest } from '#orchestrator/stop-self-test';
@@ -40,6 +42,7 @@ import { AuditChain } from '#tracks/security/audit-chain';
 import type { AuthorizationSigner } from '#tracks/security/authorization';
 import { type Account, Principals } from '#tracks/security/principals';
 import { SecurityTrack } from '#tracks/security/track';
+import { type ComposedState, composeState } from './compose-state.ts';
 import { recordUnsupervised } from './console-security.ts';
 import { InterfaceByDoor } from './interface-by-door.ts';
 
@@ -78,6 +81,8 @@ export interface ComposedSecurity {
   readonly stopRecord: StopRecord;
   readonly stopTest: StopSelfTest;
   readonly supervision: Supervision;
+  readonly sync: StateSynchronizer;
+  readonly history: DeviceHistory;
   readonly kernel: KernelTrack;
   /** Interface's part, by whoever asks. */
   readonly interfaceTrack: InterfaceByDoor;
@@ -94,7 +99,10 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     bootId: parts.bootId,
     clockQuality: parts.clockQuality,
     checkpointKey: parts.checkpointKey,
-    onAppended: (entry) => announcer.auditAppended(entry),
+    onAppended: (entry) => {
+      track.noteEntry(entry);
+      announcer.auditAppended(entry);
+    },
   });
   const events = new EventHub(clock, (error) => onError(error, 'event listener'));
   const announcer = new Announcer(clock, events, audit);
@@ -107,6 +115,9 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     principals,
     signer,
     heldInQuarantine: (device) => holds.has(device, 'quarantined'),
+    holds: () => holds.all(),
+    underReview: (device) => conflicts.underReview(device),
+    stopEngaged: () => latch.engaged(),
   });
   const kernel = kernelTrackClient(kernelLink);
   const interfaceTrack = new InterfaceByDoor(trackClient(interfaceLink));
@@ -205,6 +216,28 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     announcer,
     onEngaged: () => orchestrator.latchFound(),
   });
+  const {
+    sync,
+    desk: conflicts,
+    history,
+  }: ComposedState = composeState({
+    clock,
+    store,
+    devices,
+    policy,
+    kernel,
+    interface: interfaceTrack,
+    track,
+    holds,
+    stops,
+    stopEngaged: () => latch.engaged(),
+    supervision,
+    announcer,
+    events,
+    trackUp: (name) => healthOf(name).up,
+    resendPicture,
+    onError,
+  });
   const orchestrator: Orchestrator = new Orchestrator({
     clock,
     board,
@@ -227,7 +260,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     stopTest,
     holds,
     holdDesk,
-    sync: new StateSynchronizer(),
+    sync,
     sessions: principals,
     authority,
     audit,
@@ -252,12 +285,15 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     recordUnsupervised(announcer, report),
   );
   // Kernel says so after each start of either process, and again until somebody comes.
-  kernelLink.onNotice('waiting', () => void supervision.take());
+  kernelLink.onNotice('waiting', () => {
+    void supervision.take().then(() => sync.note(SyncTrigger.RECOVERY));
+  });
 
-  async function resendPicture(): Promise<void> {
+  async function resendPicture(): Promise<boolean> {
     const snapshot = await kernel.snapshot(Deadline.after(clock, 1_000));
-    if (snapshot.ok && snapshot.value.track === 'kernel')
-      orchestrator.takeKernelSnapshot(snapshot.value);
+    if (!snapshot.ok || snapshot.value.track !== 'kernel') return false;
+    orchestrator.takeKernelSnapshot(snapshot.value);
+    return true;
   }
 
   function watch(name: TrackName, link: Link): void {
@@ -269,6 +305,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
       // Panels that just came back need the whole picture, not the next change.
       if (state === 'up' && name === 'interface') void resendPicture();
       if (before !== 'absent' || state !== 'up') announcer.trackChanged(healthOf(name));
+      sync.trackChanged(name, state === 'up' ? 'up' : 'away');
     };
     link.onPeer(take);
     take(link.peerState);
@@ -288,6 +325,8 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     stopRecord,
     stopTest,
     supervision,
+    sync,
+    history,
     kernel,
     interfaceTrack,
     start: async () => {
@@ -295,6 +334,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
       watch('interface', interfaceLink);
       await announcer.record('AGENT_STARTED', 'security', null, [], `board ${board.name}`);
       stopTest.start();
+      sync.start();
     },
   };
 }

@@ -3,6 +3,7 @@
 
 import type { Deadline } from '#foundation/deadline';
 import type { Outcome } from '#foundation/outcome';
+import type { LinearId } from '#model/device';
 import type { RiskAssessment } from '#model/risk';
 import type { TrackSnapshot } from '#model/snapshot';
 import type { StopOrder, StopReceipt } from '#model/stop';
@@ -55,8 +56,8 @@ export class InterfaceByDoor implements Track {
     return this.#process.stop(order, deadline);
   }
 
-  snapshot(deadline: Deadline): Promise<Outcome<TrackSnapshot>> {
-    return this.#process.snapshot(deadline);
+  snapshot(deadline: Deadline, devices?: readonly LinearId[]): Promise<Outcome<TrackSnapshot>> {
+    return this.#process.snapshot(deadline, devices);
   }
 
   #of(operationId: string): Track {

@@ -16,6 +16,7 @@ import { ConflictNews } from './conflict-news.ts';
 import { type ConflictCase, type ConflictRecord, SETTLED_MAX } from './conflict-record.ts';
 import { mayAnswer } from './conflict-rights.ts';
 import { type Disagreement, displayOf, floorOf, RULES } from './conflicts.ts';
+import type { DeviceHistory } from './device-history.ts';
 import type { EventHub } from './event-hub.ts';
 import {
   type Claim,
@@ -33,6 +34,7 @@ export interface ConflictDeskParts {
   readonly policy: Pick<SafetyPolicy, 'conflicts'>;
   readonly announcer: Announcer;
   readonly events: EventHub;
+  readonly history: DeviceHistory;
   readonly actions: ConflictActions;
   readonly onError: (error: unknown, where: string) => void;
 }

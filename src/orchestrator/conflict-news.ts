@@ -8,6 +8,7 @@ import type { Origin } from '#model/principal';
 import type { Conflict, ConflictRule } from '#model/unified-state';
 import type { Announcer } from './announcer.ts';
 import type { ConflictCase, ConflictRecord } from './conflict-record.ts';
+import type { DeviceHistory } from './device-history.ts';
 import type { EventHub } from './event-hub.ts';
 
 const ALERTING: readonly ConflictRule[] = [
@@ -21,6 +22,7 @@ export interface ConflictNewsParts {
   readonly announcer: Announcer;
   readonly events: EventHub;
   readonly record: ConflictRecord;
+  readonly history: DeviceHistory;
   readonly onError: (error: unknown, where: string) => void;
 }
 
@@ -33,6 +35,12 @@ export class ConflictNews {
 
   opened(kept: ConflictCase): void {
     const { conflict } = kept;
+    this.#parts.history.add(
+      conflict.device,
+      'conflict',
+      '',
+      `${conflict.rule}: ${conflict.finding}`,
+    );
     const alert = ALERTING.includes(conflict.rule);
     this.#parts.events.publish({
       type: alert ? EventType.SECURITY_ALERT : EventType.SYSTEM_STATUS_CHANGED,
@@ -47,6 +55,8 @@ export class ConflictNews {
   }
 
   settled(conflict: Conflict): void {
+    const { device, rule, answer, resolvedBy } = conflict;
+    this.#parts.history.add(device, 'conflict', rule, `${answer} by ${resolvedBy}`);
     this.#parts.events.publish({
       type: EventType.SYSTEM_STATUS_CHANGED,
       severity: Severity.INFO,

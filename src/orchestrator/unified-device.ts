@@ -59,7 +59,7 @@ export function currentRiskOf(
   if (security.status === SecurityStatus.ALERT) level = raiseRisk(level, 2);
   if (security.status === SecurityStatus.UNDER_REVIEW) level = raiseRisk(level, 1);
   if (surroundings.staleTracks.includes('kernel')) level = raiseRisk(level, 1);
-  // Only the board and a lock make a device QUARANTINED; everything else ends at CRITICAL.
+  // A quarantine alone is QUARANTINED: everything else ends at CRITICAL.
   return level === RiskLevel.QUARANTINED ? RiskLevel.CRITICAL : level;
 }
 

@@ -8,6 +8,8 @@ import { type RiskAssessment, RiskLevel, raiseRisk, worseRisk } from '#model/ris
 export interface SecurityView {
   readonly isQuarantined: (device: DeviceDescriptor) => boolean;
   readonly incidentOn: (device: DeviceDescriptor) => boolean;
+  /** The tracks disagree about it and a person has not settled it; nothing is where absent. */
+  readonly underReview?: (device: DeviceDescriptor) => boolean;
 }
 
 export function assessSecurityRisk(
@@ -35,6 +37,13 @@ export function assessSecurityRisk(
   if (principal.underReview) {
     level = raiseRisk(level, 1);
     reasons.push(`${principal.id} is under review: raised one level`);
+  }
+  const reviewed = devices.filter((device) => view.underReview?.(device) === true);
+  if (reviewed.length > 0) {
+    level = raiseRisk(level, 1);
+    reasons.push(
+      `under review: ${reviewed.map((device) => device.slug).join(', ')}: raised one level`,
+    );
   }
   const troubled = devices.filter((device) => view.incidentOn(device));
   if (troubled.length > 0) {

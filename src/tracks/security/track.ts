@@ -1,11 +1,14 @@
 // Track B: judges people and plans, signs what may be done, keeps the record.
 
 import type { Clock } from '#foundation/clock';
+import type { Deadline } from '#foundation/deadline';
 import { type Outcome, succeed } from '#foundation/outcome';
+import type { AuditEntry } from '#model/audit-entry';
 import { type DeviceDescriptor, type LinearId, permanentlyQuarantined } from '#model/device';
+import type { DeviceHold } from '#model/hold';
 import { devicesOf } from '#model/plan';
 import { type RiskAssessment, RiskLevel } from '#model/risk';
-import type { SecuritySnapshot } from '#model/snapshot';
+import type { SecurityDeviceState, SecuritySnapshot } from '#model/snapshot';
 import type { StopOrder, StopReceipt } from '#model/stop';
 import type {
   AssessRequest,
@@ -33,6 +36,11 @@ export interface SecurityTrackParts {
   readonly signer: AuthorizationSigner;
   /** Quarantined at run time. */
   readonly heldInQuarantine: (device: LinearId) => boolean;
+  /** Every hold on record; none where absent. */
+  readonly holds?: () => readonly DeviceHold[];
+  /** Under review after a conflict about it; nothing is where absent. */
+  readonly underReview?: (device: LinearId) => boolean;
+  readonly stopEngaged?: () => boolean;
 }
 
 export class SecurityTrack implements Track {
@@ -43,7 +51,7 @@ export class SecurityTrack implements Track {
   readonly signer: AuthorizationSigner;
   readonly threats: Threats;
   readonly #parts: SecurityTrackParts;
-  readonly #state = new SecurityState();
+  readonly #state: SecurityState;
 
   constructor(parts: SecurityTrackParts) {
     this.#parts = parts;
@@ -52,6 +60,30 @@ export class SecurityTrack implements Track {
     this.approvals = new Approvals(parts.clock);
     this.signer = parts.signer;
     this.threats = new Threats(parts.clock);
+    this.#state = new SecurityState({
+      devices: parts.devices,
+      isQuarantined: (device) => this.isQuarantined(device),
+      holds: parts.holds ?? (() => []),
+      incidentOn: (device) => this.threats.openOn(device),
+      underReview: (device) => this.#underReview(device),
+      stopEngaged: parts.stopEngaged ?? (() => false),
+      auditWritable: () => this.audit.writable,
+      auditSequence: () => this.audit.lastSequence,
+    });
+  }
+
+  /** Every entry of the audit chain, once it is on disk. */
+  noteEntry(entry: AuditEntry): void {
+    this.#state.noteEntry(entry);
+  }
+
+  /** Security's part of the state of these devices, now. */
+  deviceStates(devices: readonly LinearId[]): readonly SecurityDeviceState[] {
+    return this.#state.states(devices);
+  }
+
+  #underReview(device: LinearId): boolean {
+    return this.#parts.underReview?.(device) === true;
   }
 
   isQuarantined(device: DeviceDescriptor): boolean {
@@ -76,6 +108,7 @@ export class SecurityTrack implements Track {
       assessSecurityRisk(request.plan.type, devices, request.principal, {
         isQuarantined: (device) => this.isQuarantined(device),
         incidentOn: (device) => this.threats.openOn(device.id),
+        underReview: (device) => this.#underReview(device.id),
       }),
     );
   }
@@ -96,16 +129,10 @@ export class SecurityTrack implements Track {
     return succeed(securityStopReceipt(this.audit.writable, 0));
   }
 
-  async snapshot(): Promise<Outcome<SecuritySnapshot>> {
-    const quarantined = [...this.#parts.devices.values()].filter((device) =>
-      this.isQuarantined(device),
-    );
-    return succeed(
-      this.#state.snapshot(
-        this.audit.lastSequence,
-        this.audit.writable,
-        quarantined.map((device) => device.id),
-      ),
-    );
+  async snapshot(
+    _deadline?: Deadline,
+    devices?: readonly LinearId[],
+  ): Promise<Outcome<SecuritySnapshot>> {
+    return succeed(this.#state.snapshot(devices));
   }
 }
