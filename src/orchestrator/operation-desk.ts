@@ -67,7 +67,12 @@ export class OperationDesk {
     const { operationId } = intent;
     const taken = this.#check(intent);
     if (!taken.ok) return taken;
-    if (this.#running.has(operationId) || this.#receipts.has(operationId)) {
+    const { selections } = this.#parts;
+    if (
+      this.#running.has(operationId) ||
+      this.#receipts.has(operationId) ||
+      selections.has(operationId)
+    ) {
       return refuse(malformed(operationId, 'an operation of this id exists already'));
     }
     const free = this.#free(operationId);

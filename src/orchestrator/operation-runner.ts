@@ -2,7 +2,7 @@
 // Invariants: every effect and every refusal has an audit entry; nothing is committed before its decision is durable;
 // what cannot be known about the metal is reported as in doubt, never as failed alone.
 
-import type { Deadline } from '#foundation/deadline';
+import { Deadline } from '#foundation/deadline';
 import { type Fault, fault } from '#foundation/fault';
 import { FAULT_CATALOGUE } from '#foundation/fault-catalogue';
 import { type Outcome, succeed } from '#foundation/outcome';
@@ -142,7 +142,7 @@ export class OperationRunner {
             input = await this.#commit(order, progress);
             break;
           case 'abort':
-            await progress.transaction?.abort();
+            await this.#abort(order, progress);
             break;
           case 'record':
             auditSequence = await this.#record(order, progress);
@@ -296,6 +296,13 @@ export class OperationRunner {
       note: (track, startMs, outcome) => this.#note(progress, track, startMs, outcome),
     });
     return progress.transaction;
+  }
+
+  async #abort(order: OperationOrder, progress: Progress): Promise<void> {
+    if (progress.transaction !== null) return progress.transaction.abort();
+    // A selection whose answer was lost: kernel may hold the devices all the same.
+    const { clock, kernel } = this.#parts;
+    await kernel.abort(order.intent.operationId, Deadline.after(clock, ASSESS_LIMIT_MS));
   }
 
   /** The sequence of the audit entry, 0 when it could not be made durable. */

@@ -58,6 +58,11 @@ export class Selections {
     return this.#open.size + this.#taken.size;
   }
 
+  /** Also while its operation runs. */
+  has(operationId: string): boolean {
+    return this.#open.has(operationId) || this.#taken.has(operationId);
+  }
+
   /** Room for one more, or BUSY. */
   room(operationId: string): Outcome<void> {
     if (this.count < SELECTIONS_MAX) return succeed(undefined);

@@ -1,11 +1,26 @@
 // One operation through kernel, security and interface: what reaches metal, what is refused, what is on record.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { CoordinationResult, NO_REQUIREMENTS, OperationType } from '#model/operation';
-import { ClearanceLevel } from '#model/principal';
+import {
+  CoordinationResult,
+  type Intent,
+  NO_REQUIREMENTS,
+  OperationType,
+  type SafetyRequirements,
+} from '#model/operation';
+import { ClearanceLevel, type Compartment } from '#model/principal';
 import { RiskLevel } from '#model/risk';
-import { FAN, FORBIDDEN, HEATER, must, OFFSET, PUMP, VALVE } from '../../support/kernel-bench.ts';
-import { AgentBench, ALICE, BOB, CLERK, gone, MACHINE, person } from './agent-bench.ts';
+import {
+  codeOf,
+  FAN,
+  FORBIDDEN,
+  HEATER,
+  must,
+  OFFSET,
+  PUMP,
+  VALVE,
+} from '../../support/kernel-bench.ts';
+import { AgentBench, ALICE, BOB, CLERK, gone, MACHINE, ORIGIN, person } from './agent-bench.ts';
 
 const { READ, WRITE, RESET, CONFIG } = OperationType;
 let bench: AgentBench;
@@ -25,8 +40,9 @@ describe('an operation that is permitted', () => {
       effect: 'none',
       risk: RiskLevel.SAFE,
       readings: [{ device: PUMP, register: 'DATA', value: 42n }],
-      auditSequence: 1,
+      auditSequence: bench.audit.lastSequence,
     });
+    expect(bench.lastEntry()?.operationId).toBe(receipt.operationId);
     expect(bench.lastEntry()).toMatchObject({
       event: 'OPERATION_COMPLETED',
       actor: 'clerk',
@@ -67,6 +83,7 @@ describe('an operation that is permitted', () => {
 
   it('is only shown by a dry run: the transactions, the risk, who else is needed, and nothing is touched', async () => {
     const before = bench.kernelBench.bytes();
+    const entries = bench.audit.lastSequence;
     const intent = bench.write(
       HEATER,
       { DATA: 5n },
@@ -81,8 +98,8 @@ describe('an operation that is permitted', () => {
       approvalsNeeded: ['a second person with the same rights approves the digest of this plan'],
     });
     expect(bench.kernelBench.bytes().equals(before)).toBe(true);
-    expect(bench.security.approvals.open()).toEqual([]);
-    expect(bench.audit.lastSequence).toBe(0);
+    expect(bench.security.track.approvals.open()).toEqual([]);
+    expect(bench.audit.lastSequence).toBe(entries);
   });
 });
 
@@ -194,8 +211,8 @@ describe('nothing is written, and the refusal is on record, when', () => {
   it('another operation holds the device, which is told and aborted', async () => {
     const { track } = bench.kernelBench;
     const intent = bench.write(PUMP, { DATA: 9n });
-    const plan = must(await track.plan(intent));
-    const authorization = bench.security.signer.grant('other', plan.digest, ['bob']);
+    const plan = must(await track.plan(intent, bench.kernelBench.deadline()));
+    const authorization = bench.kernelBench.signer.grant('other', plan.digest, ['bob']);
     const request = { operationId: 'other', planDigest: plan.digest, authorization };
     must(await bench.settle(track.prepare(request, bench.kernelBench.deadline())));
     const receipt = await refusal(bench.write(PUMP, { DATA: 1n }));
@@ -214,7 +231,14 @@ describe('nothing is written, and the refusal is on record, when', () => {
 });
 
 describe('approval by a second person', () => {
-  const approve = (digest: string, by = BOB) => bench.security.approvals.approve(digest, by);
+  const approvals = () => bench.security.track.approvals;
+  const dual = { requirements: { ...NO_REQUIREMENTS, dualAuthorizationRequired: true } };
+
+  async function approve(digest: string, by = BOB) {
+    const session = await bench.signIn(by);
+    const deadline = bench.kernelBench.deadline();
+    return bench.settle(bench.orchestrator.approve(session, digest, ORIGIN, deadline));
+  }
 
   it('lets exactly the approved plan run, once, and both are on record', async () => {
     const first = await bench.run(bench.write(HEATER, { DATA: 7n }));
@@ -222,10 +246,10 @@ describe('approval by a second person', () => {
       fault: { code: 'APPROVAL_NEEDED' },
       transactions: ['write heater.DATA 0x00000007'],
     });
-    expect(bench.security.approvals.open()).toMatchObject([
+    expect(approvals().open()).toMatchObject([
       { planDigest: first.planDigest, requestedBy: 'alice', transactions: first.transactions },
     ]);
-    must(approve(first.planDigest));
+    must(await approve(first.planDigest));
     const second = await bench.run(bench.write(HEATER, { DATA: 7n }));
     expect(second).toMatchObject({ effect: 'committed', planDigest: first.planDigest });
     expect(second).not.toHaveProperty('approvalsNeeded');
@@ -237,18 +261,29 @@ describe('approval by a second person', () => {
 
   it('is worth nothing for a plan that differs in one value', async () => {
     const first = await bench.run(bench.write(HEATER, { DATA: 7n }));
-    must(approve(first.planDigest));
+    must(await approve(first.planDigest));
     const other = await bench.run(bench.write(HEATER, { DATA: 8n }));
     expect(other.fault?.code).toBe('APPROVAL_NEEDED');
     expect(other.planDigest).not.toBe(first.planDigest);
     expect(bench.kernelBench.peek(HEATER, OFFSET.DATA)).toBe(0);
   });
 
+  it('is worth nothing to another person who asks for the same plan', async () => {
+    const first = await bench.run(bench.write(HEATER, { DATA: 7n }));
+    must(await approve(first.planDigest));
+    const carol = await bench.run(bench.write(HEATER, { DATA: 7n }), MACHINE);
+    expect(carol.fault).toMatchObject({
+      code: 'APPROVAL_NEEDED',
+      finding: expect.stringMatching(/; alice has asked for it too$/),
+    });
+    expect((await bench.run(bench.write(HEATER, { DATA: 7n }))).effect).toBe('committed');
+  });
+
   it('is void when the risk has risen since it was asked for', async () => {
-    const first = await bench.run(bench.write(VALVE, { DATA: 7n }, dual()));
-    must(approve(first.planDigest));
+    const first = await bench.run(bench.write(VALVE, { DATA: 7n }, dual));
+    must(await approve(first.planDigest));
     bench.interface.risk = RiskLevel.HIGH;
-    const second = await bench.run(bench.write(VALVE, { DATA: 7n }, dual()));
+    const second = await bench.run(bench.write(VALVE, { DATA: 7n }, dual));
     expect(second).toMatchObject({ risk: RiskLevel.HIGH, fault: { code: 'APPROVAL_NEEDED' } });
     expect(bench.kernelBench.peek(VALVE, OFFSET.DATA)).toBe(0);
   });
@@ -258,9 +293,214 @@ describe('approval by a second person', () => {
     expect(receipt.fault?.code).toBe('APPROVAL_NEEDED');
   });
 
-  function dual() {
-    return { requirements: { ...NO_REQUIREMENTS, dualAuthorizationRequired: true } };
-  }
+  it('dual_authorization_required asks for it at any risk, for reads too', async () => {
+    const read = () => bench.intent(READ, PUMP, { DATA: undefined }, dual);
+    const first = await bench.run(read());
+    expect(first).toMatchObject({ risk: RiskLevel.SAFE, fault: { code: 'APPROVAL_NEEDED' } });
+    must(await approve(first.planDigest));
+    expect(await bench.run(read())).toMatchObject({ result: CoordinationResult.SUCCESS });
+  });
+
+  it('is void when an operation changed the device after it was given; it has to be asked for anew', async () => {
+    const asked = await bench.run(bench.write(PUMP, { DATA: 7n }, dual));
+    must(await approve(asked.planDigest));
+    expect((await bench.run(bench.write(PUMP, { CONFIG: 1n }))).effect).toBe('committed');
+    const used = await bench.run(bench.write(PUMP, { DATA: 7n }, dual));
+    expect(used).toMatchObject({
+      result: CoordinationResult.DENIED,
+      effect: 'none',
+      fault: {
+        code: 'APPROVAL_VOID',
+        finding: 'the device changed, or kernel was started again, since bob approved the plan',
+      },
+      approvalsNeeded: ['a second person with the same rights approves the digest of this plan'],
+    });
+    expect(bench.lastEntry()).toMatchObject({
+      event: 'OPERATION_REFUSED',
+      details: { code: 'APPROVAL_VOID' },
+    });
+    expect(bench.kernelBench.peek(PUMP, OFFSET.DATA)).toBe(0);
+    expect(approvals().open()).toEqual([]);
+    const again = await bench.run(bench.write(PUMP, { DATA: 7n }, dual));
+    expect(again.fault?.code).toBe('APPROVAL_NEEDED');
+    must(await approve(again.planDigest));
+    expect((await bench.run(bench.write(PUMP, { DATA: 7n }, dual))).effect).toBe('committed');
+  });
+
+  it.each(['before', 'after'])(
+    'is void when somebody changed the register by hand %s it was given',
+    async (when) => {
+      const asked = await bench.run(bench.write(PUMP, { DATA: 7n }, dual));
+      if (when === 'after') must(await approve(asked.planDigest));
+      bench.kernelBench.poke(PUMP, OFFSET.DATA, 66);
+      if (when === 'before') expect(codeOf(await approve(asked.planDigest))).toBe('APPROVAL_VOID');
+      const used = await bench.run(bench.write(PUMP, { DATA: 7n }, dual));
+      // Who never had an approval simply asks again.
+      expect(used.fault?.code).toBe(when === 'after' ? 'APPROVAL_VOID' : 'APPROVAL_NEEDED');
+      expect(bench.kernelBench.peek(PUMP, OFFSET.DATA)).toBe(66);
+    },
+  );
+
+  it('is kept by kernel itself: a change between the last look and the commit is refused', async () => {
+    const { memory } = bench.kernelBench.track;
+    const asked = await bench.run(bench.write(PUMP, { DATA: 7n }, dual));
+    must(await approve(asked.planDigest));
+    bench.line.beforeCommit = ({ authorization }) => {
+      expect(authorization.basis).not.toBe('');
+      memory.driven([PUMP]);
+    };
+    const used = await bench.run(bench.write(PUMP, { DATA: 7n }, dual));
+    expect(used).toMatchObject({ effect: 'none', fault: { code: 'PLAN_CHANGED' } });
+    expect(bench.kernelBench.peek(PUMP, OFFSET.DATA)).toBe(0);
+    expect(bench.journal.open()).toEqual([]);
+  });
+
+  it('is not bound to the device where no second person is needed', async () => {
+    let basis = 'not asked';
+    bench.line.beforeCommit = ({ authorization }) => {
+      basis = authorization.basis;
+    };
+    expect((await bench.run(bench.write(PUMP, { DATA: 7n }))).effect).toBe('committed');
+    expect(basis).toBe('');
+  });
+
+  it('is over after 300 s', async () => {
+    const asked = await bench.run(bench.write(HEATER, { DATA: 7n }));
+    must(await approve(asked.planDigest));
+    await bench.kernelBench.clock.advance(300_000);
+    const used = await bench.run(bench.write(HEATER, { DATA: 7n }));
+    expect(used.fault?.code).toBe('APPROVAL_NEEDED');
+    expect(bench.kernelBench.peek(HEATER, OFFSET.DATA)).toBe(0);
+  });
+});
+
+describe('what a request may demand, by the names of the specification', () => {
+  const requiring = (requirements: Partial<SafetyRequirements>, more: Partial<Intent> = {}) =>
+    bench.write(
+      PUMP,
+      { DATA: 1n },
+      { requirements: { ...NO_REQUIREMENTS, ...requirements }, ...more },
+    );
+  const CAROL = person('carol', ClearanceLevel.CONFIDENTIAL);
+
+  it('required_clearance: more than the table asks for', async () => {
+    expect((await bench.run(requiring({}), CAROL)).effect).toBe('committed');
+    const receipt = await bench.run(requiring({ requiredClearance: ClearanceLevel.SECRET }), CAROL);
+    expect(receipt.fault).toMatchObject({
+      code: 'CLEARANCE_TOO_LOW',
+      finding: 'WRITE at risk LOW needs SECRET, carol has CONFIDENTIAL',
+    });
+  });
+
+  it('required_compartments: more than the device asks for', async () => {
+    const principal = { ...CAROL, compartments: ['MAINT' as const] };
+    const needs = (...requiredCompartments: Compartment[]) =>
+      bench.run(requiring({ requiredCompartments }), principal);
+    expect((await needs('MAINT')).effect).toBe('committed');
+    expect((await needs('MAINT', 'NUCLEAR')).fault).toMatchObject({
+      code: 'COMPARTMENT_MISSING',
+      finding: 'carol does not hold NUCLEAR',
+    });
+  });
+
+  it('audit_required: a dry run that demands it is refused while audit cannot be written', async () => {
+    const dry = (auditRequired: boolean) =>
+      bench.run(requiring({ auditRequired }, { dryRun: true }));
+    expect((await dry(true)).state).toBe('COMPLETED');
+    bench.store.database.exec(
+      `CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END`,
+    );
+    await bench.run(requiring({}));
+    expect(bench.audit.writable).toBe(false);
+    expect((await dry(true)).fault?.code).toBe('AUDIT_UNAVAILABLE');
+    expect((await dry(false)).state).toBe('COMPLETED');
+  });
+
+  it('max_execution_time_ms: what takes longer is undone; what does not, stands', async () => {
+    bench.kernelBench.peer.latencyMs = 10;
+    const within = (maxExecutionTimeMs: number) => {
+      const requirements = { ...NO_REQUIREMENTS, maxExecutionTimeMs };
+      return bench.run(bench.intent(WRITE, FAN, { MODE: 5n, LEVEL: 6n }, { requirements }));
+    };
+    const late = await within(35);
+    expect(late.fault?.code).toBe('DEADLINE_EXCEEDED');
+    expect(['none', 'rolled-back']).toContain(late.effect);
+    expect(bench.kernelBench.peer.words.get('fan.MODE') ?? 0n).toBe(0n);
+    expect((await within(5_000)).effect).toBe('committed');
+  });
+
+  it('user_confirmation_required: a confirmation at any risk', async () => {
+    const ask = (confirmedRisk: RiskLevel) =>
+      bench.run(requiring({ userConfirmationRequired: true }, { confirmedRisk }));
+    expect((await ask(RiskLevel.UNKNOWN)).fault?.code).toBe('CONFIRMATION_NEEDED');
+    expect((await ask(RiskLevel.LOW)).effect).toBe('committed');
+  });
+
+  it('risk_disclosure_required: only who was shown the risk of this plan can confirm it', async () => {
+    const demand = { riskDisclosureRequired: true };
+    const never = await bench.run(requiring(demand));
+    expect(never.fault).toMatchObject({
+      code: 'CONFIRMATION_NEEDED',
+      finding: 'the risk of this plan was never shown to alice: ask for the plan first',
+    });
+    // That refusal showed it, to this person.
+    expect(never).toMatchObject({
+      risk: RiskLevel.LOW,
+      transactions: ['write pump.DATA 0x00000001'],
+    });
+    expect((await bench.run(requiring(demand), BOB)).fault?.code).toBe('CONFIRMATION_NEEDED');
+    expect((await bench.run(requiring(demand))).effect).toBe('committed');
+  });
+
+  it('risk_disclosure_required: a dry run shows it, of exactly that plan, at the risk it had', async () => {
+    const requirements = { ...NO_REQUIREMENTS, riskDisclosureRequired: true };
+    const write = (value: bigint, more: Partial<Intent> = {}) =>
+      bench.run(bench.write(PUMP, { DATA: value }, { requirements, ...more }));
+    await write(1n, { dryRun: true });
+    expect((await write(2n)).fault?.code).toBe('CONFIRMATION_NEEDED');
+    bench.interface.risk = RiskLevel.MODERATE;
+    const risen = await write(1n);
+    expect(risen.fault).toMatchObject({
+      code: 'CONFIRMATION_NEEDED',
+      finding: 'alice was shown risk LOW, it is MODERATE now',
+    });
+    expect((await write(1n)).effect).toBe('committed');
+  });
+
+  it('risk_disclosure_required: what was refused for another reason has shown nothing', async () => {
+    const requirements = { ...NO_REQUIREMENTS, riskDisclosureRequired: true };
+    const write = (justification: string) =>
+      bench.run(bench.write(VALVE, { DATA: 1n }, { requirements, justification }));
+    expect((await write('')).fault?.code).toBe('JUSTIFICATION_NEEDED');
+    expect((await write('routine maintenance')).fault?.finding).toMatch(
+      /^the risk of this plan was never/,
+    );
+  });
+
+  it('confirmation_timeout_seconds: the confirmation has to follow within that time', async () => {
+    const demand = { riskDisclosureRequired: true, confirmationTimeoutSeconds: 60 };
+    await bench.run(requiring(demand, { dryRun: true }));
+    await bench.kernelBench.clock.advance(95_000);
+    const late = await bench.run(requiring(demand));
+    expect(late.fault).toMatchObject({
+      code: 'CONFIRMATION_NEEDED',
+      finding: expect.stringMatching(
+        /^the risk was shown 9[56] s ago, more than the 60 s asked for$/,
+      ),
+    });
+    await bench.kernelBench.clock.advance(50_000);
+    expect((await bench.run(requiring(demand))).effect).toBe('committed');
+  });
+
+  it('an uninvolved track is not asked: what it would say changes nothing', async () => {
+    bench.interface.risk = RiskLevel.QUARANTINED;
+    bench.interface.answers = 'with a fault';
+    const involved = ['kernel', 'security'] as const;
+    const receipt = await bench.run(requiring({}, { involved }));
+    expect(receipt).toMatchObject({ effect: 'committed', risk: RiskLevel.LOW });
+    expect(receipt.tracks.map((track) => track.track)).toEqual(['kernel', 'security']);
+    expect(receipt.reasons.join()).not.toContain('interface');
+  });
 });
 
 describe('when metal does not do as it is told', () => {
@@ -311,7 +551,8 @@ describe('when metal does not do as it is told', () => {
 
 describe('when the answer of kernel is lost', () => {
   it('after the decision, the outcome is in doubt, never failed alone', async () => {
-    bench.line.loseCommit = gone('kernel', 'unknown');
+    // The commit reaches kernel, its answer and every later question do not come through.
+    bench.line.beforeCommit = () => bench.lose('kernel');
     const receipt = await bench.run(bench.write(PUMP, { DATA: 3n }));
     // Kernel did it; security cannot know.
     expect(bench.kernelBench.peek(PUMP, OFFSET.DATA)).toBe(3);
@@ -385,7 +626,7 @@ describe('when audit cannot be written', () => {
   });
 
   it('a decision that cannot be made durable is withdrawn: nothing is written, the device is free again', async () => {
-    fill('journal');
+    fill('transaction_journal');
     const before = bench.kernelBench.bytes();
     const receipt = await bench.run(bench.write(PUMP, { DATA: 1n }));
     expect(receipt).toMatchObject({ effect: 'none', fault: { code: 'AUDIT_UNAVAILABLE' } });
