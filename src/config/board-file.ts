@@ -3,6 +3,7 @@
 import type { BusDescription } from '#model/board';
 import type { ClearanceName, Compartment } from '#model/principal';
 import type { RiskName } from '#model/risk';
+import type { WordText } from './words.ts';
 import type { PlainObject } from './yaml-document.ts';
 
 export interface DeviceText {
@@ -17,6 +18,22 @@ export interface DeviceText {
   readonly clearance: ClearanceName;
   readonly compartments: readonly Compartment[];
   readonly quarantined?: boolean | 'yes' | 'no';
+  readonly stop_stage: number;
+}
+
+export interface StopInputText {
+  readonly name: string;
+  /** Token, linear id or slug. */
+  readonly device: number | string;
+  readonly register: string;
+  readonly healthy: {
+    readonly bits?: WordText;
+    readonly mask?: WordText;
+    readonly value?: WordText;
+    readonly minimum?: WordText;
+    readonly maximum?: WordText;
+  };
+  readonly period_ms: number;
 }
 
 export interface BoardText {
@@ -24,6 +41,7 @@ export interface BoardText {
   readonly groups: readonly string[];
   readonly buses: readonly BusDescription[];
   readonly devices: readonly DeviceText[];
+  readonly stop_inputs?: readonly StopInputText[];
 }
 
 export interface MemoryAt {

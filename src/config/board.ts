@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto';
 import { nearestName, quoted } from '#foundation/nearest';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
-import type { Board, BusDescription } from '#model/board';
+import type { Board, BusDescription, StopInput } from '#model/board';
 import {
   DEVICE_COUNT_MAX,
   DEVICES_PER_GROUP,
@@ -21,6 +21,7 @@ import { RiskLevel } from '#model/risk';
 import { busConflicts, type DeviceEntry, deviceConflicts, type Entry } from './board-conflicts.ts';
 import type { BoardText, DeviceText } from './board-file.ts';
 import { FAMILY_OF_KIND, placeDevice } from './board-placement.ts';
+import { stopInputs } from './board-stop-inputs.ts';
 import { board as validateBoard } from './generated/validators.js';
 import {
   type DocumentPath,
@@ -92,6 +93,11 @@ class BoardReader {
       return this.#device(device, path, { buses, busNames, groups: text.groups ?? [] }) ?? [];
     });
     deviceConflicts(document, devices, (problem) => this.#problems.add(problem));
+    const inputs = this.#stopInputs(
+      text,
+      sound,
+      devices.map(({ value }) => value),
+    );
     if (this.#problems.count > 0) return this.#refused();
     return {
       board: {
@@ -100,6 +106,7 @@ class BoardReader {
         digest: this.#digest(),
         buses: buses.map(({ value }) => value),
         devices: devices.map(({ value }) => value).sort((left, right) => left.id - right.id),
+        ...(inputs.length > 0 ? { stopInputs: inputs } : {}),
       },
       problems: [],
     };
@@ -107,6 +114,19 @@ class BoardReader {
 
   #refused(): CheckedBoard {
     return { problems: this.#problems.sorted() };
+  }
+
+  #stopInputs(
+    text: BoardText,
+    sound: (path: DocumentPath) => boolean,
+    devices: readonly DeviceDescriptor[],
+  ): readonly StopInput[] {
+    // Where devices are wrong, an input that names one of them would be reported for their fault.
+    if (!Array.isArray(text.stop_inputs) || devices.length < text.devices.length) return [];
+    const entries = text.stop_inputs
+      .map((input, index) => ({ text: input, path: ['stop_inputs', index] }))
+      .filter(({ path }) => sound(path));
+    return stopInputs(this.#document, entries, devices, (problem) => this.#problems.add(problem));
   }
 
   #device(text: DeviceText, path: DocumentPath, known: KnownBoard): DeviceEntry | undefined {
@@ -142,6 +162,7 @@ class BoardReader {
       quarantined: permanentlyQuarantined(id) || isQuarantined(text),
       clearanceMinimum: ClearanceLevel[text.clearance],
       compartments: [...text.compartments],
+      ...(text.stop_stage === 0 ? {} : { stopStage: text.stop_stage }),
       behaviour: profile.behaviour,
       ...placed,
     };

@@ -54,6 +54,15 @@ export function profileBehaviour(
   };
 }
 
+/** A single condition outside a profile's own sections; undefined when something is wrong with it. */
+export function registerCondition(
+  piece: Piece<ConditionText>,
+  specs: ReadonlyMap<string, RegisterSpec>,
+  report: Report,
+): RegisterCondition | undefined {
+  return new BehaviourReader(specs, report).condition(piece);
+}
+
 type Where = readonly (string | number)[];
 
 class BehaviourReader {
@@ -63,6 +72,10 @@ class BehaviourReader {
   constructor(specs: ReadonlyMap<string, RegisterSpec>, report: Report) {
     this.#specs = specs;
     this.#report = report;
+  }
+
+  condition(piece: Piece<ConditionText>): RegisterCondition | undefined {
+    return this.#condition(piece, [], piece.text);
   }
 
   identify(piece: BehaviourPieces['identify']): readonly RegisterCondition[] {

@@ -4,8 +4,8 @@
 // biome-ignore-all assist: generated
 "use strict";
 export const board = validate20;
-const schema31 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"https://dsmil.invalid/schema/board.schema.json","title":"board","description":"Which buses exist, how to open them, and which devices sit on them. ${NAME} in any text is replaced by a variable given to the loader.","type":"object","properties":{"format":{"title":"format number","description":"Version of this file format.","const":1},"name":{"title":"board name","description":"Shown in the system status.","type":"string","minLength":1,"maxLength":64},"description":{"title":"description","description":"For people.","type":"string","minLength":1,"maxLength":2000},"groups":{"title":"group names","description":"Names of groups 0 to 6, in order.","type":"array","maxItems":7,"items":{"title":"group name","type":"string","minLength":1,"maxLength":64},"default":[]},"buses":{"title":"buses","type":"array","minItems":1,"maxItems":64,"items":{"$ref":"#/$defs/bus"}},"devices":{"title":"devices","type":"array","maxItems":84,"items":{"$ref":"#/$defs/device"}}},"required":["format","name","buses","devices"],"additionalProperties":false,"$defs":{"busId":{"title":"bus id (lower-case letters, digits, hyphens)","description":"Named by devices and shown in messages.","type":"string","pattern":"^[a-z][a-z0-9-]{0,31}$"},"bus":{"title":"bus","type":"object","properties":{"kind":{"title":"bus kind","enum":["memory","pci","uio","sysfs","i2c","serial","modbus-tcp"]}},"required":["kind"],"allOf":[{"if":{"type":"object","properties":{"kind":{"const":"memory"}},"required":["kind"]},"then":{"$ref":"#/$defs/memoryBus"}},{"if":{"type":"object","properties":{"kind":{"const":"pci"}},"required":["kind"]},"then":{"$ref":"#/$defs/pciBus"}},{"if":{"type":"object","properties":{"kind":{"const":"uio"}},"required":["kind"]},"then":{"$ref":"#/$defs/uioBus"}},{"if":{"type":"object","properties":{"kind":{"const":"sysfs"}},"required":["kind"]},"then":{"$ref":"#/$defs/sysfsBus"}},{"if":{"type":"object","properties":{"kind":{"const":"i2c"}},"required":["kind"]},"then":{"$ref":"#/$defs/i2cBus"}},{"if":{"type":"object","properties":{"kind":{"const":"serial"}},"required":["kind"]},"then":{"$ref":"#/$defs/serialBus"}},{"if":{"type":"object","properties":{"kind":{"const":"modbus-tcp"}},"required":["kind"]},"then":{"$ref":"#/$defs/modbusTcpBus"}}]},"memoryBus":{"title":"memory bus","description":"A mappable file: /dev/mem, or any other.","type":"object","properties":{"id":{"$ref":"#/$defs/busId"},"kind":{"const":"memory"},"accessTimeoutMs":{"title":"access timeout in milliseconds","description":"Deadline of one access.","type":"integer","minimum":1,"maximum":60000,"default":50},"path":{"title":"path","description":"File to map.","type":"string","minLength":1,"maxLength":4096},"origin":{"title":"origin","description":"Bus address of the file's first byte: 0 for /dev/mem.","type":"integer","minimum":0,"maximum":9007199254740991,"default":0}},"required":["id","kind","path"],"additionalProperties":false},"pciBus":{"title":"pci bus","description":"A PCI function's BAR, mapped through its resourceN file.","type":"object","properties":{"id":{"$ref":"#/$defs/busId"},"kind":{"const":"pci"},"accessTimeoutMs":{"title":"access timeout in milliseconds","description":"Deadline of one access.","type":"integer","minimum":1,"maximum":60000,"default":50},"match":{"title":"PCI match","description":"By address, or by vendor and device id.","type":"object","properties":{"address":{"title":"PCI address such as 0000:00:04.0","type":"string","pattern":"^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7]$"},"vendor":{"title":"PCI vendor id","type":"integer","minimum":0,"maximum":65535},"device":{"title":"PCI device id","type":"integer","minimum":0,"maximum":65535}},"additionalProperties":false,"if":{"type":"object","required":["address"]},"then":{"properties":{"vendor":false,"device":false}},"else":{"required":["vendor","device"]}},"bar":{"title":"BAR number","type":"integer","minimum":0,"maximum":5,"default":0},"root":{"title":"directory of PCI functions","type":"string","minLength":1,"maxLength":4096,"default":"/sys/bus/pci/devices"}},"required":["id","kind","match"],"additionalProperties":false},"uioBus":{"title":"uio bus","description":"A userspace I/O device's memory map.","type":"object","properties":{"id":{"$ref":"#/$defs/busId"},"kind":{"const":"uio"},"accessTimeoutMs":{"title":"access timeout in milliseconds","description":"Deadline of one access.","type":"integer","minimum":1,"maximum":60000,"default":50},"match":{"title":"UIO match","description":"By the name attribute, or by device path.","type":"object","properties":{"name":{"title":"UIO name","type":"string","minLength":1,"maxLength":256},"path":{"title":"UIO device path","type":"string","minLength":1,"maxLength":4096}},"additionalProperties":false,"minProperties":1,"maxProperties":1},"map":{"title":"memory map index","type":"integer","minimum":0,"maximum":4,"default":0},"root":{"title":"directory of UIO classes","type":"string","minLength":1,"maxLength":4096,"default":"/sys/class/uio"}},"required":["id","kind","match"],"additionalProperties":false},"sysfsBus":{"title":"sysfs bus","description":"A sysfs tree.","type":"object","properties":{"id":{"$ref":"#/$defs/busId"},"kind":{"const":"sysfs"},"accessTimeoutMs":{"title":"access timeout in milliseconds","description":"Deadline of one access.","type":"integer","minimum":1,"maximum":60000,"default":500},"root":{"title":"root directory","type":"string","minLength":1,"maxLength":4096,"default":"/sys"}},"required":["id","kind"],"additionalProperties":false},"i2cBus":{"title":"i2c bus","description":"One I2C adapter.","type":"object","properties":{"id":{"$ref":"#/$defs/busId"},"kind":{"const":"i2c"},"accessTimeoutMs":{"title":"access timeout in milliseconds","description":"Deadline of one access.","type":"integer","minimum":1,"maximum":60000,"default":200},"adapter":{"title":"I2C adapter","description":"By number (/dev/i2c-N), by a prefix of its name, or the socket of a simulated one.","type":"object","properties":{"number":{"title":"adapter number","type":"integer","minimum":0,"maximum":1023},"name":{"title":"adapter name prefix","type":"string","minLength":1,"maxLength":256},"socket":{"title":"socket path","type":"string","minLength":1,"maxLength":4096}},"additionalProperties":false,"minProperties":1,"maxProperties":1}},"required":["id","kind","adapter"],"additionalProperties":false},"serialBus":{"title":"serial bus","description":"One serial line with Modbus RTU units on it.","type":"object","properties":{"id":{"$ref":"#/$defs/busId"},"kind":{"const":"serial"},"accessTimeoutMs":{"title":"access timeout in milliseconds","description":"Deadline of one access.","type":"integer","minimum":1,"maximum":60000,"default":300},"path":{"title":"tty path","description":"Best a stable name under /dev/serial/by-id.","type":"string","minLength":1,"maxLength":4096},"baudRate":{"title":"baud rate","type":"integer","minimum":300,"maximum":4000000,"default":19200},"dataBits":{"title":"data bits","enum":[7,8],"default":8},"parity":{"title":"parity","enum":["none","even","odd"],"default":"even"},"stopBits":{"title":"stop bits","enum":[1,2],"default":1}},"required":["id","kind","path"],"additionalProperties":false},"modbusTcpBus":{"title":"modbus-tcp bus","description":"One Modbus TCP server.","type":"object","properties":{"id":{"$ref":"#/$defs/busId"},"kind":{"const":"modbus-tcp"},"accessTimeoutMs":{"title":"access timeout in milliseconds","description":"Deadline of one access.","type":"integer","minimum":1,"maximum":60000,"default":500},"host":{"title":"host","type":"string","minLength":1,"maxLength":256},"port":{"title":"TCP port","type":"integer","minimum":1,"maximum":65535,"default":502}},"required":["id","kind","host"],"additionalProperties":false},"device":{"title":"device","type":"object","properties":{"token":{"title":"device token","description":"0x8000 + group * 0x10 + index; this or id.","type":"integer","minimum":0},"id":{"title":"linear id","description":"group * 12 + index, 0 to 83; this or token.","type":"integer","minimum":0},"name":{"title":"device name (letters and digits, single spaces or hyphens between)","description":"Its lower-case hyphenated form names the device in messages and commands.","type":"string","pattern":"^[A-Za-z0-9]+([ -][A-Za-z0-9]+)*$","maxLength":64},"bus":{"title":"bus id","type":"string"},"profile":{"title":"profile id","description":"A profile file's name without .yaml.","type":"string"},"at":{"title":"place on the bus","description":"What it holds depends on the profile's bus family.","type":"object"},"risk":{"title":"base risk","enum":["SAFE","LOW","MODERATE","HIGH","CRITICAL","QUARANTINED"]},"clearance":{"title":"least clearance","description":"Raises what the access table asks for.","enum":["NONE","RESTRICTED","CONFIDENTIAL","SECRET","TOP_SECRET","SCI","SAP","COSMIC"],"default":"NONE"},"compartments":{"title":"compartments","description":"All of them are needed to operate the device.","type":"array","uniqueItems":true,"items":{"title":"compartment","type":"string","enum":["CRYPTO","SIGNALS","NUCLEAR","WEAPONS","COMMS","SENSORS","MAINT","EMERGENCY"]},"default":[]},"quarantined":{"title":"quarantined","description":"Never touched. Five tokens are quarantined whatever stands here.","enum":[true,false,"yes","no"]}},"required":["name","bus","profile","at","risk"],"additionalProperties":false},"atMemory":{"title":"place on a memory, PCI or UIO bus","type":"object","properties":{"window":{"title":"window address","description":"In the bus's address space: physical for /dev/mem, an offset for a BAR or UIO map.","type":"integer","minimum":0,"maximum":9007199254740991},"length":{"title":"window length in bytes","type":"integer","minimum":1,"maximum":1073741824,"default":4096}},"required":["window"],"additionalProperties":false},"attribute":{"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},"directory":{"title":"directory locator (hwmon:NAME, hwmon:NAME@DEVICE, thermal:TYPE, leds:NAME, power_supply:NAME, gpio:LINE or path:relative/dir)","type":"string","maxLength":256,"pattern":"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},"atSysfs":{"title":"place on a sysfs bus","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"registers":{"title":"registers that lie elsewhere","description":"By register name: another directory, another attribute, or both.","type":"object","default":{},"additionalProperties":{"title":"register place","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"attribute":{"$ref":"#/$defs/attribute"}},"additionalProperties":false,"minProperties":1}}},"required":["directory"],"additionalProperties":false},"atI2c":{"title":"place on a I2C bus","type":"object","properties":{"chip":{"title":"7-bit chip address","type":"integer","minimum":8,"maximum":119}},"required":["chip"],"additionalProperties":false},"atModbus":{"title":"place on a Modbus bus","type":"object","properties":{"unit":{"title":"unit number","type":"integer","minimum":1,"maximum":247},"base":{"title":"base address","description":"Added to the address of every register.","type":"integer","minimum":0,"maximum":65535,"default":0}},"required":["unit"],"additionalProperties":false}}};
-const schema47 = {"title":"device","type":"object","properties":{"token":{"title":"device token","description":"0x8000 + group * 0x10 + index; this or id.","type":"integer","minimum":0},"id":{"title":"linear id","description":"group * 12 + index, 0 to 83; this or token.","type":"integer","minimum":0},"name":{"title":"device name (letters and digits, single spaces or hyphens between)","description":"Its lower-case hyphenated form names the device in messages and commands.","type":"string","pattern":"^[A-Za-z0-9]+([ -][A-Za-z0-9]+)*$","maxLength":64},"bus":{"title":"bus id","type":"string"},"profile":{"title":"profile id","description":"A profile file's name without .yaml.","type":"string"},"at":{"title":"place on the bus","description":"What it holds depends on the profile's bus family.","type":"object"},"risk":{"title":"base risk","enum":["SAFE","LOW","MODERATE","HIGH","CRITICAL","QUARANTINED"]},"clearance":{"title":"least clearance","description":"Raises what the access table asks for.","enum":["NONE","RESTRICTED","CONFIDENTIAL","SECRET","TOP_SECRET","SCI","SAP","COSMIC"],"default":"NONE"},"compartments":{"title":"compartments","description":"All of them are needed to operate the device.","type":"array","uniqueItems":true,"items":{"title":"compartment","type":"string","enum":["CRYPTO","SIGNALS","NUCLEAR","WEAPONS","COMMS","SENSORS","MAINT","EMERGENCY"]},"default":[]},"quarantined":{"title":"quarantined","description":"Never touched. Five tokens are quarantined whatever stands here.","enum":[true,false,"yes","no"]}},"required":["name","bus","profile","at","risk"],"additionalProperties":false};
+const schema31 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"https://dsmil.invalid/schema/board.schema.json","title":"board","description":"Which buses exist, how to open them, and which devices sit on them. ${NAME} in any text is replaced by a variable given to the loader.","type":"object","properties":{"format":{"title":"format number","description":"Version of this file format.","const":1},"name":{"title":"board name","description":"Shown in the system status.","type":"string","minLength":1,"maxLength":64},"description":{"title":"description","description":"For people.","type":"string","minLength":1,"maxLength":2000},"groups":{"title":"group names","description":"Names of groups 0 to 6, in order.","type":"array","maxItems":7,"items":{"title":"group name","type":"string","minLength":1,"maxLength":64},"default":[]},"buses":{"title":"buses","type":"array","minItems":1,"maxItems":64,"items":{"$ref":"#/$defs/bus"}},"devices":{"title":"devices","type":"array","maxItems":84,"items":{"$ref":"#/$defs/device"}},"stop_inputs":{"title":"stop inputs","description":"Circuits that allow the system to run: while one is open or cannot be read, the system is stopped.","type":"array","maxItems":32,"items":{"$ref":"#/$defs/stopInput"},"default":[]}},"required":["format","name","buses","devices"],"additionalProperties":false,"$defs":{"busId":{"title":"bus id (lower-case letters, digits, hyphens)","description":"Named by devices and shown in messages.","type":"string","pattern":"^[a-z][a-z0-9-]{0,31}$"},"bus":{"title":"bus","type":"object","properties":{"kind":{"title":"bus kind","enum":["memory","pci","uio","sysfs","i2c","serial","modbus-tcp"]}},"required":["kind"],"allOf":[{"if":{"type":"object","properties":{"kind":{"const":"memory"}},"required":["kind"]},"then":{"$ref":"#/$defs/memoryBus"}},{"if":{"type":"object","properties":{"kind":{"const":"pci"}},"required":["kind"]},"then":{"$ref":"#/$defs/pciBus"}},{"if":{"type":"object","properties":{"kind":{"const":"uio"}},"required":["kind"]},"then":{"$ref":"#/$defs/uioBus"}},{"if":{"type":"object","properties":{"kind":{"const":"sysfs"}},"required":["kind"]},"then":{"$ref":"#/$defs/sysfsBus"}},{"if":{"type":"object","properties":{"kind":{"const":"i2c"}},"required":["kind"]},"then":{"$ref":"#/$defs/i2cBus"}},{"if":{"type":"object","properties":{"kind":{"const":"serial"}},"required":["kind"]},"then":{"$ref":"#/$defs/serialBus"}},{"if":{"type":"object","properties":{"kind":{"const":"modbus-tcp"}},"required":["kind"]},"then":{"$ref":"#/$defs/modbusTcpBus"}}]},"memoryBus":{"title":"memory bus","description":"A mappable file: /dev/mem, or any other.","type":"object","properties":{"id":{"$ref":"#/$defs/busId"},"kind":{"const":"memory"},"accessTimeoutMs":{"title":"access timeout in milliseconds","description":"Deadline of one access.","type":"integer","minimum":1,"maximum":60000,"default":50},"path":{"title":"path","description":"File to map.","type":"string","minLength":1,"maxLength":4096},"origin":{"title":"origin","description":"Bus address of the file's first byte: 0 for /dev/mem.","type":"integer","minimum":0,"maximum":9007199254740991,"default":0}},"required":["id","kind","path"],"additionalProperties":false},"pciBus":{"title":"pci bus","description":"A PCI function's BAR, mapped through its resourceN file.","type":"object","properties":{"id":{"$ref":"#/$defs/busId"},"kind":{"const":"pci"},"accessTimeoutMs":{"title":"access timeout in milliseconds","description":"Deadline of one access.","type":"integer","minimum":1,"maximum":60000,"default":50},"match":{"title":"PCI match","description":"By address, or by vendor and device id.","type":"object","properties":{"address":{"title":"PCI address such as 0000:00:04.0","type":"string","pattern":"^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\\.[0-7]$"},"vendor":{"title":"PCI vendor id","type":"integer","minimum":0,"maximum":65535},"device":{"title":"PCI device id","type":"integer","minimum":0,"maximum":65535}},"additionalProperties":false,"if":{"type":"object","required":["address"]},"then":{"properties":{"vendor":false,"device":false}},"else":{"required":["vendor","device"]}},"bar":{"title":"BAR number","type":"integer","minimum":0,"maximum":5,"default":0},"root":{"title":"directory of PCI functions","type":"string","minLength":1,"maxLength":4096,"default":"/sys/bus/pci/devices"}},"required":["id","kind","match"],"additionalProperties":false},"uioBus":{"title":"uio bus","description":"A userspace I/O device's memory map.","type":"object","properties":{"id":{"$ref":"#/$defs/busId"},"kind":{"const":"uio"},"accessTimeoutMs":{"title":"access timeout in milliseconds","description":"Deadline of one access.","type":"integer","minimum":1,"maximum":60000,"default":50},"match":{"title":"UIO match","description":"By the name attribute, or by device path.","type":"object","properties":{"name":{"title":"UIO name","type":"string","minLength":1,"maxLength":256},"path":{"title":"UIO device path","type":"string","minLength":1,"maxLength":4096}},"additionalProperties":false,"minProperties":1,"maxProperties":1},"map":{"title":"memory map index","type":"integer","minimum":0,"maximum":4,"default":0},"root":{"title":"directory of UIO classes","type":"string","minLength":1,"maxLength":4096,"default":"/sys/class/uio"}},"required":["id","kind","match"],"additionalProperties":false},"sysfsBus":{"title":"sysfs bus","description":"A sysfs tree.","type":"object","properties":{"id":{"$ref":"#/$defs/busId"},"kind":{"const":"sysfs"},"accessTimeoutMs":{"title":"access timeout in milliseconds","description":"Deadline of one access.","type":"integer","minimum":1,"maximum":60000,"default":500},"root":{"title":"root directory","type":"string","minLength":1,"maxLength":4096,"default":"/sys"}},"required":["id","kind"],"additionalProperties":false},"i2cBus":{"title":"i2c bus","description":"One I2C adapter.","type":"object","properties":{"id":{"$ref":"#/$defs/busId"},"kind":{"const":"i2c"},"accessTimeoutMs":{"title":"access timeout in milliseconds","description":"Deadline of one access.","type":"integer","minimum":1,"maximum":60000,"default":200},"adapter":{"title":"I2C adapter","description":"By number (/dev/i2c-N), by a prefix of its name, or the socket of a simulated one.","type":"object","properties":{"number":{"title":"adapter number","type":"integer","minimum":0,"maximum":1023},"name":{"title":"adapter name prefix","type":"string","minLength":1,"maxLength":256},"socket":{"title":"socket path","type":"string","minLength":1,"maxLength":4096}},"additionalProperties":false,"minProperties":1,"maxProperties":1}},"required":["id","kind","adapter"],"additionalProperties":false},"serialBus":{"title":"serial bus","description":"One serial line with Modbus RTU units on it.","type":"object","properties":{"id":{"$ref":"#/$defs/busId"},"kind":{"const":"serial"},"accessTimeoutMs":{"title":"access timeout in milliseconds","description":"Deadline of one access.","type":"integer","minimum":1,"maximum":60000,"default":300},"path":{"title":"tty path","description":"Best a stable name under /dev/serial/by-id.","type":"string","minLength":1,"maxLength":4096},"baudRate":{"title":"baud rate","type":"integer","minimum":300,"maximum":4000000,"default":19200},"dataBits":{"title":"data bits","enum":[7,8],"default":8},"parity":{"title":"parity","enum":["none","even","odd"],"default":"even"},"stopBits":{"title":"stop bits","enum":[1,2],"default":1}},"required":["id","kind","path"],"additionalProperties":false},"modbusTcpBus":{"title":"modbus-tcp bus","description":"One Modbus TCP server.","type":"object","properties":{"id":{"$ref":"#/$defs/busId"},"kind":{"const":"modbus-tcp"},"accessTimeoutMs":{"title":"access timeout in milliseconds","description":"Deadline of one access.","type":"integer","minimum":1,"maximum":60000,"default":500},"host":{"title":"host","type":"string","minLength":1,"maxLength":256},"port":{"title":"TCP port","type":"integer","minimum":1,"maximum":65535,"default":502}},"required":["id","kind","host"],"additionalProperties":false},"device":{"title":"device","type":"object","properties":{"token":{"title":"device token","description":"0x8000 + group * 0x10 + index; this or id.","type":"integer","minimum":0},"id":{"title":"linear id","description":"group * 12 + index, 0 to 83; this or token.","type":"integer","minimum":0},"name":{"title":"device name (letters and digits, single spaces or hyphens between)","description":"Its lower-case hyphenated form names the device in messages and commands.","type":"string","pattern":"^[A-Za-z0-9]+([ -][A-Za-z0-9]+)*$","maxLength":64},"bus":{"title":"bus id","type":"string"},"profile":{"title":"profile id","description":"A profile file's name without .yaml.","type":"string"},"at":{"title":"place on the bus","description":"What it holds depends on the profile's bus family.","type":"object"},"risk":{"title":"base risk","enum":["SAFE","LOW","MODERATE","HIGH","CRITICAL","QUARANTINED"]},"clearance":{"title":"least clearance","description":"Raises what the access table asks for.","enum":["NONE","RESTRICTED","CONFIDENTIAL","SECRET","TOP_SECRET","SCI","SAP","COSMIC"],"default":"NONE"},"compartments":{"title":"compartments","description":"All of them are needed to operate the device.","type":"array","uniqueItems":true,"items":{"title":"compartment","type":"string","enum":["CRYPTO","SIGNALS","NUCLEAR","WEAPONS","COMMS","SENSORS","MAINT","EMERGENCY"]},"default":[]},"quarantined":{"title":"quarantined","description":"Never touched. Five tokens are quarantined whatever stands here.","enum":[true,false,"yes","no"]},"stop_stage":{"title":"stop stage","description":"In a stop the devices of a lower stage go to their safe values before those of a higher one.","type":"integer","minimum":0,"maximum":15,"default":0}},"required":["name","bus","profile","at","risk"],"additionalProperties":false},"atMemory":{"title":"place on a memory, PCI or UIO bus","type":"object","properties":{"window":{"title":"window address","description":"In the bus's address space: physical for /dev/mem, an offset for a BAR or UIO map.","type":"integer","minimum":0,"maximum":9007199254740991},"length":{"title":"window length in bytes","type":"integer","minimum":1,"maximum":1073741824,"default":4096}},"required":["window"],"additionalProperties":false},"attribute":{"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},"directory":{"title":"directory locator (hwmon:NAME, hwmon:NAME@DEVICE, thermal:TYPE, leds:NAME, power_supply:NAME, gpio:LINE or path:relative/dir)","type":"string","maxLength":256,"pattern":"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},"atSysfs":{"title":"place on a sysfs bus","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"registers":{"title":"registers that lie elsewhere","description":"By register name: another directory, another attribute, or both.","type":"object","default":{},"additionalProperties":{"title":"register place","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"attribute":{"$ref":"#/$defs/attribute"}},"additionalProperties":false,"minProperties":1}}},"required":["directory"],"additionalProperties":false},"atI2c":{"title":"place on a I2C bus","type":"object","properties":{"chip":{"title":"7-bit chip address","type":"integer","minimum":8,"maximum":119}},"required":["chip"],"additionalProperties":false},"atModbus":{"title":"place on a Modbus bus","type":"object","properties":{"unit":{"title":"unit number","type":"integer","minimum":1,"maximum":247},"base":{"title":"base address","description":"Added to the address of every register.","type":"integer","minimum":0,"maximum":65535,"default":0}},"required":["unit"],"additionalProperties":false},"word":{"title":"integer (decimal or 0x hexadecimal, at most 64 bits)","anyOf":[{"type":"integer"},{"type":"string","pattern":"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"}]},"bits":{"title":"bits such as \"3\" or \"7:4\"","anyOf":[{"type":"integer","minimum":0,"maximum":63},{"type":"string","pattern":"^[0-9]{1,2}(:[0-9]{1,2})?$"}]},"stopInput":{"title":"stop input","type":"object","properties":{"name":{"title":"name","description":"Shown in the cause of a stop.","type":"string","minLength":1,"maxLength":64},"device":{"title":"device","description":"By token, linear id, or its lower-case hyphenated name.","anyOf":[{"type":"integer","minimum":0},{"type":"string","maxLength":64}]},"register":{"title":"register name","type":"string"},"healthy":{"title":"healthy condition","description":"On bits (shifted down) or on the raw word under a mask: one value, or a range.","type":"object","properties":{"bits":{"$ref":"#/$defs/bits"},"mask":{"$ref":"#/$defs/word"},"value":{"$ref":"#/$defs/word"},"minimum":{"$ref":"#/$defs/word"},"maximum":{"$ref":"#/$defs/word"}},"minProperties":1,"additionalProperties":false},"period_ms":{"title":"period in milliseconds","description":"Between two looks.","type":"integer","minimum":10,"maximum":10000,"default":100}},"required":["name","device","register","healthy"],"additionalProperties":false}}};
+const schema47 = {"title":"device","type":"object","properties":{"token":{"title":"device token","description":"0x8000 + group * 0x10 + index; this or id.","type":"integer","minimum":0},"id":{"title":"linear id","description":"group * 12 + index, 0 to 83; this or token.","type":"integer","minimum":0},"name":{"title":"device name (letters and digits, single spaces or hyphens between)","description":"Its lower-case hyphenated form names the device in messages and commands.","type":"string","pattern":"^[A-Za-z0-9]+([ -][A-Za-z0-9]+)*$","maxLength":64},"bus":{"title":"bus id","type":"string"},"profile":{"title":"profile id","description":"A profile file's name without .yaml.","type":"string"},"at":{"title":"place on the bus","description":"What it holds depends on the profile's bus family.","type":"object"},"risk":{"title":"base risk","enum":["SAFE","LOW","MODERATE","HIGH","CRITICAL","QUARANTINED"]},"clearance":{"title":"least clearance","description":"Raises what the access table asks for.","enum":["NONE","RESTRICTED","CONFIDENTIAL","SECRET","TOP_SECRET","SCI","SAP","COSMIC"],"default":"NONE"},"compartments":{"title":"compartments","description":"All of them are needed to operate the device.","type":"array","uniqueItems":true,"items":{"title":"compartment","type":"string","enum":["CRYPTO","SIGNALS","NUCLEAR","WEAPONS","COMMS","SENSORS","MAINT","EMERGENCY"]},"default":[]},"quarantined":{"title":"quarantined","description":"Never touched. Five tokens are quarantined whatever stands here.","enum":[true,false,"yes","no"]},"stop_stage":{"title":"stop stage","description":"In a stop the devices of a lower stage go to their safe values before those of a higher one.","type":"integer","minimum":0,"maximum":15,"default":0}},"required":["name","bus","profile","at","risk"],"additionalProperties":false};
 const schema32 = {"title":"bus","type":"object","properties":{"kind":{"title":"bus kind","enum":["memory","pci","uio","sysfs","i2c","serial","modbus-tcp"]}},"required":["kind"],"allOf":[{"if":{"type":"object","properties":{"kind":{"const":"memory"}},"required":["kind"]},"then":{"$ref":"#/$defs/memoryBus"}},{"if":{"type":"object","properties":{"kind":{"const":"pci"}},"required":["kind"]},"then":{"$ref":"#/$defs/pciBus"}},{"if":{"type":"object","properties":{"kind":{"const":"uio"}},"required":["kind"]},"then":{"$ref":"#/$defs/uioBus"}},{"if":{"type":"object","properties":{"kind":{"const":"sysfs"}},"required":["kind"]},"then":{"$ref":"#/$defs/sysfsBus"}},{"if":{"type":"object","properties":{"kind":{"const":"i2c"}},"required":["kind"]},"then":{"$ref":"#/$defs/i2cBus"}},{"if":{"type":"object","properties":{"kind":{"const":"serial"}},"required":["kind"]},"then":{"$ref":"#/$defs/serialBus"}},{"if":{"type":"object","properties":{"kind":{"const":"modbus-tcp"}},"required":["kind"]},"then":{"$ref":"#/$defs/modbusTcpBus"}}]};
 const schema33 = {"title":"memory bus","description":"A mappable file: /dev/mem, or any other.","type":"object","properties":{"id":{"$ref":"#/$defs/busId"},"kind":{"const":"memory"},"accessTimeoutMs":{"title":"access timeout in milliseconds","description":"Deadline of one access.","type":"integer","minimum":1,"maximum":60000,"default":50},"path":{"title":"path","description":"File to map.","type":"string","minLength":1,"maxLength":4096},"origin":{"title":"origin","description":"Bus address of the file's first byte: 0 for /dev/mem.","type":"integer","minimum":0,"maximum":9007199254740991,"default":0}},"required":["id","kind","path"],"additionalProperties":false};
 const schema34 = {"title":"bus id (lower-case letters, digits, hyphens)","description":"Named by devices and shown in messages.","type":"string","pattern":"^[a-z][a-z0-9-]{0,31}$"};
@@ -2579,6 +2579,630 @@ return errors === 0;
 }
 validate21.evaluated = {"dynamicProps":true,"dynamicItems":false};
 
+const schema48 = {"title":"stop input","type":"object","properties":{"name":{"title":"name","description":"Shown in the cause of a stop.","type":"string","minLength":1,"maxLength":64},"device":{"title":"device","description":"By token, linear id, or its lower-case hyphenated name.","anyOf":[{"type":"integer","minimum":0},{"type":"string","maxLength":64}]},"register":{"title":"register name","type":"string"},"healthy":{"title":"healthy condition","description":"On bits (shifted down) or on the raw word under a mask: one value, or a range.","type":"object","properties":{"bits":{"$ref":"#/$defs/bits"},"mask":{"$ref":"#/$defs/word"},"value":{"$ref":"#/$defs/word"},"minimum":{"$ref":"#/$defs/word"},"maximum":{"$ref":"#/$defs/word"}},"minProperties":1,"additionalProperties":false},"period_ms":{"title":"period in milliseconds","description":"Between two looks.","type":"integer","minimum":10,"maximum":10000,"default":100}},"required":["name","device","register","healthy"],"additionalProperties":false};
+const schema49 = {"title":"bits such as \"3\" or \"7:4\"","anyOf":[{"type":"integer","minimum":0,"maximum":63},{"type":"string","pattern":"^[0-9]{1,2}(:[0-9]{1,2})?$"}]};
+const schema50 = {"title":"integer (decimal or 0x hexadecimal, at most 64 bits)","anyOf":[{"type":"integer"},{"type":"string","pattern":"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"}]};
+const pattern13 = new RegExp("^[0-9]{1,2}(:[0-9]{1,2})?$", "u");
+const pattern14 = new RegExp("^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$", "u");
+
+function validate37(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate37.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.period_ms === undefined){
+data.period_ms = 100;
+}
+if(data.name === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'",schema:schema48.required,parentSchema:schema48,data};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+if(data.device === undefined){
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "device"},message:"must have required property '"+"device"+"'",schema:schema48.required,parentSchema:schema48,data};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+if(data.register === undefined){
+const err2 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "register"},message:"must have required property '"+"register"+"'",schema:schema48.required,parentSchema:schema48,data};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if(data.healthy === undefined){
+const err3 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "healthy"},message:"must have required property '"+"healthy"+"'",schema:schema48.required,parentSchema:schema48,data};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+for(const key0 in data){
+if(!(((((key0 === "name") || (key0 === "device")) || (key0 === "register")) || (key0 === "healthy")) || (key0 === "period_ms"))){
+const err4 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema48,data};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+if(data.name !== undefined){
+let data0 = data.name;
+if(typeof data0 === "string"){
+if(data0.length > 64){
+const err5 = {instancePath:instancePath+"/name",schemaPath:"#/properties/name/maxLength",keyword:"maxLength",params:{limit: 64},message:"must NOT have more than 64 characters",schema:64,parentSchema:schema48.properties.name,data:data0};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+if(data0.length < 1){
+const err6 = {instancePath:instancePath+"/name",schemaPath:"#/properties/name/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters",schema:1,parentSchema:schema48.properties.name,data:data0};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+}
+else {
+const err7 = {instancePath:instancePath+"/name",schemaPath:"#/properties/name/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema48.properties.name.type,parentSchema:schema48.properties.name,data:data0};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+}
+if(data.device !== undefined){
+let data1 = data.device;
+const _errs5 = errors;
+let valid1 = false;
+const _errs6 = errors;
+if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
+const err8 = {instancePath:instancePath+"/device",schemaPath:"#/properties/device/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema48.properties.device.anyOf[0].type,parentSchema:schema48.properties.device.anyOf[0],data:data1};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
+}
+errors++;
+}
+if((typeof data1 == "number") && (isFinite(data1))){
+if(data1 < 0 || isNaN(data1)){
+const err9 = {instancePath:instancePath+"/device",schemaPath:"#/properties/device/anyOf/0/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema48.properties.device.anyOf[0],data:data1};
+if(vErrors === null){
+vErrors = [err9];
+}
+else {
+vErrors.push(err9);
+}
+errors++;
+}
+}
+var _valid0 = _errs6 === errors;
+valid1 = valid1 || _valid0;
+const _errs8 = errors;
+if(typeof data1 === "string"){
+if(data1.length > 64){
+const err10 = {instancePath:instancePath+"/device",schemaPath:"#/properties/device/anyOf/1/maxLength",keyword:"maxLength",params:{limit: 64},message:"must NOT have more than 64 characters",schema:64,parentSchema:schema48.properties.device.anyOf[1],data:data1};
+if(vErrors === null){
+vErrors = [err10];
+}
+else {
+vErrors.push(err10);
+}
+errors++;
+}
+}
+else {
+const err11 = {instancePath:instancePath+"/device",schemaPath:"#/properties/device/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema48.properties.device.anyOf[1].type,parentSchema:schema48.properties.device.anyOf[1],data:data1};
+if(vErrors === null){
+vErrors = [err11];
+}
+else {
+vErrors.push(err11);
+}
+errors++;
+}
+var _valid0 = _errs8 === errors;
+valid1 = valid1 || _valid0;
+if(!valid1){
+const err12 = {instancePath:instancePath+"/device",schemaPath:"#/properties/device/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema48.properties.device.anyOf,parentSchema:schema48.properties.device,data:data1};
+if(vErrors === null){
+vErrors = [err12];
+}
+else {
+vErrors.push(err12);
+}
+errors++;
+}
+else {
+errors = _errs5;
+if(vErrors !== null){
+if(_errs5){
+vErrors.length = _errs5;
+}
+else {
+vErrors = null;
+}
+}
+}
+}
+if(data.register !== undefined){
+let data2 = data.register;
+if(typeof data2 !== "string"){
+const err13 = {instancePath:instancePath+"/register",schemaPath:"#/properties/register/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema48.properties.register.type,parentSchema:schema48.properties.register,data:data2};
+if(vErrors === null){
+vErrors = [err13];
+}
+else {
+vErrors.push(err13);
+}
+errors++;
+}
+}
+if(data.healthy !== undefined){
+let data3 = data.healthy;
+if(data3 && typeof data3 == "object" && !Array.isArray(data3)){
+if(Object.keys(data3).length < 1){
+const err14 = {instancePath:instancePath+"/healthy",schemaPath:"#/properties/healthy/minProperties",keyword:"minProperties",params:{limit: 1},message:"must NOT have fewer than 1 properties",schema:1,parentSchema:schema48.properties.healthy,data:data3};
+if(vErrors === null){
+vErrors = [err14];
+}
+else {
+vErrors.push(err14);
+}
+errors++;
+}
+for(const key1 in data3){
+if(!(((((key1 === "bits") || (key1 === "mask")) || (key1 === "value")) || (key1 === "minimum")) || (key1 === "maximum"))){
+const err15 = {instancePath:instancePath+"/healthy",schemaPath:"#/properties/healthy/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema48.properties.healthy,data:data3};
+if(vErrors === null){
+vErrors = [err15];
+}
+else {
+vErrors.push(err15);
+}
+errors++;
+}
+}
+if(data3.bits !== undefined){
+let data4 = data3.bits;
+const _errs17 = errors;
+let valid4 = false;
+const _errs18 = errors;
+if(!(((typeof data4 == "number") && (!(data4 % 1) && !isNaN(data4))) && (isFinite(data4)))){
+const err16 = {instancePath:instancePath+"/healthy/bits",schemaPath:"#/$defs/bits/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema49.anyOf[0].type,parentSchema:schema49.anyOf[0],data:data4};
+if(vErrors === null){
+vErrors = [err16];
+}
+else {
+vErrors.push(err16);
+}
+errors++;
+}
+if((typeof data4 == "number") && (isFinite(data4))){
+if(data4 > 63 || isNaN(data4)){
+const err17 = {instancePath:instancePath+"/healthy/bits",schemaPath:"#/$defs/bits/anyOf/0/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63},message:"must be <= 63",schema:63,parentSchema:schema49.anyOf[0],data:data4};
+if(vErrors === null){
+vErrors = [err17];
+}
+else {
+vErrors.push(err17);
+}
+errors++;
+}
+if(data4 < 0 || isNaN(data4)){
+const err18 = {instancePath:instancePath+"/healthy/bits",schemaPath:"#/$defs/bits/anyOf/0/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema49.anyOf[0],data:data4};
+if(vErrors === null){
+vErrors = [err18];
+}
+else {
+vErrors.push(err18);
+}
+errors++;
+}
+}
+var _valid1 = _errs18 === errors;
+valid4 = valid4 || _valid1;
+const _errs20 = errors;
+if(typeof data4 === "string"){
+if(!pattern13.test(data4)){
+const err19 = {instancePath:instancePath+"/healthy/bits",schemaPath:"#/$defs/bits/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^[0-9]{1,2}(:[0-9]{1,2})?$"},message:"must match pattern \""+"^[0-9]{1,2}(:[0-9]{1,2})?$"+"\"",schema:"^[0-9]{1,2}(:[0-9]{1,2})?$",parentSchema:schema49.anyOf[1],data:data4};
+if(vErrors === null){
+vErrors = [err19];
+}
+else {
+vErrors.push(err19);
+}
+errors++;
+}
+}
+else {
+const err20 = {instancePath:instancePath+"/healthy/bits",schemaPath:"#/$defs/bits/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema49.anyOf[1].type,parentSchema:schema49.anyOf[1],data:data4};
+if(vErrors === null){
+vErrors = [err20];
+}
+else {
+vErrors.push(err20);
+}
+errors++;
+}
+var _valid1 = _errs20 === errors;
+valid4 = valid4 || _valid1;
+if(!valid4){
+const err21 = {instancePath:instancePath+"/healthy/bits",schemaPath:"#/$defs/bits/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema49.anyOf,parentSchema:schema49,data:data4};
+if(vErrors === null){
+vErrors = [err21];
+}
+else {
+vErrors.push(err21);
+}
+errors++;
+}
+else {
+errors = _errs17;
+if(vErrors !== null){
+if(_errs17){
+vErrors.length = _errs17;
+}
+else {
+vErrors = null;
+}
+}
+}
+}
+if(data3.mask !== undefined){
+let data5 = data3.mask;
+const _errs24 = errors;
+let valid6 = false;
+const _errs25 = errors;
+if(!(((typeof data5 == "number") && (!(data5 % 1) && !isNaN(data5))) && (isFinite(data5)))){
+const err22 = {instancePath:instancePath+"/healthy/mask",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema50.anyOf[0].type,parentSchema:schema50.anyOf[0],data:data5};
+if(vErrors === null){
+vErrors = [err22];
+}
+else {
+vErrors.push(err22);
+}
+errors++;
+}
+var _valid2 = _errs25 === errors;
+valid6 = valid6 || _valid2;
+const _errs27 = errors;
+if(typeof data5 === "string"){
+if(!pattern14.test(data5)){
+const err23 = {instancePath:instancePath+"/healthy/mask",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema50.anyOf[1],data:data5};
+if(vErrors === null){
+vErrors = [err23];
+}
+else {
+vErrors.push(err23);
+}
+errors++;
+}
+}
+else {
+const err24 = {instancePath:instancePath+"/healthy/mask",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema50.anyOf[1].type,parentSchema:schema50.anyOf[1],data:data5};
+if(vErrors === null){
+vErrors = [err24];
+}
+else {
+vErrors.push(err24);
+}
+errors++;
+}
+var _valid2 = _errs27 === errors;
+valid6 = valid6 || _valid2;
+if(!valid6){
+const err25 = {instancePath:instancePath+"/healthy/mask",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema50.anyOf,parentSchema:schema50,data:data5};
+if(vErrors === null){
+vErrors = [err25];
+}
+else {
+vErrors.push(err25);
+}
+errors++;
+}
+else {
+errors = _errs24;
+if(vErrors !== null){
+if(_errs24){
+vErrors.length = _errs24;
+}
+else {
+vErrors = null;
+}
+}
+}
+}
+if(data3.value !== undefined){
+let data6 = data3.value;
+const _errs31 = errors;
+let valid8 = false;
+const _errs32 = errors;
+if(!(((typeof data6 == "number") && (!(data6 % 1) && !isNaN(data6))) && (isFinite(data6)))){
+const err26 = {instancePath:instancePath+"/healthy/value",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema50.anyOf[0].type,parentSchema:schema50.anyOf[0],data:data6};
+if(vErrors === null){
+vErrors = [err26];
+}
+else {
+vErrors.push(err26);
+}
+errors++;
+}
+var _valid3 = _errs32 === errors;
+valid8 = valid8 || _valid3;
+const _errs34 = errors;
+if(typeof data6 === "string"){
+if(!pattern14.test(data6)){
+const err27 = {instancePath:instancePath+"/healthy/value",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema50.anyOf[1],data:data6};
+if(vErrors === null){
+vErrors = [err27];
+}
+else {
+vErrors.push(err27);
+}
+errors++;
+}
+}
+else {
+const err28 = {instancePath:instancePath+"/healthy/value",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema50.anyOf[1].type,parentSchema:schema50.anyOf[1],data:data6};
+if(vErrors === null){
+vErrors = [err28];
+}
+else {
+vErrors.push(err28);
+}
+errors++;
+}
+var _valid3 = _errs34 === errors;
+valid8 = valid8 || _valid3;
+if(!valid8){
+const err29 = {instancePath:instancePath+"/healthy/value",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema50.anyOf,parentSchema:schema50,data:data6};
+if(vErrors === null){
+vErrors = [err29];
+}
+else {
+vErrors.push(err29);
+}
+errors++;
+}
+else {
+errors = _errs31;
+if(vErrors !== null){
+if(_errs31){
+vErrors.length = _errs31;
+}
+else {
+vErrors = null;
+}
+}
+}
+}
+if(data3.minimum !== undefined){
+let data7 = data3.minimum;
+const _errs38 = errors;
+let valid10 = false;
+const _errs39 = errors;
+if(!(((typeof data7 == "number") && (!(data7 % 1) && !isNaN(data7))) && (isFinite(data7)))){
+const err30 = {instancePath:instancePath+"/healthy/minimum",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema50.anyOf[0].type,parentSchema:schema50.anyOf[0],data:data7};
+if(vErrors === null){
+vErrors = [err30];
+}
+else {
+vErrors.push(err30);
+}
+errors++;
+}
+var _valid4 = _errs39 === errors;
+valid10 = valid10 || _valid4;
+const _errs41 = errors;
+if(typeof data7 === "string"){
+if(!pattern14.test(data7)){
+const err31 = {instancePath:instancePath+"/healthy/minimum",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema50.anyOf[1],data:data7};
+if(vErrors === null){
+vErrors = [err31];
+}
+else {
+vErrors.push(err31);
+}
+errors++;
+}
+}
+else {
+const err32 = {instancePath:instancePath+"/healthy/minimum",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema50.anyOf[1].type,parentSchema:schema50.anyOf[1],data:data7};
+if(vErrors === null){
+vErrors = [err32];
+}
+else {
+vErrors.push(err32);
+}
+errors++;
+}
+var _valid4 = _errs41 === errors;
+valid10 = valid10 || _valid4;
+if(!valid10){
+const err33 = {instancePath:instancePath+"/healthy/minimum",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema50.anyOf,parentSchema:schema50,data:data7};
+if(vErrors === null){
+vErrors = [err33];
+}
+else {
+vErrors.push(err33);
+}
+errors++;
+}
+else {
+errors = _errs38;
+if(vErrors !== null){
+if(_errs38){
+vErrors.length = _errs38;
+}
+else {
+vErrors = null;
+}
+}
+}
+}
+if(data3.maximum !== undefined){
+let data8 = data3.maximum;
+const _errs45 = errors;
+let valid12 = false;
+const _errs46 = errors;
+if(!(((typeof data8 == "number") && (!(data8 % 1) && !isNaN(data8))) && (isFinite(data8)))){
+const err34 = {instancePath:instancePath+"/healthy/maximum",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema50.anyOf[0].type,parentSchema:schema50.anyOf[0],data:data8};
+if(vErrors === null){
+vErrors = [err34];
+}
+else {
+vErrors.push(err34);
+}
+errors++;
+}
+var _valid5 = _errs46 === errors;
+valid12 = valid12 || _valid5;
+const _errs48 = errors;
+if(typeof data8 === "string"){
+if(!pattern14.test(data8)){
+const err35 = {instancePath:instancePath+"/healthy/maximum",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema50.anyOf[1],data:data8};
+if(vErrors === null){
+vErrors = [err35];
+}
+else {
+vErrors.push(err35);
+}
+errors++;
+}
+}
+else {
+const err36 = {instancePath:instancePath+"/healthy/maximum",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema50.anyOf[1].type,parentSchema:schema50.anyOf[1],data:data8};
+if(vErrors === null){
+vErrors = [err36];
+}
+else {
+vErrors.push(err36);
+}
+errors++;
+}
+var _valid5 = _errs48 === errors;
+valid12 = valid12 || _valid5;
+if(!valid12){
+const err37 = {instancePath:instancePath+"/healthy/maximum",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema50.anyOf,parentSchema:schema50,data:data8};
+if(vErrors === null){
+vErrors = [err37];
+}
+else {
+vErrors.push(err37);
+}
+errors++;
+}
+else {
+errors = _errs45;
+if(vErrors !== null){
+if(_errs45){
+vErrors.length = _errs45;
+}
+else {
+vErrors = null;
+}
+}
+}
+}
+}
+else {
+const err38 = {instancePath:instancePath+"/healthy",schemaPath:"#/properties/healthy/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema48.properties.healthy.type,parentSchema:schema48.properties.healthy,data:data3};
+if(vErrors === null){
+vErrors = [err38];
+}
+else {
+vErrors.push(err38);
+}
+errors++;
+}
+}
+let data9 = data.period_ms;
+if(!(((typeof data9 == "number") && (!(data9 % 1) && !isNaN(data9))) && (isFinite(data9)))){
+const err39 = {instancePath:instancePath+"/period_ms",schemaPath:"#/properties/period_ms/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema48.properties.period_ms.type,parentSchema:schema48.properties.period_ms,data:data9};
+if(vErrors === null){
+vErrors = [err39];
+}
+else {
+vErrors.push(err39);
+}
+errors++;
+}
+if((typeof data9 == "number") && (isFinite(data9))){
+if(data9 > 10000 || isNaN(data9)){
+const err40 = {instancePath:instancePath+"/period_ms",schemaPath:"#/properties/period_ms/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10000},message:"must be <= 10000",schema:10000,parentSchema:schema48.properties.period_ms,data:data9};
+if(vErrors === null){
+vErrors = [err40];
+}
+else {
+vErrors.push(err40);
+}
+errors++;
+}
+if(data9 < 10 || isNaN(data9)){
+const err41 = {instancePath:instancePath+"/period_ms",schemaPath:"#/properties/period_ms/minimum",keyword:"minimum",params:{comparison: ">=", limit: 10},message:"must be >= 10",schema:10,parentSchema:schema48.properties.period_ms,data:data9};
+if(vErrors === null){
+vErrors = [err41];
+}
+else {
+vErrors.push(err41);
+}
+errors++;
+}
+}
+}
+else {
+const err42 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema48.type,parentSchema:schema48,data};
+if(vErrors === null){
+vErrors = [err42];
+}
+else {
+vErrors.push(err42);
+}
+errors++;
+}
+validate37.errors = vErrors;
+return errors === 0;
+}
+validate37.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
 const func1 = Object.prototype.hasOwnProperty;
 const pattern12 = new RegExp("^[A-Za-z0-9]+([ -][A-Za-z0-9]+)*$", "u");
 
@@ -2596,6 +3220,9 @@ evaluated0.items = undefined;
 if(data && typeof data == "object" && !Array.isArray(data)){
 if(data.groups === undefined){
 data.groups = [];
+}
+if(data.stop_inputs === undefined){
+data.stop_inputs = [];
 }
 if(data.format === undefined){
 const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "format"},message:"must have required property '"+"format"+"'",schema:schema31.required,parentSchema:schema31,data};
@@ -2638,7 +3265,7 @@ vErrors.push(err3);
 errors++;
 }
 for(const key0 in data){
-if(!((((((key0 === "format") || (key0 === "name")) || (key0 === "description")) || (key0 === "groups")) || (key0 === "buses")) || (key0 === "devices"))){
+if(!(((((((key0 === "format") || (key0 === "name")) || (key0 === "description")) || (key0 === "groups")) || (key0 === "buses")) || (key0 === "devices")) || (key0 === "stop_inputs"))){
 const err4 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema31,data};
 if(vErrors === null){
 vErrors = [err4];
@@ -2855,6 +3482,9 @@ data8.clearance = "NONE";
 }
 if(data8.compartments === undefined){
 data8.compartments = [];
+}
+if(data8.stop_stage === undefined){
+data8.stop_stage = 0;
 }
 if(data8.name === undefined){
 const err21 = {instancePath:instancePath+"/devices/" + i2,schemaPath:"#/$defs/device/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'",schema:schema47.required,parentSchema:schema47,data:data8};
@@ -3140,9 +3770,9 @@ vErrors.push(err43);
 errors++;
 }
 }
-}
-else {
-const err44 = {instancePath:instancePath+"/devices/" + i2,schemaPath:"#/$defs/device/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema47.type,parentSchema:schema47,data:data8};
+let data20 = data8.stop_stage;
+if(!(((typeof data20 == "number") && (!(data20 % 1) && !isNaN(data20))) && (isFinite(data20)))){
+const err44 = {instancePath:instancePath+"/devices/" + i2+"/stop_stage",schemaPath:"#/$defs/device/properties/stop_stage/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema47.properties.stop_stage.type,parentSchema:schema47.properties.stop_stage,data:data20};
 if(vErrors === null){
 vErrors = [err44];
 }
@@ -3151,10 +3781,9 @@ vErrors.push(err44);
 }
 errors++;
 }
-}
-}
-else {
-const err45 = {instancePath:instancePath+"/devices",schemaPath:"#/properties/devices/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema31.properties.devices.type,parentSchema:schema31.properties.devices,data:data7};
+if((typeof data20 == "number") && (isFinite(data20))){
+if(data20 > 15 || isNaN(data20)){
+const err45 = {instancePath:instancePath+"/devices/" + i2+"/stop_stage",schemaPath:"#/$defs/device/properties/stop_stage/maximum",keyword:"maximum",params:{comparison: "<=", limit: 15},message:"must be <= 15",schema:15,parentSchema:schema47.properties.stop_stage,data:data20};
 if(vErrors === null){
 vErrors = [err45];
 }
@@ -3163,10 +3792,8 @@ vErrors.push(err45);
 }
 errors++;
 }
-}
-}
-else {
-const err46 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema31.type,parentSchema:schema31,data};
+if(data20 < 0 || isNaN(data20)){
+const err46 = {instancePath:instancePath+"/devices/" + i2+"/stop_stage",schemaPath:"#/$defs/device/properties/stop_stage/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema47.properties.stop_stage,data:data20};
 if(vErrors === null){
 vErrors = [err46];
 }
@@ -3175,32 +3802,96 @@ vErrors.push(err46);
 }
 errors++;
 }
+}
+}
+else {
+const err47 = {instancePath:instancePath+"/devices/" + i2,schemaPath:"#/$defs/device/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema47.type,parentSchema:schema47,data:data8};
+if(vErrors === null){
+vErrors = [err47];
+}
+else {
+vErrors.push(err47);
+}
+errors++;
+}
+}
+}
+else {
+const err48 = {instancePath:instancePath+"/devices",schemaPath:"#/properties/devices/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema31.properties.devices.type,parentSchema:schema31.properties.devices,data:data7};
+if(vErrors === null){
+vErrors = [err48];
+}
+else {
+vErrors.push(err48);
+}
+errors++;
+}
+}
+let data21 = data.stop_inputs;
+if(Array.isArray(data21)){
+if(data21.length > 32){
+const err49 = {instancePath:instancePath+"/stop_inputs",schemaPath:"#/properties/stop_inputs/maxItems",keyword:"maxItems",params:{limit: 32},message:"must NOT have more than 32 items",schema:32,parentSchema:schema31.properties.stop_inputs,data:data21};
+if(vErrors === null){
+vErrors = [err49];
+}
+else {
+vErrors.push(err49);
+}
+errors++;
+}
+const len4 = data21.length;
+for(let i5=0; i5<len4; i5++){
+if(!(validate37(data21[i5], {instancePath:instancePath+"/stop_inputs/" + i5,parentData:data21,parentDataProperty:i5,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate37.errors : vErrors.concat(validate37.errors);
+errors = vErrors.length;
+}
+}
+}
+else {
+const err50 = {instancePath:instancePath+"/stop_inputs",schemaPath:"#/properties/stop_inputs/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema31.properties.stop_inputs.type,parentSchema:schema31.properties.stop_inputs,data:data21};
+if(vErrors === null){
+vErrors = [err50];
+}
+else {
+vErrors.push(err50);
+}
+errors++;
+}
+}
+else {
+const err51 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema31.type,parentSchema:schema31,data};
+if(vErrors === null){
+vErrors = [err51];
+}
+else {
+vErrors.push(err51);
+}
+errors++;
+}
 validate20.errors = vErrors;
 return errors === 0;
 }
 validate20.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const profile = validate37;
-const schema48 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"https://dsmil.invalid/schema/profile.schema.json","title":"profile","description":"What the registers of one kind of device mean, and what operations do to them.","type":"object","properties":{"format":{"title":"format number","description":"Version of this file format.","const":1},"id":{"title":"profile id (lower-case letters, digits, hyphens)","description":"Equal to the file name without .yaml.","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,63}$"},"version":{"title":"version such as 1.0.0","description":"Raised with every change of meaning.","type":"string","pattern":"^[0-9]+\\.[0-9]+\\.[0-9]+$"},"description":{"title":"description","description":"For people; cite the data sheet.","type":"string","minLength":1,"maxLength":2000},"bus":{"title":"bus family","description":"memory serves memory, PCI and UIO buses; modbus serves serial lines and Modbus TCP.","enum":["memory","sysfs","i2c","modbus"]},"extends":{"title":"profile id","description":"Takes over that profile's registers, identify, observe, thermal and operations; what stands here replaces by name.","type":"string"},"registers":{"title":"registers","description":"At most 256, in the order a full read takes.","type":"array","maxItems":256,"items":{"$ref":"#/$defs/register"},"default":[]},"identify":{"title":"identification","description":"All conditions hold when the expected part is there.","type":"array","maxItems":8,"items":{"$ref":"#/$defs/condition"}},"observe":{"title":"observation","type":"object","properties":{"registers":{"title":"polled registers","description":"None of them precious or write-only.","type":"array","minItems":1,"maxItems":16,"uniqueItems":true,"items":{"title":"register name","type":"string"}},"power":{"title":"power state rules","description":"The first rule whose conditions all hold gives the state; UNKNOWN when none does.","type":"array","minItems":1,"maxItems":16,"items":{"title":"rule","type":"object","properties":{"when":{"title":"conditions","type":"array","maxItems":8,"items":{"$ref":"#/$defs/condition"},"default":[]},"state":{"title":"state","enum":["UNKNOWN","OFF","SUSPENDED","STANDBY","ON","FAULT","LOCKED"]}},"required":["state"],"additionalProperties":false}},"status":{"title":"overall state rules","description":"The first rule whose conditions all hold gives the state; UNKNOWN when none does.","type":"array","minItems":1,"maxItems":16,"items":{"title":"rule","type":"object","properties":{"when":{"title":"conditions","type":"array","maxItems":8,"items":{"$ref":"#/$defs/condition"},"default":[]},"state":{"title":"state","enum":["UNKNOWN","OPERATIONAL","DEGRADED","FAULT","MAINTENANCE"]}},"required":["state"],"additionalProperties":false}}},"required":["registers","power","status"],"additionalProperties":false},"thermal":{"title":"thermal limit","description":"The device's thermometer, and its highest reading at which the device may be operated when an operation asks for thermal monitoring. A profile without it refuses such operations.","type":"object","properties":{"register":{"title":"register name","description":"Readable and not precious.","type":"string"},"maximum":{"$ref":"#/$defs/word","description":"Highest allowed reading, raw; signed where the register is."}},"required":["register","maximum"],"additionalProperties":false},"operations":{"title":"operations","description":"What an operation without values writes; an absent one is not supported.","type":"object","properties":{"RESET":{"title":"writes in order","type":"array","minItems":1,"maxItems":16,"items":{"$ref":"#/$defs/write"}},"ACTIVATE":{"title":"writes in order","type":"array","minItems":1,"maxItems":16,"items":{"$ref":"#/$defs/write"}},"DEACTIVATE":{"title":"writes in order","type":"array","minItems":1,"maxItems":16,"items":{"$ref":"#/$defs/write"}},"CONFIG":{"title":"configuration","type":"object","properties":{"registers":{"title":"registers that CONFIG may write","description":"Without it, any writable one.","type":"array","minItems":1,"maxItems":64,"uniqueItems":true,"items":{"title":"register name","type":"string"}}},"required":["registers"],"additionalProperties":false}},"additionalProperties":false}},"required":["format","id","version","description","bus"],"additionalProperties":false,"allOf":[{"if":{"type":"object","properties":{"bus":{"const":"memory"}},"required":["bus"]},"then":{"properties":{"registers":{"items":{"$ref":"#/$defs/memoryPlacement"}}}}},{"if":{"type":"object","properties":{"bus":{"const":"sysfs"}},"required":["bus"]},"then":{"properties":{"registers":{"items":{"$ref":"#/$defs/sysfsPlacement"}}}}},{"if":{"type":"object","properties":{"bus":{"const":"i2c"}},"required":["bus"]},"then":{"properties":{"registers":{"items":{"$ref":"#/$defs/i2cPlacement"}}}}},{"if":{"type":"object","properties":{"bus":{"const":"modbus"}},"required":["bus"]},"then":{"properties":{"registers":{"items":{"$ref":"#/$defs/modbusPlacement"}}}}}],"$defs":{"word":{"title":"integer (decimal or 0x hexadecimal, at most 64 bits)","anyOf":[{"type":"integer"},{"type":"string","pattern":"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"}]},"bits":{"title":"bits such as \"3\" or \"7:4\"","anyOf":[{"type":"integer","minimum":0,"maximum":63},{"type":"string","pattern":"^[0-9]{1,2}(:[0-9]{1,2})?$"}]},"write":{"title":"write","type":"object","properties":{"register":{"title":"register name","type":"string"},"mask":{"$ref":"#/$defs/word","description":"Bits written; the others keep what they hold. All, when absent."},"value":{"$ref":"#/$defs/word"}},"required":["register","value"],"additionalProperties":false},"condition":{"title":"condition","description":"On bits (shifted down) or on the raw word under a mask: one value, or a range.","type":"object","properties":{"register":{"title":"register name","type":"string"},"bits":{"$ref":"#/$defs/bits"},"mask":{"$ref":"#/$defs/word"},"value":{"$ref":"#/$defs/word"},"minimum":{"$ref":"#/$defs/word"},"maximum":{"$ref":"#/$defs/word"}},"required":["register"],"additionalProperties":false},"field":{"title":"field","type":"object","properties":{"name":{"title":"field name","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_]{0,63}$"},"bits":{"$ref":"#/$defs/bits"}},"required":["name","bits"],"additionalProperties":false},"register":{"title":"register","type":"object","properties":{"name":{"title":"register name (letters, digits, underscores)","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_]{0,63}$"},"offset":{"title":"byte offset in the window","type":"integer","minimum":0,"maximum":1073741824},"attribute":{"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},"command":{"title":"command byte","type":"integer","minimum":0,"maximum":255},"protocol":{"title":"SMBus protocol","description":"word-swapped sends the high byte first; raw is big-endian bytes.","enum":["byte","word","word-swapped","raw"]},"address":{"title":"address in the table, from 0","type":"integer","minimum":0,"maximum":65535},"table":{"title":"Modbus table","enum":["holding","input","coil","discrete"]},"width":{"title":"width in bits","enum":[8,16,32,64]},"access":{"title":"access","description":"w1c: a written one clears the bit. rc: reading clears.","enum":["ro","rw","wo","w1c","rc"]},"volatile":{"title":"volatile","description":"Changes by itself. Default: false for rw and wo, true otherwise.","type":"boolean"},"precious":{"title":"precious","description":"Reading has a side effect, so it is read only when asked for by name. Default: true for rc.","type":"boolean"},"signed":{"title":"signed","description":"Two's complement.","type":"boolean","default":false},"unit":{"title":"unit of the scaled value","type":"string","maxLength":32,"default":""},"scale":{"title":"scale","description":"Scaled value = raw value * scale.","type":"number","default":1},"description":{"title":"description","description":"For people.","type":"string","minLength":1,"maxLength":1000},"fields":{"title":"fields","type":"array","maxItems":64,"items":{"$ref":"#/$defs/field"},"default":[]},"limits":{"title":"limits","description":"Raw limits of a written value, inclusive; signed where the register is.","type":"object","properties":{"minimum":{"$ref":"#/$defs/word"},"maximum":{"$ref":"#/$defs/word"}},"required":["minimum","maximum"],"additionalProperties":false},"maxStep":{"$ref":"#/$defs/word","description":"Largest change by one write, raw."},"reserved":{"$ref":"#/$defs/word","description":"Bits that keep what they hold; a value that sets one is refused. Default: none."},"readBack":{"$ref":"#/$defs/word","description":"Bits compared after a write. Default: all but reserved and self-clearing ones; none for wo."},"selfClearing":{"$ref":"#/$defs/word","description":"Bits that the device clears by itself after a write; they read back as 0. Default: none."},"settleUs":{"title":"settle time in microseconds","description":"Wait between a write and its read-back.","type":"integer","minimum":0,"maximum":10000000,"default":0},"safeValue":{"$ref":"#/$defs/word","description":"Written when the system stops; absent leaves the register alone."},"safeOrder":{"title":"safe order","description":"Order of the safe writes within a device, lowest first.","type":"integer","minimum":0,"maximum":1000,"default":0},"riskFloor":{"title":"lowest risk of a write","enum":["SAFE","LOW","MODERATE","HIGH","CRITICAL"],"default":"SAFE"}},"required":["name","width","access","description"],"additionalProperties":false},"memoryPlacement":{"type":"object","required":["offset"],"properties":{"attribute":false,"command":false,"protocol":false,"address":false,"table":false}},"sysfsPlacement":{"type":"object","required":["attribute"],"properties":{"offset":false,"command":false,"protocol":false,"address":false,"table":false}},"i2cPlacement":{"type":"object","required":["command","protocol"],"properties":{"offset":false,"attribute":false,"address":false,"table":false}},"modbusPlacement":{"type":"object","required":["address","table"],"properties":{"offset":false,"attribute":false,"command":false,"protocol":false}}}};
-const schema49 = {"type":"object","required":["offset"],"properties":{"attribute":false,"command":false,"protocol":false,"address":false,"table":false}};
-const schema50 = {"type":"object","required":["attribute"],"properties":{"offset":false,"command":false,"protocol":false,"address":false,"table":false}};
-const schema51 = {"type":"object","required":["command","protocol"],"properties":{"offset":false,"attribute":false,"address":false,"table":false}};
-const schema52 = {"type":"object","required":["address","table"],"properties":{"offset":false,"attribute":false,"command":false,"protocol":false}};
-const schema56 = {"title":"integer (decimal or 0x hexadecimal, at most 64 bits)","anyOf":[{"type":"integer"},{"type":"string","pattern":"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"}]};
-const pattern13 = new RegExp("^[a-z0-9][a-z0-9-]{0,63}$", "u");
-const pattern14 = new RegExp("^[0-9]+\\.[0-9]+\\.[0-9]+$", "u");
-const pattern19 = new RegExp("^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$", "u");
-const schema53 = {"title":"register","type":"object","properties":{"name":{"title":"register name (letters, digits, underscores)","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_]{0,63}$"},"offset":{"title":"byte offset in the window","type":"integer","minimum":0,"maximum":1073741824},"attribute":{"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},"command":{"title":"command byte","type":"integer","minimum":0,"maximum":255},"protocol":{"title":"SMBus protocol","description":"word-swapped sends the high byte first; raw is big-endian bytes.","enum":["byte","word","word-swapped","raw"]},"address":{"title":"address in the table, from 0","type":"integer","minimum":0,"maximum":65535},"table":{"title":"Modbus table","enum":["holding","input","coil","discrete"]},"width":{"title":"width in bits","enum":[8,16,32,64]},"access":{"title":"access","description":"w1c: a written one clears the bit. rc: reading clears.","enum":["ro","rw","wo","w1c","rc"]},"volatile":{"title":"volatile","description":"Changes by itself. Default: false for rw and wo, true otherwise.","type":"boolean"},"precious":{"title":"precious","description":"Reading has a side effect, so it is read only when asked for by name. Default: true for rc.","type":"boolean"},"signed":{"title":"signed","description":"Two's complement.","type":"boolean","default":false},"unit":{"title":"unit of the scaled value","type":"string","maxLength":32,"default":""},"scale":{"title":"scale","description":"Scaled value = raw value * scale.","type":"number","default":1},"description":{"title":"description","description":"For people.","type":"string","minLength":1,"maxLength":1000},"fields":{"title":"fields","type":"array","maxItems":64,"items":{"$ref":"#/$defs/field"},"default":[]},"limits":{"title":"limits","description":"Raw limits of a written value, inclusive; signed where the register is.","type":"object","properties":{"minimum":{"$ref":"#/$defs/word"},"maximum":{"$ref":"#/$defs/word"}},"required":["minimum","maximum"],"additionalProperties":false},"maxStep":{"$ref":"#/$defs/word","description":"Largest change by one write, raw."},"reserved":{"$ref":"#/$defs/word","description":"Bits that keep what they hold; a value that sets one is refused. Default: none."},"readBack":{"$ref":"#/$defs/word","description":"Bits compared after a write. Default: all but reserved and self-clearing ones; none for wo."},"selfClearing":{"$ref":"#/$defs/word","description":"Bits that the device clears by itself after a write; they read back as 0. Default: none."},"settleUs":{"title":"settle time in microseconds","description":"Wait between a write and its read-back.","type":"integer","minimum":0,"maximum":10000000,"default":0},"safeValue":{"$ref":"#/$defs/word","description":"Written when the system stops; absent leaves the register alone."},"safeOrder":{"title":"safe order","description":"Order of the safe writes within a device, lowest first.","type":"integer","minimum":0,"maximum":1000,"default":0},"riskFloor":{"title":"lowest risk of a write","enum":["SAFE","LOW","MODERATE","HIGH","CRITICAL"],"default":"SAFE"}},"required":["name","width","access","description"],"additionalProperties":false};
-const pattern15 = new RegExp("^[A-Za-z][A-Za-z0-9_]{0,63}$", "u");
-const pattern16 = new RegExp("^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$", "u");
-const schema54 = {"title":"field","type":"object","properties":{"name":{"title":"field name","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_]{0,63}$"},"bits":{"$ref":"#/$defs/bits"}},"required":["name","bits"],"additionalProperties":false};
-const schema55 = {"title":"bits such as \"3\" or \"7:4\"","anyOf":[{"type":"integer","minimum":0,"maximum":63},{"type":"string","pattern":"^[0-9]{1,2}(:[0-9]{1,2})?$"}]};
-const pattern18 = new RegExp("^[0-9]{1,2}(:[0-9]{1,2})?$", "u");
+export const profile = validate39;
+const schema54 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"https://dsmil.invalid/schema/profile.schema.json","title":"profile","description":"What the registers of one kind of device mean, and what operations do to them.","type":"object","properties":{"format":{"title":"format number","description":"Version of this file format.","const":1},"id":{"title":"profile id (lower-case letters, digits, hyphens)","description":"Equal to the file name without .yaml.","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,63}$"},"version":{"title":"version such as 1.0.0","description":"Raised with every change of meaning.","type":"string","pattern":"^[0-9]+\\.[0-9]+\\.[0-9]+$"},"description":{"title":"description","description":"For people; cite the data sheet.","type":"string","minLength":1,"maxLength":2000},"bus":{"title":"bus family","description":"memory serves memory, PCI and UIO buses; modbus serves serial lines and Modbus TCP.","enum":["memory","sysfs","i2c","modbus"]},"extends":{"title":"profile id","description":"Takes over that profile's registers, identify, observe, thermal and operations; what stands here replaces by name.","type":"string"},"registers":{"title":"registers","description":"At most 256, in the order a full read takes.","type":"array","maxItems":256,"items":{"$ref":"#/$defs/register"},"default":[]},"identify":{"title":"identification","description":"All conditions hold when the expected part is there.","type":"array","maxItems":8,"items":{"$ref":"#/$defs/condition"}},"observe":{"title":"observation","type":"object","properties":{"registers":{"title":"polled registers","description":"None of them precious or write-only.","type":"array","minItems":1,"maxItems":16,"uniqueItems":true,"items":{"title":"register name","type":"string"}},"power":{"title":"power state rules","description":"The first rule whose conditions all hold gives the state; UNKNOWN when none does.","type":"array","minItems":1,"maxItems":16,"items":{"title":"rule","type":"object","properties":{"when":{"title":"conditions","type":"array","maxItems":8,"items":{"$ref":"#/$defs/condition"},"default":[]},"state":{"title":"state","enum":["UNKNOWN","OFF","SUSPENDED","STANDBY","ON","FAULT","LOCKED"]}},"required":["state"],"additionalProperties":false}},"status":{"title":"overall state rules","description":"The first rule whose conditions all hold gives the state; UNKNOWN when none does.","type":"array","minItems":1,"maxItems":16,"items":{"title":"rule","type":"object","properties":{"when":{"title":"conditions","type":"array","maxItems":8,"items":{"$ref":"#/$defs/condition"},"default":[]},"state":{"title":"state","enum":["UNKNOWN","OPERATIONAL","DEGRADED","FAULT","MAINTENANCE"]}},"required":["state"],"additionalProperties":false}}},"required":["registers","power","status"],"additionalProperties":false},"thermal":{"title":"thermal limit","description":"The device's thermometer, and its highest reading at which the device may be operated when an operation asks for thermal monitoring. A profile without it refuses such operations.","type":"object","properties":{"register":{"title":"register name","description":"Readable and not precious.","type":"string"},"maximum":{"$ref":"#/$defs/word","description":"Highest allowed reading, raw; signed where the register is."}},"required":["register","maximum"],"additionalProperties":false},"operations":{"title":"operations","description":"What an operation without values writes; an absent one is not supported.","type":"object","properties":{"RESET":{"title":"writes in order","type":"array","minItems":1,"maxItems":16,"items":{"$ref":"#/$defs/write"}},"ACTIVATE":{"title":"writes in order","type":"array","minItems":1,"maxItems":16,"items":{"$ref":"#/$defs/write"}},"DEACTIVATE":{"title":"writes in order","type":"array","minItems":1,"maxItems":16,"items":{"$ref":"#/$defs/write"}},"CONFIG":{"title":"configuration","type":"object","properties":{"registers":{"title":"registers that CONFIG may write","description":"Without it, any writable one.","type":"array","minItems":1,"maxItems":64,"uniqueItems":true,"items":{"title":"register name","type":"string"}}},"required":["registers"],"additionalProperties":false}},"additionalProperties":false}},"required":["format","id","version","description","bus"],"additionalProperties":false,"allOf":[{"if":{"type":"object","properties":{"bus":{"const":"memory"}},"required":["bus"]},"then":{"properties":{"registers":{"items":{"$ref":"#/$defs/memoryPlacement"}}}}},{"if":{"type":"object","properties":{"bus":{"const":"sysfs"}},"required":["bus"]},"then":{"properties":{"registers":{"items":{"$ref":"#/$defs/sysfsPlacement"}}}}},{"if":{"type":"object","properties":{"bus":{"const":"i2c"}},"required":["bus"]},"then":{"properties":{"registers":{"items":{"$ref":"#/$defs/i2cPlacement"}}}}},{"if":{"type":"object","properties":{"bus":{"const":"modbus"}},"required":["bus"]},"then":{"properties":{"registers":{"items":{"$ref":"#/$defs/modbusPlacement"}}}}}],"$defs":{"word":{"title":"integer (decimal or 0x hexadecimal, at most 64 bits)","anyOf":[{"type":"integer"},{"type":"string","pattern":"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"}]},"bits":{"title":"bits such as \"3\" or \"7:4\"","anyOf":[{"type":"integer","minimum":0,"maximum":63},{"type":"string","pattern":"^[0-9]{1,2}(:[0-9]{1,2})?$"}]},"write":{"title":"write","type":"object","properties":{"register":{"title":"register name","type":"string"},"mask":{"$ref":"#/$defs/word","description":"Bits written; the others keep what they hold. All, when absent."},"value":{"$ref":"#/$defs/word"}},"required":["register","value"],"additionalProperties":false},"condition":{"title":"condition","description":"On bits (shifted down) or on the raw word under a mask: one value, or a range.","type":"object","properties":{"register":{"title":"register name","type":"string"},"bits":{"$ref":"#/$defs/bits"},"mask":{"$ref":"#/$defs/word"},"value":{"$ref":"#/$defs/word"},"minimum":{"$ref":"#/$defs/word"},"maximum":{"$ref":"#/$defs/word"}},"required":["register"],"additionalProperties":false},"field":{"title":"field","type":"object","properties":{"name":{"title":"field name","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_]{0,63}$"},"bits":{"$ref":"#/$defs/bits"}},"required":["name","bits"],"additionalProperties":false},"register":{"title":"register","type":"object","properties":{"name":{"title":"register name (letters, digits, underscores)","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_]{0,63}$"},"offset":{"title":"byte offset in the window","type":"integer","minimum":0,"maximum":1073741824},"attribute":{"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},"command":{"title":"command byte","type":"integer","minimum":0,"maximum":255},"protocol":{"title":"SMBus protocol","description":"word-swapped sends the high byte first; raw is big-endian bytes.","enum":["byte","word","word-swapped","raw"]},"address":{"title":"address in the table, from 0","type":"integer","minimum":0,"maximum":65535},"table":{"title":"Modbus table","enum":["holding","input","coil","discrete"]},"width":{"title":"width in bits","enum":[8,16,32,64]},"access":{"title":"access","description":"w1c: a written one clears the bit. rc: reading clears.","enum":["ro","rw","wo","w1c","rc"]},"volatile":{"title":"volatile","description":"Changes by itself. Default: false for rw and wo, true otherwise.","type":"boolean"},"precious":{"title":"precious","description":"Reading has a side effect, so it is read only when asked for by name. Default: true for rc.","type":"boolean"},"signed":{"title":"signed","description":"Two's complement.","type":"boolean","default":false},"unit":{"title":"unit of the scaled value","type":"string","maxLength":32,"default":""},"scale":{"title":"scale","description":"Scaled value = raw value * scale.","type":"number","default":1},"description":{"title":"description","description":"For people.","type":"string","minLength":1,"maxLength":1000},"fields":{"title":"fields","type":"array","maxItems":64,"items":{"$ref":"#/$defs/field"},"default":[]},"limits":{"title":"limits","description":"Raw limits of a written value, inclusive; signed where the register is.","type":"object","properties":{"minimum":{"$ref":"#/$defs/word"},"maximum":{"$ref":"#/$defs/word"}},"required":["minimum","maximum"],"additionalProperties":false},"maxStep":{"$ref":"#/$defs/word","description":"Largest change by one write, raw."},"reserved":{"$ref":"#/$defs/word","description":"Bits that keep what they hold; a value that sets one is refused. Default: none."},"readBack":{"$ref":"#/$defs/word","description":"Bits compared after a write. Default: all but reserved and self-clearing ones; none for wo."},"selfClearing":{"$ref":"#/$defs/word","description":"Bits that the device clears by itself after a write; they read back as 0. Default: none."},"settleUs":{"title":"settle time in microseconds","description":"Wait between a write and its read-back.","type":"integer","minimum":0,"maximum":10000000,"default":0},"safeValue":{"$ref":"#/$defs/word","description":"Written when the system stops; absent leaves the register alone."},"safeOrder":{"title":"safe order","description":"Order of the safe writes within a device, lowest first.","type":"integer","minimum":0,"maximum":1000,"default":0},"riskFloor":{"title":"lowest risk of a write","enum":["SAFE","LOW","MODERATE","HIGH","CRITICAL"],"default":"SAFE"}},"required":["name","width","access","description"],"additionalProperties":false},"memoryPlacement":{"type":"object","required":["offset"],"properties":{"attribute":false,"command":false,"protocol":false,"address":false,"table":false}},"sysfsPlacement":{"type":"object","required":["attribute"],"properties":{"offset":false,"command":false,"protocol":false,"address":false,"table":false}},"i2cPlacement":{"type":"object","required":["command","protocol"],"properties":{"offset":false,"attribute":false,"address":false,"table":false}},"modbusPlacement":{"type":"object","required":["address","table"],"properties":{"offset":false,"attribute":false,"command":false,"protocol":false}}}};
+const schema55 = {"type":"object","required":["offset"],"properties":{"attribute":false,"command":false,"protocol":false,"address":false,"table":false}};
+const schema56 = {"type":"object","required":["attribute"],"properties":{"offset":false,"command":false,"protocol":false,"address":false,"table":false}};
+const schema57 = {"type":"object","required":["command","protocol"],"properties":{"offset":false,"attribute":false,"address":false,"table":false}};
+const schema58 = {"type":"object","required":["address","table"],"properties":{"offset":false,"attribute":false,"command":false,"protocol":false}};
+const schema62 = {"title":"integer (decimal or 0x hexadecimal, at most 64 bits)","anyOf":[{"type":"integer"},{"type":"string","pattern":"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"}]};
+const pattern18 = new RegExp("^[a-z0-9][a-z0-9-]{0,63}$", "u");
+const pattern19 = new RegExp("^[0-9]+\\.[0-9]+\\.[0-9]+$", "u");
+const schema59 = {"title":"register","type":"object","properties":{"name":{"title":"register name (letters, digits, underscores)","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_]{0,63}$"},"offset":{"title":"byte offset in the window","type":"integer","minimum":0,"maximum":1073741824},"attribute":{"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},"command":{"title":"command byte","type":"integer","minimum":0,"maximum":255},"protocol":{"title":"SMBus protocol","description":"word-swapped sends the high byte first; raw is big-endian bytes.","enum":["byte","word","word-swapped","raw"]},"address":{"title":"address in the table, from 0","type":"integer","minimum":0,"maximum":65535},"table":{"title":"Modbus table","enum":["holding","input","coil","discrete"]},"width":{"title":"width in bits","enum":[8,16,32,64]},"access":{"title":"access","description":"w1c: a written one clears the bit. rc: reading clears.","enum":["ro","rw","wo","w1c","rc"]},"volatile":{"title":"volatile","description":"Changes by itself. Default: false for rw and wo, true otherwise.","type":"boolean"},"precious":{"title":"precious","description":"Reading has a side effect, so it is read only when asked for by name. Default: true for rc.","type":"boolean"},"signed":{"title":"signed","description":"Two's complement.","type":"boolean","default":false},"unit":{"title":"unit of the scaled value","type":"string","maxLength":32,"default":""},"scale":{"title":"scale","description":"Scaled value = raw value * scale.","type":"number","default":1},"description":{"title":"description","description":"For people.","type":"string","minLength":1,"maxLength":1000},"fields":{"title":"fields","type":"array","maxItems":64,"items":{"$ref":"#/$defs/field"},"default":[]},"limits":{"title":"limits","description":"Raw limits of a written value, inclusive; signed where the register is.","type":"object","properties":{"minimum":{"$ref":"#/$defs/word"},"maximum":{"$ref":"#/$defs/word"}},"required":["minimum","maximum"],"additionalProperties":false},"maxStep":{"$ref":"#/$defs/word","description":"Largest change by one write, raw."},"reserved":{"$ref":"#/$defs/word","description":"Bits that keep what they hold; a value that sets one is refused. Default: none."},"readBack":{"$ref":"#/$defs/word","description":"Bits compared after a write. Default: all but reserved and self-clearing ones; none for wo."},"selfClearing":{"$ref":"#/$defs/word","description":"Bits that the device clears by itself after a write; they read back as 0. Default: none."},"settleUs":{"title":"settle time in microseconds","description":"Wait between a write and its read-back.","type":"integer","minimum":0,"maximum":10000000,"default":0},"safeValue":{"$ref":"#/$defs/word","description":"Written when the system stops; absent leaves the register alone."},"safeOrder":{"title":"safe order","description":"Order of the safe writes within a device, lowest first.","type":"integer","minimum":0,"maximum":1000,"default":0},"riskFloor":{"title":"lowest risk of a write","enum":["SAFE","LOW","MODERATE","HIGH","CRITICAL"],"default":"SAFE"}},"required":["name","width","access","description"],"additionalProperties":false};
+const pattern20 = new RegExp("^[A-Za-z][A-Za-z0-9_]{0,63}$", "u");
+const pattern21 = new RegExp("^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$", "u");
+const schema60 = {"title":"field","type":"object","properties":{"name":{"title":"field name","type":"string","pattern":"^[A-Za-z][A-Za-z0-9_]{0,63}$"},"bits":{"$ref":"#/$defs/bits"}},"required":["name","bits"],"additionalProperties":false};
+const schema61 = {"title":"bits such as \"3\" or \"7:4\"","anyOf":[{"type":"integer","minimum":0,"maximum":63},{"type":"string","pattern":"^[0-9]{1,2}(:[0-9]{1,2})?$"}]};
 
-function validate39(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate41(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate39.evaluated;
+const evaluated0 = validate41.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -3209,7 +3900,7 @@ evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
 if(data.name === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'",schema:schema54.required,parentSchema:schema54,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'",schema:schema60.required,parentSchema:schema60,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -3219,7 +3910,7 @@ vErrors.push(err0);
 errors++;
 }
 if(data.bits === undefined){
-const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "bits"},message:"must have required property '"+"bits"+"'",schema:schema54.required,parentSchema:schema54,data};
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "bits"},message:"must have required property '"+"bits"+"'",schema:schema60.required,parentSchema:schema60,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -3230,7 +3921,7 @@ errors++;
 }
 for(const key0 in data){
 if(!((key0 === "name") || (key0 === "bits"))){
-const err2 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema54,data};
+const err2 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema60,data};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -3243,8 +3934,8 @@ errors++;
 if(data.name !== undefined){
 let data0 = data.name;
 if(typeof data0 === "string"){
-if(!pattern15.test(data0)){
-const err3 = {instancePath:instancePath+"/name",schemaPath:"#/properties/name/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z][A-Za-z0-9_]{0,63}$"},message:"must match pattern \""+"^[A-Za-z][A-Za-z0-9_]{0,63}$"+"\"",schema:"^[A-Za-z][A-Za-z0-9_]{0,63}$",parentSchema:schema54.properties.name,data:data0};
+if(!pattern20.test(data0)){
+const err3 = {instancePath:instancePath+"/name",schemaPath:"#/properties/name/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z][A-Za-z0-9_]{0,63}$"},message:"must match pattern \""+"^[A-Za-z][A-Za-z0-9_]{0,63}$"+"\"",schema:"^[A-Za-z][A-Za-z0-9_]{0,63}$",parentSchema:schema60.properties.name,data:data0};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -3255,7 +3946,7 @@ errors++;
 }
 }
 else {
-const err4 = {instancePath:instancePath+"/name",schemaPath:"#/properties/name/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema54.properties.name.type,parentSchema:schema54.properties.name,data:data0};
+const err4 = {instancePath:instancePath+"/name",schemaPath:"#/properties/name/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema60.properties.name.type,parentSchema:schema60.properties.name,data:data0};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -3271,7 +3962,7 @@ const _errs6 = errors;
 let valid2 = false;
 const _errs7 = errors;
 if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
-const err5 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema55.anyOf[0].type,parentSchema:schema55.anyOf[0],data:data1};
+const err5 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema61.anyOf[0].type,parentSchema:schema61.anyOf[0],data:data1};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -3282,7 +3973,7 @@ errors++;
 }
 if((typeof data1 == "number") && (isFinite(data1))){
 if(data1 > 63 || isNaN(data1)){
-const err6 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/0/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63},message:"must be <= 63",schema:63,parentSchema:schema55.anyOf[0],data:data1};
+const err6 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/0/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63},message:"must be <= 63",schema:63,parentSchema:schema61.anyOf[0],data:data1};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -3292,7 +3983,7 @@ vErrors.push(err6);
 errors++;
 }
 if(data1 < 0 || isNaN(data1)){
-const err7 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/0/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema55.anyOf[0],data:data1};
+const err7 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/0/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema61.anyOf[0],data:data1};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -3306,8 +3997,8 @@ var _valid0 = _errs7 === errors;
 valid2 = valid2 || _valid0;
 const _errs9 = errors;
 if(typeof data1 === "string"){
-if(!pattern18.test(data1)){
-const err8 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^[0-9]{1,2}(:[0-9]{1,2})?$"},message:"must match pattern \""+"^[0-9]{1,2}(:[0-9]{1,2})?$"+"\"",schema:"^[0-9]{1,2}(:[0-9]{1,2})?$",parentSchema:schema55.anyOf[1],data:data1};
+if(!pattern13.test(data1)){
+const err8 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^[0-9]{1,2}(:[0-9]{1,2})?$"},message:"must match pattern \""+"^[0-9]{1,2}(:[0-9]{1,2})?$"+"\"",schema:"^[0-9]{1,2}(:[0-9]{1,2})?$",parentSchema:schema61.anyOf[1],data:data1};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -3318,7 +4009,7 @@ errors++;
 }
 }
 else {
-const err9 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema55.anyOf[1].type,parentSchema:schema55.anyOf[1],data:data1};
+const err9 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema61.anyOf[1].type,parentSchema:schema61.anyOf[1],data:data1};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -3330,7 +4021,7 @@ errors++;
 var _valid0 = _errs9 === errors;
 valid2 = valid2 || _valid0;
 if(!valid2){
-const err10 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema55.anyOf,parentSchema:schema55,data:data1};
+const err10 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema61.anyOf,parentSchema:schema61,data:data1};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -3353,7 +4044,7 @@ vErrors = null;
 }
 }
 else {
-const err11 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema54.type,parentSchema:schema54,data};
+const err11 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema60.type,parentSchema:schema60,data};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -3362,16 +4053,16 @@ vErrors.push(err11);
 }
 errors++;
 }
-validate39.errors = vErrors;
+validate41.errors = vErrors;
 return errors === 0;
 }
-validate39.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate41.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate38(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate40(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate38.evaluated;
+const evaluated0 = validate40.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -3401,7 +4092,7 @@ if(data.riskFloor === undefined){
 data.riskFloor = "SAFE";
 }
 if(data.name === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'",schema:schema53.required,parentSchema:schema53,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'",schema:schema59.required,parentSchema:schema59,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -3411,7 +4102,7 @@ vErrors.push(err0);
 errors++;
 }
 if(data.width === undefined){
-const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "width"},message:"must have required property '"+"width"+"'",schema:schema53.required,parentSchema:schema53,data};
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "width"},message:"must have required property '"+"width"+"'",schema:schema59.required,parentSchema:schema59,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -3421,7 +4112,7 @@ vErrors.push(err1);
 errors++;
 }
 if(data.access === undefined){
-const err2 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "access"},message:"must have required property '"+"access"+"'",schema:schema53.required,parentSchema:schema53,data};
+const err2 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "access"},message:"must have required property '"+"access"+"'",schema:schema59.required,parentSchema:schema59,data};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -3431,7 +4122,7 @@ vErrors.push(err2);
 errors++;
 }
 if(data.description === undefined){
-const err3 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "description"},message:"must have required property '"+"description"+"'",schema:schema53.required,parentSchema:schema53,data};
+const err3 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "description"},message:"must have required property '"+"description"+"'",schema:schema59.required,parentSchema:schema59,data};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -3441,8 +4132,8 @@ vErrors.push(err3);
 errors++;
 }
 for(const key0 in data){
-if(!(func1.call(schema53.properties, key0))){
-const err4 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema53,data};
+if(!(func1.call(schema59.properties, key0))){
+const err4 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema59,data};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -3455,8 +4146,8 @@ errors++;
 if(data.name !== undefined){
 let data0 = data.name;
 if(typeof data0 === "string"){
-if(!pattern15.test(data0)){
-const err5 = {instancePath:instancePath+"/name",schemaPath:"#/properties/name/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z][A-Za-z0-9_]{0,63}$"},message:"must match pattern \""+"^[A-Za-z][A-Za-z0-9_]{0,63}$"+"\"",schema:"^[A-Za-z][A-Za-z0-9_]{0,63}$",parentSchema:schema53.properties.name,data:data0};
+if(!pattern20.test(data0)){
+const err5 = {instancePath:instancePath+"/name",schemaPath:"#/properties/name/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z][A-Za-z0-9_]{0,63}$"},message:"must match pattern \""+"^[A-Za-z][A-Za-z0-9_]{0,63}$"+"\"",schema:"^[A-Za-z][A-Za-z0-9_]{0,63}$",parentSchema:schema59.properties.name,data:data0};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -3467,7 +4158,7 @@ errors++;
 }
 }
 else {
-const err6 = {instancePath:instancePath+"/name",schemaPath:"#/properties/name/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema53.properties.name.type,parentSchema:schema53.properties.name,data:data0};
+const err6 = {instancePath:instancePath+"/name",schemaPath:"#/properties/name/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema59.properties.name.type,parentSchema:schema59.properties.name,data:data0};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -3480,7 +4171,7 @@ errors++;
 if(data.offset !== undefined){
 let data1 = data.offset;
 if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
-const err7 = {instancePath:instancePath+"/offset",schemaPath:"#/properties/offset/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema53.properties.offset.type,parentSchema:schema53.properties.offset,data:data1};
+const err7 = {instancePath:instancePath+"/offset",schemaPath:"#/properties/offset/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema59.properties.offset.type,parentSchema:schema59.properties.offset,data:data1};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -3491,7 +4182,7 @@ errors++;
 }
 if((typeof data1 == "number") && (isFinite(data1))){
 if(data1 > 1073741824 || isNaN(data1)){
-const err8 = {instancePath:instancePath+"/offset",schemaPath:"#/properties/offset/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1073741824},message:"must be <= 1073741824",schema:1073741824,parentSchema:schema53.properties.offset,data:data1};
+const err8 = {instancePath:instancePath+"/offset",schemaPath:"#/properties/offset/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1073741824},message:"must be <= 1073741824",schema:1073741824,parentSchema:schema59.properties.offset,data:data1};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -3501,7 +4192,7 @@ vErrors.push(err8);
 errors++;
 }
 if(data1 < 0 || isNaN(data1)){
-const err9 = {instancePath:instancePath+"/offset",schemaPath:"#/properties/offset/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema53.properties.offset,data:data1};
+const err9 = {instancePath:instancePath+"/offset",schemaPath:"#/properties/offset/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema59.properties.offset,data:data1};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -3515,8 +4206,8 @@ errors++;
 if(data.attribute !== undefined){
 let data2 = data.attribute;
 if(typeof data2 === "string"){
-if(!pattern16.test(data2)){
-const err10 = {instancePath:instancePath+"/attribute",schemaPath:"#/properties/attribute/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},message:"must match pattern \""+"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"+"\"",schema:"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$",parentSchema:schema53.properties.attribute,data:data2};
+if(!pattern21.test(data2)){
+const err10 = {instancePath:instancePath+"/attribute",schemaPath:"#/properties/attribute/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},message:"must match pattern \""+"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"+"\"",schema:"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$",parentSchema:schema59.properties.attribute,data:data2};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -3527,7 +4218,7 @@ errors++;
 }
 }
 else {
-const err11 = {instancePath:instancePath+"/attribute",schemaPath:"#/properties/attribute/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema53.properties.attribute.type,parentSchema:schema53.properties.attribute,data:data2};
+const err11 = {instancePath:instancePath+"/attribute",schemaPath:"#/properties/attribute/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema59.properties.attribute.type,parentSchema:schema59.properties.attribute,data:data2};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -3540,7 +4231,7 @@ errors++;
 if(data.command !== undefined){
 let data3 = data.command;
 if(!(((typeof data3 == "number") && (!(data3 % 1) && !isNaN(data3))) && (isFinite(data3)))){
-const err12 = {instancePath:instancePath+"/command",schemaPath:"#/properties/command/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema53.properties.command.type,parentSchema:schema53.properties.command,data:data3};
+const err12 = {instancePath:instancePath+"/command",schemaPath:"#/properties/command/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema59.properties.command.type,parentSchema:schema59.properties.command,data:data3};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -3551,7 +4242,7 @@ errors++;
 }
 if((typeof data3 == "number") && (isFinite(data3))){
 if(data3 > 255 || isNaN(data3)){
-const err13 = {instancePath:instancePath+"/command",schemaPath:"#/properties/command/maximum",keyword:"maximum",params:{comparison: "<=", limit: 255},message:"must be <= 255",schema:255,parentSchema:schema53.properties.command,data:data3};
+const err13 = {instancePath:instancePath+"/command",schemaPath:"#/properties/command/maximum",keyword:"maximum",params:{comparison: "<=", limit: 255},message:"must be <= 255",schema:255,parentSchema:schema59.properties.command,data:data3};
 if(vErrors === null){
 vErrors = [err13];
 }
@@ -3561,7 +4252,7 @@ vErrors.push(err13);
 errors++;
 }
 if(data3 < 0 || isNaN(data3)){
-const err14 = {instancePath:instancePath+"/command",schemaPath:"#/properties/command/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema53.properties.command,data:data3};
+const err14 = {instancePath:instancePath+"/command",schemaPath:"#/properties/command/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema59.properties.command,data:data3};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -3575,7 +4266,7 @@ errors++;
 if(data.protocol !== undefined){
 let data4 = data.protocol;
 if(!((((data4 === "byte") || (data4 === "word")) || (data4 === "word-swapped")) || (data4 === "raw"))){
-const err15 = {instancePath:instancePath+"/protocol",schemaPath:"#/properties/protocol/enum",keyword:"enum",params:{allowedValues: schema53.properties.protocol.enum},message:"must be equal to one of the allowed values",schema:schema53.properties.protocol.enum,parentSchema:schema53.properties.protocol,data:data4};
+const err15 = {instancePath:instancePath+"/protocol",schemaPath:"#/properties/protocol/enum",keyword:"enum",params:{allowedValues: schema59.properties.protocol.enum},message:"must be equal to one of the allowed values",schema:schema59.properties.protocol.enum,parentSchema:schema59.properties.protocol,data:data4};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -3588,7 +4279,7 @@ errors++;
 if(data.address !== undefined){
 let data5 = data.address;
 if(!(((typeof data5 == "number") && (!(data5 % 1) && !isNaN(data5))) && (isFinite(data5)))){
-const err16 = {instancePath:instancePath+"/address",schemaPath:"#/properties/address/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema53.properties.address.type,parentSchema:schema53.properties.address,data:data5};
+const err16 = {instancePath:instancePath+"/address",schemaPath:"#/properties/address/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema59.properties.address.type,parentSchema:schema59.properties.address,data:data5};
 if(vErrors === null){
 vErrors = [err16];
 }
@@ -3599,7 +4290,7 @@ errors++;
 }
 if((typeof data5 == "number") && (isFinite(data5))){
 if(data5 > 65535 || isNaN(data5)){
-const err17 = {instancePath:instancePath+"/address",schemaPath:"#/properties/address/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535},message:"must be <= 65535",schema:65535,parentSchema:schema53.properties.address,data:data5};
+const err17 = {instancePath:instancePath+"/address",schemaPath:"#/properties/address/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535},message:"must be <= 65535",schema:65535,parentSchema:schema59.properties.address,data:data5};
 if(vErrors === null){
 vErrors = [err17];
 }
@@ -3609,7 +4300,7 @@ vErrors.push(err17);
 errors++;
 }
 if(data5 < 0 || isNaN(data5)){
-const err18 = {instancePath:instancePath+"/address",schemaPath:"#/properties/address/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema53.properties.address,data:data5};
+const err18 = {instancePath:instancePath+"/address",schemaPath:"#/properties/address/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema59.properties.address,data:data5};
 if(vErrors === null){
 vErrors = [err18];
 }
@@ -3623,7 +4314,7 @@ errors++;
 if(data.table !== undefined){
 let data6 = data.table;
 if(!((((data6 === "holding") || (data6 === "input")) || (data6 === "coil")) || (data6 === "discrete"))){
-const err19 = {instancePath:instancePath+"/table",schemaPath:"#/properties/table/enum",keyword:"enum",params:{allowedValues: schema53.properties.table.enum},message:"must be equal to one of the allowed values",schema:schema53.properties.table.enum,parentSchema:schema53.properties.table,data:data6};
+const err19 = {instancePath:instancePath+"/table",schemaPath:"#/properties/table/enum",keyword:"enum",params:{allowedValues: schema59.properties.table.enum},message:"must be equal to one of the allowed values",schema:schema59.properties.table.enum,parentSchema:schema59.properties.table,data:data6};
 if(vErrors === null){
 vErrors = [err19];
 }
@@ -3636,7 +4327,7 @@ errors++;
 if(data.width !== undefined){
 let data7 = data.width;
 if(!((((data7 === 8) || (data7 === 16)) || (data7 === 32)) || (data7 === 64))){
-const err20 = {instancePath:instancePath+"/width",schemaPath:"#/properties/width/enum",keyword:"enum",params:{allowedValues: schema53.properties.width.enum},message:"must be equal to one of the allowed values",schema:schema53.properties.width.enum,parentSchema:schema53.properties.width,data:data7};
+const err20 = {instancePath:instancePath+"/width",schemaPath:"#/properties/width/enum",keyword:"enum",params:{allowedValues: schema59.properties.width.enum},message:"must be equal to one of the allowed values",schema:schema59.properties.width.enum,parentSchema:schema59.properties.width,data:data7};
 if(vErrors === null){
 vErrors = [err20];
 }
@@ -3649,7 +4340,7 @@ errors++;
 if(data.access !== undefined){
 let data8 = data.access;
 if(!(((((data8 === "ro") || (data8 === "rw")) || (data8 === "wo")) || (data8 === "w1c")) || (data8 === "rc"))){
-const err21 = {instancePath:instancePath+"/access",schemaPath:"#/properties/access/enum",keyword:"enum",params:{allowedValues: schema53.properties.access.enum},message:"must be equal to one of the allowed values",schema:schema53.properties.access.enum,parentSchema:schema53.properties.access,data:data8};
+const err21 = {instancePath:instancePath+"/access",schemaPath:"#/properties/access/enum",keyword:"enum",params:{allowedValues: schema59.properties.access.enum},message:"must be equal to one of the allowed values",schema:schema59.properties.access.enum,parentSchema:schema59.properties.access,data:data8};
 if(vErrors === null){
 vErrors = [err21];
 }
@@ -3662,7 +4353,7 @@ errors++;
 if(data.volatile !== undefined){
 let data9 = data.volatile;
 if(typeof data9 !== "boolean"){
-const err22 = {instancePath:instancePath+"/volatile",schemaPath:"#/properties/volatile/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema53.properties.volatile.type,parentSchema:schema53.properties.volatile,data:data9};
+const err22 = {instancePath:instancePath+"/volatile",schemaPath:"#/properties/volatile/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema59.properties.volatile.type,parentSchema:schema59.properties.volatile,data:data9};
 if(vErrors === null){
 vErrors = [err22];
 }
@@ -3675,7 +4366,7 @@ errors++;
 if(data.precious !== undefined){
 let data10 = data.precious;
 if(typeof data10 !== "boolean"){
-const err23 = {instancePath:instancePath+"/precious",schemaPath:"#/properties/precious/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema53.properties.precious.type,parentSchema:schema53.properties.precious,data:data10};
+const err23 = {instancePath:instancePath+"/precious",schemaPath:"#/properties/precious/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema59.properties.precious.type,parentSchema:schema59.properties.precious,data:data10};
 if(vErrors === null){
 vErrors = [err23];
 }
@@ -3687,7 +4378,7 @@ errors++;
 }
 let data11 = data.signed;
 if(typeof data11 !== "boolean"){
-const err24 = {instancePath:instancePath+"/signed",schemaPath:"#/properties/signed/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema53.properties.signed.type,parentSchema:schema53.properties.signed,data:data11};
+const err24 = {instancePath:instancePath+"/signed",schemaPath:"#/properties/signed/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema59.properties.signed.type,parentSchema:schema59.properties.signed,data:data11};
 if(vErrors === null){
 vErrors = [err24];
 }
@@ -3699,7 +4390,7 @@ errors++;
 let data12 = data.unit;
 if(typeof data12 === "string"){
 if(data12.length > 32){
-const err25 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/maxLength",keyword:"maxLength",params:{limit: 32},message:"must NOT have more than 32 characters",schema:32,parentSchema:schema53.properties.unit,data:data12};
+const err25 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/maxLength",keyword:"maxLength",params:{limit: 32},message:"must NOT have more than 32 characters",schema:32,parentSchema:schema59.properties.unit,data:data12};
 if(vErrors === null){
 vErrors = [err25];
 }
@@ -3710,7 +4401,7 @@ errors++;
 }
 }
 else {
-const err26 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema53.properties.unit.type,parentSchema:schema53.properties.unit,data:data12};
+const err26 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema59.properties.unit.type,parentSchema:schema59.properties.unit,data:data12};
 if(vErrors === null){
 vErrors = [err26];
 }
@@ -3721,7 +4412,7 @@ errors++;
 }
 let data13 = data.scale;
 if(!((typeof data13 == "number") && (isFinite(data13)))){
-const err27 = {instancePath:instancePath+"/scale",schemaPath:"#/properties/scale/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema53.properties.scale.type,parentSchema:schema53.properties.scale,data:data13};
+const err27 = {instancePath:instancePath+"/scale",schemaPath:"#/properties/scale/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema59.properties.scale.type,parentSchema:schema59.properties.scale,data:data13};
 if(vErrors === null){
 vErrors = [err27];
 }
@@ -3734,7 +4425,7 @@ if(data.description !== undefined){
 let data14 = data.description;
 if(typeof data14 === "string"){
 if(data14.length > 1000){
-const err28 = {instancePath:instancePath+"/description",schemaPath:"#/properties/description/maxLength",keyword:"maxLength",params:{limit: 1000},message:"must NOT have more than 1000 characters",schema:1000,parentSchema:schema53.properties.description,data:data14};
+const err28 = {instancePath:instancePath+"/description",schemaPath:"#/properties/description/maxLength",keyword:"maxLength",params:{limit: 1000},message:"must NOT have more than 1000 characters",schema:1000,parentSchema:schema59.properties.description,data:data14};
 if(vErrors === null){
 vErrors = [err28];
 }
@@ -3744,7 +4435,7 @@ vErrors.push(err28);
 errors++;
 }
 if(data14.length < 1){
-const err29 = {instancePath:instancePath+"/description",schemaPath:"#/properties/description/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters",schema:1,parentSchema:schema53.properties.description,data:data14};
+const err29 = {instancePath:instancePath+"/description",schemaPath:"#/properties/description/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters",schema:1,parentSchema:schema59.properties.description,data:data14};
 if(vErrors === null){
 vErrors = [err29];
 }
@@ -3755,7 +4446,7 @@ errors++;
 }
 }
 else {
-const err30 = {instancePath:instancePath+"/description",schemaPath:"#/properties/description/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema53.properties.description.type,parentSchema:schema53.properties.description,data:data14};
+const err30 = {instancePath:instancePath+"/description",schemaPath:"#/properties/description/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema59.properties.description.type,parentSchema:schema59.properties.description,data:data14};
 if(vErrors === null){
 vErrors = [err30];
 }
@@ -3768,7 +4459,7 @@ errors++;
 let data15 = data.fields;
 if(Array.isArray(data15)){
 if(data15.length > 64){
-const err31 = {instancePath:instancePath+"/fields",schemaPath:"#/properties/fields/maxItems",keyword:"maxItems",params:{limit: 64},message:"must NOT have more than 64 items",schema:64,parentSchema:schema53.properties.fields,data:data15};
+const err31 = {instancePath:instancePath+"/fields",schemaPath:"#/properties/fields/maxItems",keyword:"maxItems",params:{limit: 64},message:"must NOT have more than 64 items",schema:64,parentSchema:schema59.properties.fields,data:data15};
 if(vErrors === null){
 vErrors = [err31];
 }
@@ -3779,14 +4470,14 @@ errors++;
 }
 const len0 = data15.length;
 for(let i0=0; i0<len0; i0++){
-if(!(validate39(data15[i0], {instancePath:instancePath+"/fields/" + i0,parentData:data15,parentDataProperty:i0,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate39.errors : vErrors.concat(validate39.errors);
+if(!(validate41(data15[i0], {instancePath:instancePath+"/fields/" + i0,parentData:data15,parentDataProperty:i0,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate41.errors : vErrors.concat(validate41.errors);
 errors = vErrors.length;
 }
 }
 }
 else {
-const err32 = {instancePath:instancePath+"/fields",schemaPath:"#/properties/fields/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema53.properties.fields.type,parentSchema:schema53.properties.fields,data:data15};
+const err32 = {instancePath:instancePath+"/fields",schemaPath:"#/properties/fields/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema59.properties.fields.type,parentSchema:schema59.properties.fields,data:data15};
 if(vErrors === null){
 vErrors = [err32];
 }
@@ -3799,7 +4490,7 @@ if(data.limits !== undefined){
 let data17 = data.limits;
 if(data17 && typeof data17 == "object" && !Array.isArray(data17)){
 if(data17.minimum === undefined){
-const err33 = {instancePath:instancePath+"/limits",schemaPath:"#/properties/limits/required",keyword:"required",params:{missingProperty: "minimum"},message:"must have required property '"+"minimum"+"'",schema:schema53.properties.limits.required,parentSchema:schema53.properties.limits,data:data17};
+const err33 = {instancePath:instancePath+"/limits",schemaPath:"#/properties/limits/required",keyword:"required",params:{missingProperty: "minimum"},message:"must have required property '"+"minimum"+"'",schema:schema59.properties.limits.required,parentSchema:schema59.properties.limits,data:data17};
 if(vErrors === null){
 vErrors = [err33];
 }
@@ -3809,7 +4500,7 @@ vErrors.push(err33);
 errors++;
 }
 if(data17.maximum === undefined){
-const err34 = {instancePath:instancePath+"/limits",schemaPath:"#/properties/limits/required",keyword:"required",params:{missingProperty: "maximum"},message:"must have required property '"+"maximum"+"'",schema:schema53.properties.limits.required,parentSchema:schema53.properties.limits,data:data17};
+const err34 = {instancePath:instancePath+"/limits",schemaPath:"#/properties/limits/required",keyword:"required",params:{missingProperty: "maximum"},message:"must have required property '"+"maximum"+"'",schema:schema59.properties.limits.required,parentSchema:schema59.properties.limits,data:data17};
 if(vErrors === null){
 vErrors = [err34];
 }
@@ -3820,7 +4511,7 @@ errors++;
 }
 for(const key1 in data17){
 if(!((key1 === "minimum") || (key1 === "maximum"))){
-const err35 = {instancePath:instancePath+"/limits",schemaPath:"#/properties/limits/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema53.properties.limits,data:data17};
+const err35 = {instancePath:instancePath+"/limits",schemaPath:"#/properties/limits/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema59.properties.limits,data:data17};
 if(vErrors === null){
 vErrors = [err35];
 }
@@ -3836,7 +4527,7 @@ const _errs36 = errors;
 let valid5 = false;
 const _errs37 = errors;
 if(!(((typeof data18 == "number") && (!(data18 % 1) && !isNaN(data18))) && (isFinite(data18)))){
-const err36 = {instancePath:instancePath+"/limits/minimum",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema56.anyOf[0].type,parentSchema:schema56.anyOf[0],data:data18};
+const err36 = {instancePath:instancePath+"/limits/minimum",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema62.anyOf[0].type,parentSchema:schema62.anyOf[0],data:data18};
 if(vErrors === null){
 vErrors = [err36];
 }
@@ -3849,8 +4540,8 @@ var _valid0 = _errs37 === errors;
 valid5 = valid5 || _valid0;
 const _errs39 = errors;
 if(typeof data18 === "string"){
-if(!pattern19.test(data18)){
-const err37 = {instancePath:instancePath+"/limits/minimum",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema56.anyOf[1],data:data18};
+if(!pattern14.test(data18)){
+const err37 = {instancePath:instancePath+"/limits/minimum",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema62.anyOf[1],data:data18};
 if(vErrors === null){
 vErrors = [err37];
 }
@@ -3861,7 +4552,7 @@ errors++;
 }
 }
 else {
-const err38 = {instancePath:instancePath+"/limits/minimum",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema56.anyOf[1].type,parentSchema:schema56.anyOf[1],data:data18};
+const err38 = {instancePath:instancePath+"/limits/minimum",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema62.anyOf[1].type,parentSchema:schema62.anyOf[1],data:data18};
 if(vErrors === null){
 vErrors = [err38];
 }
@@ -3873,7 +4564,7 @@ errors++;
 var _valid0 = _errs39 === errors;
 valid5 = valid5 || _valid0;
 if(!valid5){
-const err39 = {instancePath:instancePath+"/limits/minimum",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema56.anyOf,parentSchema:schema56,data:data18};
+const err39 = {instancePath:instancePath+"/limits/minimum",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema62.anyOf,parentSchema:schema62,data:data18};
 if(vErrors === null){
 vErrors = [err39];
 }
@@ -3900,7 +4591,7 @@ const _errs43 = errors;
 let valid7 = false;
 const _errs44 = errors;
 if(!(((typeof data19 == "number") && (!(data19 % 1) && !isNaN(data19))) && (isFinite(data19)))){
-const err40 = {instancePath:instancePath+"/limits/maximum",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema56.anyOf[0].type,parentSchema:schema56.anyOf[0],data:data19};
+const err40 = {instancePath:instancePath+"/limits/maximum",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema62.anyOf[0].type,parentSchema:schema62.anyOf[0],data:data19};
 if(vErrors === null){
 vErrors = [err40];
 }
@@ -3913,8 +4604,8 @@ var _valid1 = _errs44 === errors;
 valid7 = valid7 || _valid1;
 const _errs46 = errors;
 if(typeof data19 === "string"){
-if(!pattern19.test(data19)){
-const err41 = {instancePath:instancePath+"/limits/maximum",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema56.anyOf[1],data:data19};
+if(!pattern14.test(data19)){
+const err41 = {instancePath:instancePath+"/limits/maximum",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema62.anyOf[1],data:data19};
 if(vErrors === null){
 vErrors = [err41];
 }
@@ -3925,7 +4616,7 @@ errors++;
 }
 }
 else {
-const err42 = {instancePath:instancePath+"/limits/maximum",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema56.anyOf[1].type,parentSchema:schema56.anyOf[1],data:data19};
+const err42 = {instancePath:instancePath+"/limits/maximum",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema62.anyOf[1].type,parentSchema:schema62.anyOf[1],data:data19};
 if(vErrors === null){
 vErrors = [err42];
 }
@@ -3937,7 +4628,7 @@ errors++;
 var _valid1 = _errs46 === errors;
 valid7 = valid7 || _valid1;
 if(!valid7){
-const err43 = {instancePath:instancePath+"/limits/maximum",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema56.anyOf,parentSchema:schema56,data:data19};
+const err43 = {instancePath:instancePath+"/limits/maximum",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema62.anyOf,parentSchema:schema62,data:data19};
 if(vErrors === null){
 vErrors = [err43];
 }
@@ -3960,7 +4651,7 @@ vErrors = null;
 }
 }
 else {
-const err44 = {instancePath:instancePath+"/limits",schemaPath:"#/properties/limits/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema53.properties.limits.type,parentSchema:schema53.properties.limits,data:data17};
+const err44 = {instancePath:instancePath+"/limits",schemaPath:"#/properties/limits/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema59.properties.limits.type,parentSchema:schema59.properties.limits,data:data17};
 if(vErrors === null){
 vErrors = [err44];
 }
@@ -3976,7 +4667,7 @@ const _errs50 = errors;
 let valid9 = false;
 const _errs51 = errors;
 if(!(((typeof data20 == "number") && (!(data20 % 1) && !isNaN(data20))) && (isFinite(data20)))){
-const err45 = {instancePath:instancePath+"/maxStep",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema56.anyOf[0].type,parentSchema:schema56.anyOf[0],data:data20};
+const err45 = {instancePath:instancePath+"/maxStep",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema62.anyOf[0].type,parentSchema:schema62.anyOf[0],data:data20};
 if(vErrors === null){
 vErrors = [err45];
 }
@@ -3989,8 +4680,8 @@ var _valid2 = _errs51 === errors;
 valid9 = valid9 || _valid2;
 const _errs53 = errors;
 if(typeof data20 === "string"){
-if(!pattern19.test(data20)){
-const err46 = {instancePath:instancePath+"/maxStep",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema56.anyOf[1],data:data20};
+if(!pattern14.test(data20)){
+const err46 = {instancePath:instancePath+"/maxStep",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema62.anyOf[1],data:data20};
 if(vErrors === null){
 vErrors = [err46];
 }
@@ -4001,7 +4692,7 @@ errors++;
 }
 }
 else {
-const err47 = {instancePath:instancePath+"/maxStep",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema56.anyOf[1].type,parentSchema:schema56.anyOf[1],data:data20};
+const err47 = {instancePath:instancePath+"/maxStep",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema62.anyOf[1].type,parentSchema:schema62.anyOf[1],data:data20};
 if(vErrors === null){
 vErrors = [err47];
 }
@@ -4013,7 +4704,7 @@ errors++;
 var _valid2 = _errs53 === errors;
 valid9 = valid9 || _valid2;
 if(!valid9){
-const err48 = {instancePath:instancePath+"/maxStep",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema56.anyOf,parentSchema:schema56,data:data20};
+const err48 = {instancePath:instancePath+"/maxStep",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema62.anyOf,parentSchema:schema62,data:data20};
 if(vErrors === null){
 vErrors = [err48];
 }
@@ -4040,7 +4731,7 @@ const _errs57 = errors;
 let valid11 = false;
 const _errs58 = errors;
 if(!(((typeof data21 == "number") && (!(data21 % 1) && !isNaN(data21))) && (isFinite(data21)))){
-const err49 = {instancePath:instancePath+"/reserved",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema56.anyOf[0].type,parentSchema:schema56.anyOf[0],data:data21};
+const err49 = {instancePath:instancePath+"/reserved",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema62.anyOf[0].type,parentSchema:schema62.anyOf[0],data:data21};
 if(vErrors === null){
 vErrors = [err49];
 }
@@ -4053,8 +4744,8 @@ var _valid3 = _errs58 === errors;
 valid11 = valid11 || _valid3;
 const _errs60 = errors;
 if(typeof data21 === "string"){
-if(!pattern19.test(data21)){
-const err50 = {instancePath:instancePath+"/reserved",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema56.anyOf[1],data:data21};
+if(!pattern14.test(data21)){
+const err50 = {instancePath:instancePath+"/reserved",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema62.anyOf[1],data:data21};
 if(vErrors === null){
 vErrors = [err50];
 }
@@ -4065,7 +4756,7 @@ errors++;
 }
 }
 else {
-const err51 = {instancePath:instancePath+"/reserved",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema56.anyOf[1].type,parentSchema:schema56.anyOf[1],data:data21};
+const err51 = {instancePath:instancePath+"/reserved",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema62.anyOf[1].type,parentSchema:schema62.anyOf[1],data:data21};
 if(vErrors === null){
 vErrors = [err51];
 }
@@ -4077,7 +4768,7 @@ errors++;
 var _valid3 = _errs60 === errors;
 valid11 = valid11 || _valid3;
 if(!valid11){
-const err52 = {instancePath:instancePath+"/reserved",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema56.anyOf,parentSchema:schema56,data:data21};
+const err52 = {instancePath:instancePath+"/reserved",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema62.anyOf,parentSchema:schema62,data:data21};
 if(vErrors === null){
 vErrors = [err52];
 }
@@ -4104,7 +4795,7 @@ const _errs64 = errors;
 let valid13 = false;
 const _errs65 = errors;
 if(!(((typeof data22 == "number") && (!(data22 % 1) && !isNaN(data22))) && (isFinite(data22)))){
-const err53 = {instancePath:instancePath+"/readBack",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema56.anyOf[0].type,parentSchema:schema56.anyOf[0],data:data22};
+const err53 = {instancePath:instancePath+"/readBack",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema62.anyOf[0].type,parentSchema:schema62.anyOf[0],data:data22};
 if(vErrors === null){
 vErrors = [err53];
 }
@@ -4117,8 +4808,8 @@ var _valid4 = _errs65 === errors;
 valid13 = valid13 || _valid4;
 const _errs67 = errors;
 if(typeof data22 === "string"){
-if(!pattern19.test(data22)){
-const err54 = {instancePath:instancePath+"/readBack",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema56.anyOf[1],data:data22};
+if(!pattern14.test(data22)){
+const err54 = {instancePath:instancePath+"/readBack",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema62.anyOf[1],data:data22};
 if(vErrors === null){
 vErrors = [err54];
 }
@@ -4129,7 +4820,7 @@ errors++;
 }
 }
 else {
-const err55 = {instancePath:instancePath+"/readBack",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema56.anyOf[1].type,parentSchema:schema56.anyOf[1],data:data22};
+const err55 = {instancePath:instancePath+"/readBack",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema62.anyOf[1].type,parentSchema:schema62.anyOf[1],data:data22};
 if(vErrors === null){
 vErrors = [err55];
 }
@@ -4141,7 +4832,7 @@ errors++;
 var _valid4 = _errs67 === errors;
 valid13 = valid13 || _valid4;
 if(!valid13){
-const err56 = {instancePath:instancePath+"/readBack",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema56.anyOf,parentSchema:schema56,data:data22};
+const err56 = {instancePath:instancePath+"/readBack",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema62.anyOf,parentSchema:schema62,data:data22};
 if(vErrors === null){
 vErrors = [err56];
 }
@@ -4168,7 +4859,7 @@ const _errs71 = errors;
 let valid15 = false;
 const _errs72 = errors;
 if(!(((typeof data23 == "number") && (!(data23 % 1) && !isNaN(data23))) && (isFinite(data23)))){
-const err57 = {instancePath:instancePath+"/selfClearing",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema56.anyOf[0].type,parentSchema:schema56.anyOf[0],data:data23};
+const err57 = {instancePath:instancePath+"/selfClearing",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema62.anyOf[0].type,parentSchema:schema62.anyOf[0],data:data23};
 if(vErrors === null){
 vErrors = [err57];
 }
@@ -4181,8 +4872,8 @@ var _valid5 = _errs72 === errors;
 valid15 = valid15 || _valid5;
 const _errs74 = errors;
 if(typeof data23 === "string"){
-if(!pattern19.test(data23)){
-const err58 = {instancePath:instancePath+"/selfClearing",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema56.anyOf[1],data:data23};
+if(!pattern14.test(data23)){
+const err58 = {instancePath:instancePath+"/selfClearing",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema62.anyOf[1],data:data23};
 if(vErrors === null){
 vErrors = [err58];
 }
@@ -4193,7 +4884,7 @@ errors++;
 }
 }
 else {
-const err59 = {instancePath:instancePath+"/selfClearing",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema56.anyOf[1].type,parentSchema:schema56.anyOf[1],data:data23};
+const err59 = {instancePath:instancePath+"/selfClearing",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema62.anyOf[1].type,parentSchema:schema62.anyOf[1],data:data23};
 if(vErrors === null){
 vErrors = [err59];
 }
@@ -4205,7 +4896,7 @@ errors++;
 var _valid5 = _errs74 === errors;
 valid15 = valid15 || _valid5;
 if(!valid15){
-const err60 = {instancePath:instancePath+"/selfClearing",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema56.anyOf,parentSchema:schema56,data:data23};
+const err60 = {instancePath:instancePath+"/selfClearing",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema62.anyOf,parentSchema:schema62,data:data23};
 if(vErrors === null){
 vErrors = [err60];
 }
@@ -4228,7 +4919,7 @@ vErrors = null;
 }
 let data24 = data.settleUs;
 if(!(((typeof data24 == "number") && (!(data24 % 1) && !isNaN(data24))) && (isFinite(data24)))){
-const err61 = {instancePath:instancePath+"/settleUs",schemaPath:"#/properties/settleUs/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema53.properties.settleUs.type,parentSchema:schema53.properties.settleUs,data:data24};
+const err61 = {instancePath:instancePath+"/settleUs",schemaPath:"#/properties/settleUs/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema59.properties.settleUs.type,parentSchema:schema59.properties.settleUs,data:data24};
 if(vErrors === null){
 vErrors = [err61];
 }
@@ -4239,7 +4930,7 @@ errors++;
 }
 if((typeof data24 == "number") && (isFinite(data24))){
 if(data24 > 10000000 || isNaN(data24)){
-const err62 = {instancePath:instancePath+"/settleUs",schemaPath:"#/properties/settleUs/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10000000},message:"must be <= 10000000",schema:10000000,parentSchema:schema53.properties.settleUs,data:data24};
+const err62 = {instancePath:instancePath+"/settleUs",schemaPath:"#/properties/settleUs/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10000000},message:"must be <= 10000000",schema:10000000,parentSchema:schema59.properties.settleUs,data:data24};
 if(vErrors === null){
 vErrors = [err62];
 }
@@ -4249,7 +4940,7 @@ vErrors.push(err62);
 errors++;
 }
 if(data24 < 0 || isNaN(data24)){
-const err63 = {instancePath:instancePath+"/settleUs",schemaPath:"#/properties/settleUs/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema53.properties.settleUs,data:data24};
+const err63 = {instancePath:instancePath+"/settleUs",schemaPath:"#/properties/settleUs/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema59.properties.settleUs,data:data24};
 if(vErrors === null){
 vErrors = [err63];
 }
@@ -4265,7 +4956,7 @@ const _errs80 = errors;
 let valid17 = false;
 const _errs81 = errors;
 if(!(((typeof data25 == "number") && (!(data25 % 1) && !isNaN(data25))) && (isFinite(data25)))){
-const err64 = {instancePath:instancePath+"/safeValue",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema56.anyOf[0].type,parentSchema:schema56.anyOf[0],data:data25};
+const err64 = {instancePath:instancePath+"/safeValue",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema62.anyOf[0].type,parentSchema:schema62.anyOf[0],data:data25};
 if(vErrors === null){
 vErrors = [err64];
 }
@@ -4278,8 +4969,8 @@ var _valid6 = _errs81 === errors;
 valid17 = valid17 || _valid6;
 const _errs83 = errors;
 if(typeof data25 === "string"){
-if(!pattern19.test(data25)){
-const err65 = {instancePath:instancePath+"/safeValue",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema56.anyOf[1],data:data25};
+if(!pattern14.test(data25)){
+const err65 = {instancePath:instancePath+"/safeValue",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema62.anyOf[1],data:data25};
 if(vErrors === null){
 vErrors = [err65];
 }
@@ -4290,7 +4981,7 @@ errors++;
 }
 }
 else {
-const err66 = {instancePath:instancePath+"/safeValue",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema56.anyOf[1].type,parentSchema:schema56.anyOf[1],data:data25};
+const err66 = {instancePath:instancePath+"/safeValue",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema62.anyOf[1].type,parentSchema:schema62.anyOf[1],data:data25};
 if(vErrors === null){
 vErrors = [err66];
 }
@@ -4302,7 +4993,7 @@ errors++;
 var _valid6 = _errs83 === errors;
 valid17 = valid17 || _valid6;
 if(!valid17){
-const err67 = {instancePath:instancePath+"/safeValue",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema56.anyOf,parentSchema:schema56,data:data25};
+const err67 = {instancePath:instancePath+"/safeValue",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema62.anyOf,parentSchema:schema62,data:data25};
 if(vErrors === null){
 vErrors = [err67];
 }
@@ -4325,7 +5016,7 @@ vErrors = null;
 }
 let data26 = data.safeOrder;
 if(!(((typeof data26 == "number") && (!(data26 % 1) && !isNaN(data26))) && (isFinite(data26)))){
-const err68 = {instancePath:instancePath+"/safeOrder",schemaPath:"#/properties/safeOrder/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema53.properties.safeOrder.type,parentSchema:schema53.properties.safeOrder,data:data26};
+const err68 = {instancePath:instancePath+"/safeOrder",schemaPath:"#/properties/safeOrder/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema59.properties.safeOrder.type,parentSchema:schema59.properties.safeOrder,data:data26};
 if(vErrors === null){
 vErrors = [err68];
 }
@@ -4336,7 +5027,7 @@ errors++;
 }
 if((typeof data26 == "number") && (isFinite(data26))){
 if(data26 > 1000 || isNaN(data26)){
-const err69 = {instancePath:instancePath+"/safeOrder",schemaPath:"#/properties/safeOrder/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema53.properties.safeOrder,data:data26};
+const err69 = {instancePath:instancePath+"/safeOrder",schemaPath:"#/properties/safeOrder/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema59.properties.safeOrder,data:data26};
 if(vErrors === null){
 vErrors = [err69];
 }
@@ -4346,7 +5037,7 @@ vErrors.push(err69);
 errors++;
 }
 if(data26 < 0 || isNaN(data26)){
-const err70 = {instancePath:instancePath+"/safeOrder",schemaPath:"#/properties/safeOrder/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema53.properties.safeOrder,data:data26};
+const err70 = {instancePath:instancePath+"/safeOrder",schemaPath:"#/properties/safeOrder/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema59.properties.safeOrder,data:data26};
 if(vErrors === null){
 vErrors = [err70];
 }
@@ -4358,7 +5049,7 @@ errors++;
 }
 let data27 = data.riskFloor;
 if(!(((((data27 === "SAFE") || (data27 === "LOW")) || (data27 === "MODERATE")) || (data27 === "HIGH")) || (data27 === "CRITICAL"))){
-const err71 = {instancePath:instancePath+"/riskFloor",schemaPath:"#/properties/riskFloor/enum",keyword:"enum",params:{allowedValues: schema53.properties.riskFloor.enum},message:"must be equal to one of the allowed values",schema:schema53.properties.riskFloor.enum,parentSchema:schema53.properties.riskFloor,data:data27};
+const err71 = {instancePath:instancePath+"/riskFloor",schemaPath:"#/properties/riskFloor/enum",keyword:"enum",params:{allowedValues: schema59.properties.riskFloor.enum},message:"must be equal to one of the allowed values",schema:schema59.properties.riskFloor.enum,parentSchema:schema59.properties.riskFloor,data:data27};
 if(vErrors === null){
 vErrors = [err71];
 }
@@ -4369,7 +5060,7 @@ errors++;
 }
 }
 else {
-const err72 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema53.type,parentSchema:schema53,data};
+const err72 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema59.type,parentSchema:schema59,data};
 if(vErrors === null){
 vErrors = [err72];
 }
@@ -4378,17 +5069,17 @@ vErrors.push(err72);
 }
 errors++;
 }
-validate38.errors = vErrors;
+validate40.errors = vErrors;
 return errors === 0;
 }
-validate38.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate40.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema63 = {"title":"condition","description":"On bits (shifted down) or on the raw word under a mask: one value, or a range.","type":"object","properties":{"register":{"title":"register name","type":"string"},"bits":{"$ref":"#/$defs/bits"},"mask":{"$ref":"#/$defs/word"},"value":{"$ref":"#/$defs/word"},"minimum":{"$ref":"#/$defs/word"},"maximum":{"$ref":"#/$defs/word"}},"required":["register"],"additionalProperties":false};
+const schema69 = {"title":"condition","description":"On bits (shifted down) or on the raw word under a mask: one value, or a range.","type":"object","properties":{"register":{"title":"register name","type":"string"},"bits":{"$ref":"#/$defs/bits"},"mask":{"$ref":"#/$defs/word"},"value":{"$ref":"#/$defs/word"},"minimum":{"$ref":"#/$defs/word"},"maximum":{"$ref":"#/$defs/word"}},"required":["register"],"additionalProperties":false};
 
-function validate42(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate44(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate42.evaluated;
+const evaluated0 = validate44.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -4397,7 +5088,7 @@ evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
 if(data.register === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "register"},message:"must have required property '"+"register"+"'",schema:schema63.required,parentSchema:schema63,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "register"},message:"must have required property '"+"register"+"'",schema:schema69.required,parentSchema:schema69,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -4408,7 +5099,7 @@ errors++;
 }
 for(const key0 in data){
 if(!((((((key0 === "register") || (key0 === "bits")) || (key0 === "mask")) || (key0 === "value")) || (key0 === "minimum")) || (key0 === "maximum"))){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema63,data};
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema69,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -4421,7 +5112,7 @@ errors++;
 if(data.register !== undefined){
 let data0 = data.register;
 if(typeof data0 !== "string"){
-const err2 = {instancePath:instancePath+"/register",schemaPath:"#/properties/register/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema63.properties.register.type,parentSchema:schema63.properties.register,data:data0};
+const err2 = {instancePath:instancePath+"/register",schemaPath:"#/properties/register/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema69.properties.register.type,parentSchema:schema69.properties.register,data:data0};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -4437,7 +5128,7 @@ const _errs6 = errors;
 let valid2 = false;
 const _errs7 = errors;
 if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
-const err3 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema55.anyOf[0].type,parentSchema:schema55.anyOf[0],data:data1};
+const err3 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema61.anyOf[0].type,parentSchema:schema61.anyOf[0],data:data1};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -4448,7 +5139,7 @@ errors++;
 }
 if((typeof data1 == "number") && (isFinite(data1))){
 if(data1 > 63 || isNaN(data1)){
-const err4 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/0/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63},message:"must be <= 63",schema:63,parentSchema:schema55.anyOf[0],data:data1};
+const err4 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/0/maximum",keyword:"maximum",params:{comparison: "<=", limit: 63},message:"must be <= 63",schema:63,parentSchema:schema61.anyOf[0],data:data1};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -4458,7 +5149,7 @@ vErrors.push(err4);
 errors++;
 }
 if(data1 < 0 || isNaN(data1)){
-const err5 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/0/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema55.anyOf[0],data:data1};
+const err5 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/0/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema61.anyOf[0],data:data1};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -4472,8 +5163,8 @@ var _valid0 = _errs7 === errors;
 valid2 = valid2 || _valid0;
 const _errs9 = errors;
 if(typeof data1 === "string"){
-if(!pattern18.test(data1)){
-const err6 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^[0-9]{1,2}(:[0-9]{1,2})?$"},message:"must match pattern \""+"^[0-9]{1,2}(:[0-9]{1,2})?$"+"\"",schema:"^[0-9]{1,2}(:[0-9]{1,2})?$",parentSchema:schema55.anyOf[1],data:data1};
+if(!pattern13.test(data1)){
+const err6 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^[0-9]{1,2}(:[0-9]{1,2})?$"},message:"must match pattern \""+"^[0-9]{1,2}(:[0-9]{1,2})?$"+"\"",schema:"^[0-9]{1,2}(:[0-9]{1,2})?$",parentSchema:schema61.anyOf[1],data:data1};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -4484,7 +5175,7 @@ errors++;
 }
 }
 else {
-const err7 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema55.anyOf[1].type,parentSchema:schema55.anyOf[1],data:data1};
+const err7 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema61.anyOf[1].type,parentSchema:schema61.anyOf[1],data:data1};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -4496,7 +5187,7 @@ errors++;
 var _valid0 = _errs9 === errors;
 valid2 = valid2 || _valid0;
 if(!valid2){
-const err8 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema55.anyOf,parentSchema:schema55,data:data1};
+const err8 = {instancePath:instancePath+"/bits",schemaPath:"#/$defs/bits/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema61.anyOf,parentSchema:schema61,data:data1};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -4523,7 +5214,7 @@ const _errs13 = errors;
 let valid4 = false;
 const _errs14 = errors;
 if(!(((typeof data2 == "number") && (!(data2 % 1) && !isNaN(data2))) && (isFinite(data2)))){
-const err9 = {instancePath:instancePath+"/mask",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema56.anyOf[0].type,parentSchema:schema56.anyOf[0],data:data2};
+const err9 = {instancePath:instancePath+"/mask",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema62.anyOf[0].type,parentSchema:schema62.anyOf[0],data:data2};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -4536,8 +5227,8 @@ var _valid1 = _errs14 === errors;
 valid4 = valid4 || _valid1;
 const _errs16 = errors;
 if(typeof data2 === "string"){
-if(!pattern19.test(data2)){
-const err10 = {instancePath:instancePath+"/mask",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema56.anyOf[1],data:data2};
+if(!pattern14.test(data2)){
+const err10 = {instancePath:instancePath+"/mask",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema62.anyOf[1],data:data2};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -4548,7 +5239,7 @@ errors++;
 }
 }
 else {
-const err11 = {instancePath:instancePath+"/mask",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema56.anyOf[1].type,parentSchema:schema56.anyOf[1],data:data2};
+const err11 = {instancePath:instancePath+"/mask",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema62.anyOf[1].type,parentSchema:schema62.anyOf[1],data:data2};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -4560,7 +5251,7 @@ errors++;
 var _valid1 = _errs16 === errors;
 valid4 = valid4 || _valid1;
 if(!valid4){
-const err12 = {instancePath:instancePath+"/mask",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema56.anyOf,parentSchema:schema56,data:data2};
+const err12 = {instancePath:instancePath+"/mask",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema62.anyOf,parentSchema:schema62,data:data2};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -4587,7 +5278,7 @@ const _errs20 = errors;
 let valid6 = false;
 const _errs21 = errors;
 if(!(((typeof data3 == "number") && (!(data3 % 1) && !isNaN(data3))) && (isFinite(data3)))){
-const err13 = {instancePath:instancePath+"/value",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema56.anyOf[0].type,parentSchema:schema56.anyOf[0],data:data3};
+const err13 = {instancePath:instancePath+"/value",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema62.anyOf[0].type,parentSchema:schema62.anyOf[0],data:data3};
 if(vErrors === null){
 vErrors = [err13];
 }
@@ -4600,8 +5291,8 @@ var _valid2 = _errs21 === errors;
 valid6 = valid6 || _valid2;
 const _errs23 = errors;
 if(typeof data3 === "string"){
-if(!pattern19.test(data3)){
-const err14 = {instancePath:instancePath+"/value",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema56.anyOf[1],data:data3};
+if(!pattern14.test(data3)){
+const err14 = {instancePath:instancePath+"/value",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema62.anyOf[1],data:data3};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -4612,7 +5303,7 @@ errors++;
 }
 }
 else {
-const err15 = {instancePath:instancePath+"/value",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema56.anyOf[1].type,parentSchema:schema56.anyOf[1],data:data3};
+const err15 = {instancePath:instancePath+"/value",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema62.anyOf[1].type,parentSchema:schema62.anyOf[1],data:data3};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -4624,7 +5315,7 @@ errors++;
 var _valid2 = _errs23 === errors;
 valid6 = valid6 || _valid2;
 if(!valid6){
-const err16 = {instancePath:instancePath+"/value",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema56.anyOf,parentSchema:schema56,data:data3};
+const err16 = {instancePath:instancePath+"/value",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema62.anyOf,parentSchema:schema62,data:data3};
 if(vErrors === null){
 vErrors = [err16];
 }
@@ -4651,7 +5342,7 @@ const _errs27 = errors;
 let valid8 = false;
 const _errs28 = errors;
 if(!(((typeof data4 == "number") && (!(data4 % 1) && !isNaN(data4))) && (isFinite(data4)))){
-const err17 = {instancePath:instancePath+"/minimum",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema56.anyOf[0].type,parentSchema:schema56.anyOf[0],data:data4};
+const err17 = {instancePath:instancePath+"/minimum",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema62.anyOf[0].type,parentSchema:schema62.anyOf[0],data:data4};
 if(vErrors === null){
 vErrors = [err17];
 }
@@ -4664,8 +5355,8 @@ var _valid3 = _errs28 === errors;
 valid8 = valid8 || _valid3;
 const _errs30 = errors;
 if(typeof data4 === "string"){
-if(!pattern19.test(data4)){
-const err18 = {instancePath:instancePath+"/minimum",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema56.anyOf[1],data:data4};
+if(!pattern14.test(data4)){
+const err18 = {instancePath:instancePath+"/minimum",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema62.anyOf[1],data:data4};
 if(vErrors === null){
 vErrors = [err18];
 }
@@ -4676,7 +5367,7 @@ errors++;
 }
 }
 else {
-const err19 = {instancePath:instancePath+"/minimum",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema56.anyOf[1].type,parentSchema:schema56.anyOf[1],data:data4};
+const err19 = {instancePath:instancePath+"/minimum",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema62.anyOf[1].type,parentSchema:schema62.anyOf[1],data:data4};
 if(vErrors === null){
 vErrors = [err19];
 }
@@ -4688,7 +5379,7 @@ errors++;
 var _valid3 = _errs30 === errors;
 valid8 = valid8 || _valid3;
 if(!valid8){
-const err20 = {instancePath:instancePath+"/minimum",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema56.anyOf,parentSchema:schema56,data:data4};
+const err20 = {instancePath:instancePath+"/minimum",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema62.anyOf,parentSchema:schema62,data:data4};
 if(vErrors === null){
 vErrors = [err20];
 }
@@ -4715,7 +5406,7 @@ const _errs34 = errors;
 let valid10 = false;
 const _errs35 = errors;
 if(!(((typeof data5 == "number") && (!(data5 % 1) && !isNaN(data5))) && (isFinite(data5)))){
-const err21 = {instancePath:instancePath+"/maximum",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema56.anyOf[0].type,parentSchema:schema56.anyOf[0],data:data5};
+const err21 = {instancePath:instancePath+"/maximum",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema62.anyOf[0].type,parentSchema:schema62.anyOf[0],data:data5};
 if(vErrors === null){
 vErrors = [err21];
 }
@@ -4728,8 +5419,8 @@ var _valid4 = _errs35 === errors;
 valid10 = valid10 || _valid4;
 const _errs37 = errors;
 if(typeof data5 === "string"){
-if(!pattern19.test(data5)){
-const err22 = {instancePath:instancePath+"/maximum",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema56.anyOf[1],data:data5};
+if(!pattern14.test(data5)){
+const err22 = {instancePath:instancePath+"/maximum",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema62.anyOf[1],data:data5};
 if(vErrors === null){
 vErrors = [err22];
 }
@@ -4740,7 +5431,7 @@ errors++;
 }
 }
 else {
-const err23 = {instancePath:instancePath+"/maximum",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema56.anyOf[1].type,parentSchema:schema56.anyOf[1],data:data5};
+const err23 = {instancePath:instancePath+"/maximum",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema62.anyOf[1].type,parentSchema:schema62.anyOf[1],data:data5};
 if(vErrors === null){
 vErrors = [err23];
 }
@@ -4752,7 +5443,7 @@ errors++;
 var _valid4 = _errs37 === errors;
 valid10 = valid10 || _valid4;
 if(!valid10){
-const err24 = {instancePath:instancePath+"/maximum",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema56.anyOf,parentSchema:schema56,data:data5};
+const err24 = {instancePath:instancePath+"/maximum",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema62.anyOf,parentSchema:schema62,data:data5};
 if(vErrors === null){
 vErrors = [err24];
 }
@@ -4775,7 +5466,7 @@ vErrors = null;
 }
 }
 else {
-const err25 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema63.type,parentSchema:schema63,data};
+const err25 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema69.type,parentSchema:schema69,data};
 if(vErrors === null){
 vErrors = [err25];
 }
@@ -4784,17 +5475,17 @@ vErrors.push(err25);
 }
 errors++;
 }
-validate42.errors = vErrors;
+validate44.errors = vErrors;
 return errors === 0;
 }
-validate42.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate44.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-const schema70 = {"title":"write","type":"object","properties":{"register":{"title":"register name","type":"string"},"mask":{"$ref":"#/$defs/word","description":"Bits written; the others keep what they hold. All, when absent."},"value":{"$ref":"#/$defs/word"}},"required":["register","value"],"additionalProperties":false};
+const schema76 = {"title":"write","type":"object","properties":{"register":{"title":"register name","type":"string"},"mask":{"$ref":"#/$defs/word","description":"Bits written; the others keep what they hold. All, when absent."},"value":{"$ref":"#/$defs/word"}},"required":["register","value"],"additionalProperties":false};
 
-function validate46(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate48(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate46.evaluated;
+const evaluated0 = validate48.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -4803,7 +5494,7 @@ evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
 if(data.register === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "register"},message:"must have required property '"+"register"+"'",schema:schema70.required,parentSchema:schema70,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "register"},message:"must have required property '"+"register"+"'",schema:schema76.required,parentSchema:schema76,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -4813,7 +5504,7 @@ vErrors.push(err0);
 errors++;
 }
 if(data.value === undefined){
-const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "value"},message:"must have required property '"+"value"+"'",schema:schema70.required,parentSchema:schema70,data};
+const err1 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "value"},message:"must have required property '"+"value"+"'",schema:schema76.required,parentSchema:schema76,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -4824,7 +5515,7 @@ errors++;
 }
 for(const key0 in data){
 if(!(((key0 === "register") || (key0 === "mask")) || (key0 === "value"))){
-const err2 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema70,data};
+const err2 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema76,data};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -4837,7 +5528,7 @@ errors++;
 if(data.register !== undefined){
 let data0 = data.register;
 if(typeof data0 !== "string"){
-const err3 = {instancePath:instancePath+"/register",schemaPath:"#/properties/register/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema70.properties.register.type,parentSchema:schema70.properties.register,data:data0};
+const err3 = {instancePath:instancePath+"/register",schemaPath:"#/properties/register/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema76.properties.register.type,parentSchema:schema76.properties.register,data:data0};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -4853,7 +5544,7 @@ const _errs6 = errors;
 let valid2 = false;
 const _errs7 = errors;
 if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
-const err4 = {instancePath:instancePath+"/mask",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema56.anyOf[0].type,parentSchema:schema56.anyOf[0],data:data1};
+const err4 = {instancePath:instancePath+"/mask",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema62.anyOf[0].type,parentSchema:schema62.anyOf[0],data:data1};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -4866,8 +5557,8 @@ var _valid0 = _errs7 === errors;
 valid2 = valid2 || _valid0;
 const _errs9 = errors;
 if(typeof data1 === "string"){
-if(!pattern19.test(data1)){
-const err5 = {instancePath:instancePath+"/mask",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema56.anyOf[1],data:data1};
+if(!pattern14.test(data1)){
+const err5 = {instancePath:instancePath+"/mask",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema62.anyOf[1],data:data1};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -4878,7 +5569,7 @@ errors++;
 }
 }
 else {
-const err6 = {instancePath:instancePath+"/mask",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema56.anyOf[1].type,parentSchema:schema56.anyOf[1],data:data1};
+const err6 = {instancePath:instancePath+"/mask",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema62.anyOf[1].type,parentSchema:schema62.anyOf[1],data:data1};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -4890,7 +5581,7 @@ errors++;
 var _valid0 = _errs9 === errors;
 valid2 = valid2 || _valid0;
 if(!valid2){
-const err7 = {instancePath:instancePath+"/mask",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema56.anyOf,parentSchema:schema56,data:data1};
+const err7 = {instancePath:instancePath+"/mask",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema62.anyOf,parentSchema:schema62,data:data1};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -4917,7 +5608,7 @@ const _errs13 = errors;
 let valid4 = false;
 const _errs14 = errors;
 if(!(((typeof data2 == "number") && (!(data2 % 1) && !isNaN(data2))) && (isFinite(data2)))){
-const err8 = {instancePath:instancePath+"/value",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema56.anyOf[0].type,parentSchema:schema56.anyOf[0],data:data2};
+const err8 = {instancePath:instancePath+"/value",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema62.anyOf[0].type,parentSchema:schema62.anyOf[0],data:data2};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -4930,8 +5621,8 @@ var _valid1 = _errs14 === errors;
 valid4 = valid4 || _valid1;
 const _errs16 = errors;
 if(typeof data2 === "string"){
-if(!pattern19.test(data2)){
-const err9 = {instancePath:instancePath+"/value",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema56.anyOf[1],data:data2};
+if(!pattern14.test(data2)){
+const err9 = {instancePath:instancePath+"/value",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema62.anyOf[1],data:data2};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -4942,7 +5633,7 @@ errors++;
 }
 }
 else {
-const err10 = {instancePath:instancePath+"/value",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema56.anyOf[1].type,parentSchema:schema56.anyOf[1],data:data2};
+const err10 = {instancePath:instancePath+"/value",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema62.anyOf[1].type,parentSchema:schema62.anyOf[1],data:data2};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -4954,7 +5645,7 @@ errors++;
 var _valid1 = _errs16 === errors;
 valid4 = valid4 || _valid1;
 if(!valid4){
-const err11 = {instancePath:instancePath+"/value",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema56.anyOf,parentSchema:schema56,data:data2};
+const err11 = {instancePath:instancePath+"/value",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema62.anyOf,parentSchema:schema62,data:data2};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -4977,7 +5668,7 @@ vErrors = null;
 }
 }
 else {
-const err12 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema70.type,parentSchema:schema70,data};
+const err12 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema76.type,parentSchema:schema76,data};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -4986,17 +5677,17 @@ vErrors.push(err12);
 }
 errors++;
 }
-validate46.errors = vErrors;
+validate48.errors = vErrors;
 return errors === 0;
 }
-validate46.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate48.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 
-function validate37(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate39(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="https://dsmil.invalid/schema/profile.schema.json" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate37.evaluated;
+const evaluated0 = validate39.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -5066,7 +5757,7 @@ for(let i0=0; i0<len0; i0++){
 let data2 = data1[i0];
 if(data2 && typeof data2 == "object" && !Array.isArray(data2)){
 if(data2.offset === undefined){
-const err3 = {instancePath:instancePath+"/registers/" + i0,schemaPath:"#/$defs/memoryPlacement/required",keyword:"required",params:{missingProperty: "offset"},message:"must have required property '"+"offset"+"'",schema:schema49.required,parentSchema:schema49,data:data2};
+const err3 = {instancePath:instancePath+"/registers/" + i0,schemaPath:"#/$defs/memoryPlacement/required",keyword:"required",params:{missingProperty: "offset"},message:"must have required property '"+"offset"+"'",schema:schema55.required,parentSchema:schema55,data:data2};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -5076,7 +5767,7 @@ vErrors.push(err3);
 errors++;
 }
 if(data2.attribute !== undefined){
-const err4 = {instancePath:instancePath+"/registers/" + i0+"/attribute",schemaPath:"#/$defs/memoryPlacement/properties/attribute/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema49.properties.attribute,data:data2.attribute};
+const err4 = {instancePath:instancePath+"/registers/" + i0+"/attribute",schemaPath:"#/$defs/memoryPlacement/properties/attribute/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema55.properties.attribute,data:data2.attribute};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -5086,7 +5777,7 @@ vErrors.push(err4);
 errors++;
 }
 if(data2.command !== undefined){
-const err5 = {instancePath:instancePath+"/registers/" + i0+"/command",schemaPath:"#/$defs/memoryPlacement/properties/command/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema49.properties.command,data:data2.command};
+const err5 = {instancePath:instancePath+"/registers/" + i0+"/command",schemaPath:"#/$defs/memoryPlacement/properties/command/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema55.properties.command,data:data2.command};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -5096,7 +5787,7 @@ vErrors.push(err5);
 errors++;
 }
 if(data2.protocol !== undefined){
-const err6 = {instancePath:instancePath+"/registers/" + i0+"/protocol",schemaPath:"#/$defs/memoryPlacement/properties/protocol/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema49.properties.protocol,data:data2.protocol};
+const err6 = {instancePath:instancePath+"/registers/" + i0+"/protocol",schemaPath:"#/$defs/memoryPlacement/properties/protocol/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema55.properties.protocol,data:data2.protocol};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -5106,7 +5797,7 @@ vErrors.push(err6);
 errors++;
 }
 if(data2.address !== undefined){
-const err7 = {instancePath:instancePath+"/registers/" + i0+"/address",schemaPath:"#/$defs/memoryPlacement/properties/address/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema49.properties.address,data:data2.address};
+const err7 = {instancePath:instancePath+"/registers/" + i0+"/address",schemaPath:"#/$defs/memoryPlacement/properties/address/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema55.properties.address,data:data2.address};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -5116,7 +5807,7 @@ vErrors.push(err7);
 errors++;
 }
 if(data2.table !== undefined){
-const err8 = {instancePath:instancePath+"/registers/" + i0+"/table",schemaPath:"#/$defs/memoryPlacement/properties/table/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema49.properties.table,data:data2.table};
+const err8 = {instancePath:instancePath+"/registers/" + i0+"/table",schemaPath:"#/$defs/memoryPlacement/properties/table/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema55.properties.table,data:data2.table};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -5127,7 +5818,7 @@ errors++;
 }
 }
 else {
-const err9 = {instancePath:instancePath+"/registers/" + i0,schemaPath:"#/$defs/memoryPlacement/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema49.type,parentSchema:schema49,data:data2};
+const err9 = {instancePath:instancePath+"/registers/" + i0,schemaPath:"#/$defs/memoryPlacement/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema55.type,parentSchema:schema55,data:data2};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -5149,7 +5840,7 @@ props0.bus = true;
 }
 }
 if(!valid1){
-const err10 = {instancePath,schemaPath:"#/allOf/0/if",keyword:"if",params:{failingKeyword: "then"},message:"must match \"then\" schema",schema:schema48.allOf[0].if,parentSchema:schema48.allOf[0],data};
+const err10 = {instancePath,schemaPath:"#/allOf/0/if",keyword:"if",params:{failingKeyword: "then"},message:"must match \"then\" schema",schema:schema54.allOf[0].if,parentSchema:schema54.allOf[0],data};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -5221,7 +5912,7 @@ for(let i1=0; i1<len1; i1++){
 let data10 = data9[i1];
 if(data10 && typeof data10 == "object" && !Array.isArray(data10)){
 if(data10.attribute === undefined){
-const err14 = {instancePath:instancePath+"/registers/" + i1,schemaPath:"#/$defs/sysfsPlacement/required",keyword:"required",params:{missingProperty: "attribute"},message:"must have required property '"+"attribute"+"'",schema:schema50.required,parentSchema:schema50,data:data10};
+const err14 = {instancePath:instancePath+"/registers/" + i1,schemaPath:"#/$defs/sysfsPlacement/required",keyword:"required",params:{missingProperty: "attribute"},message:"must have required property '"+"attribute"+"'",schema:schema56.required,parentSchema:schema56,data:data10};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -5231,7 +5922,7 @@ vErrors.push(err14);
 errors++;
 }
 if(data10.offset !== undefined){
-const err15 = {instancePath:instancePath+"/registers/" + i1+"/offset",schemaPath:"#/$defs/sysfsPlacement/properties/offset/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema50.properties.offset,data:data10.offset};
+const err15 = {instancePath:instancePath+"/registers/" + i1+"/offset",schemaPath:"#/$defs/sysfsPlacement/properties/offset/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema56.properties.offset,data:data10.offset};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -5241,7 +5932,7 @@ vErrors.push(err15);
 errors++;
 }
 if(data10.command !== undefined){
-const err16 = {instancePath:instancePath+"/registers/" + i1+"/command",schemaPath:"#/$defs/sysfsPlacement/properties/command/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema50.properties.command,data:data10.command};
+const err16 = {instancePath:instancePath+"/registers/" + i1+"/command",schemaPath:"#/$defs/sysfsPlacement/properties/command/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema56.properties.command,data:data10.command};
 if(vErrors === null){
 vErrors = [err16];
 }
@@ -5251,7 +5942,7 @@ vErrors.push(err16);
 errors++;
 }
 if(data10.protocol !== undefined){
-const err17 = {instancePath:instancePath+"/registers/" + i1+"/protocol",schemaPath:"#/$defs/sysfsPlacement/properties/protocol/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema50.properties.protocol,data:data10.protocol};
+const err17 = {instancePath:instancePath+"/registers/" + i1+"/protocol",schemaPath:"#/$defs/sysfsPlacement/properties/protocol/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema56.properties.protocol,data:data10.protocol};
 if(vErrors === null){
 vErrors = [err17];
 }
@@ -5261,7 +5952,7 @@ vErrors.push(err17);
 errors++;
 }
 if(data10.address !== undefined){
-const err18 = {instancePath:instancePath+"/registers/" + i1+"/address",schemaPath:"#/$defs/sysfsPlacement/properties/address/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema50.properties.address,data:data10.address};
+const err18 = {instancePath:instancePath+"/registers/" + i1+"/address",schemaPath:"#/$defs/sysfsPlacement/properties/address/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema56.properties.address,data:data10.address};
 if(vErrors === null){
 vErrors = [err18];
 }
@@ -5271,7 +5962,7 @@ vErrors.push(err18);
 errors++;
 }
 if(data10.table !== undefined){
-const err19 = {instancePath:instancePath+"/registers/" + i1+"/table",schemaPath:"#/$defs/sysfsPlacement/properties/table/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema50.properties.table,data:data10.table};
+const err19 = {instancePath:instancePath+"/registers/" + i1+"/table",schemaPath:"#/$defs/sysfsPlacement/properties/table/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema56.properties.table,data:data10.table};
 if(vErrors === null){
 vErrors = [err19];
 }
@@ -5282,7 +5973,7 @@ errors++;
 }
 }
 else {
-const err20 = {instancePath:instancePath+"/registers/" + i1,schemaPath:"#/$defs/sysfsPlacement/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema50.type,parentSchema:schema50,data:data10};
+const err20 = {instancePath:instancePath+"/registers/" + i1,schemaPath:"#/$defs/sysfsPlacement/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema56.type,parentSchema:schema56,data:data10};
 if(vErrors === null){
 vErrors = [err20];
 }
@@ -5304,7 +5995,7 @@ props1.bus = true;
 }
 }
 if(!valid8){
-const err21 = {instancePath,schemaPath:"#/allOf/1/if",keyword:"if",params:{failingKeyword: "then"},message:"must match \"then\" schema",schema:schema48.allOf[1].if,parentSchema:schema48.allOf[1],data};
+const err21 = {instancePath,schemaPath:"#/allOf/1/if",keyword:"if",params:{failingKeyword: "then"},message:"must match \"then\" schema",schema:schema54.allOf[1].if,parentSchema:schema54.allOf[1],data};
 if(vErrors === null){
 vErrors = [err21];
 }
@@ -5385,7 +6076,7 @@ for(let i2=0; i2<len2; i2++){
 let data18 = data17[i2];
 if(data18 && typeof data18 == "object" && !Array.isArray(data18)){
 if(data18.command === undefined){
-const err25 = {instancePath:instancePath+"/registers/" + i2,schemaPath:"#/$defs/i2cPlacement/required",keyword:"required",params:{missingProperty: "command"},message:"must have required property '"+"command"+"'",schema:schema51.required,parentSchema:schema51,data:data18};
+const err25 = {instancePath:instancePath+"/registers/" + i2,schemaPath:"#/$defs/i2cPlacement/required",keyword:"required",params:{missingProperty: "command"},message:"must have required property '"+"command"+"'",schema:schema57.required,parentSchema:schema57,data:data18};
 if(vErrors === null){
 vErrors = [err25];
 }
@@ -5395,7 +6086,7 @@ vErrors.push(err25);
 errors++;
 }
 if(data18.protocol === undefined){
-const err26 = {instancePath:instancePath+"/registers/" + i2,schemaPath:"#/$defs/i2cPlacement/required",keyword:"required",params:{missingProperty: "protocol"},message:"must have required property '"+"protocol"+"'",schema:schema51.required,parentSchema:schema51,data:data18};
+const err26 = {instancePath:instancePath+"/registers/" + i2,schemaPath:"#/$defs/i2cPlacement/required",keyword:"required",params:{missingProperty: "protocol"},message:"must have required property '"+"protocol"+"'",schema:schema57.required,parentSchema:schema57,data:data18};
 if(vErrors === null){
 vErrors = [err26];
 }
@@ -5405,7 +6096,7 @@ vErrors.push(err26);
 errors++;
 }
 if(data18.offset !== undefined){
-const err27 = {instancePath:instancePath+"/registers/" + i2+"/offset",schemaPath:"#/$defs/i2cPlacement/properties/offset/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema51.properties.offset,data:data18.offset};
+const err27 = {instancePath:instancePath+"/registers/" + i2+"/offset",schemaPath:"#/$defs/i2cPlacement/properties/offset/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema57.properties.offset,data:data18.offset};
 if(vErrors === null){
 vErrors = [err27];
 }
@@ -5415,7 +6106,7 @@ vErrors.push(err27);
 errors++;
 }
 if(data18.attribute !== undefined){
-const err28 = {instancePath:instancePath+"/registers/" + i2+"/attribute",schemaPath:"#/$defs/i2cPlacement/properties/attribute/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema51.properties.attribute,data:data18.attribute};
+const err28 = {instancePath:instancePath+"/registers/" + i2+"/attribute",schemaPath:"#/$defs/i2cPlacement/properties/attribute/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema57.properties.attribute,data:data18.attribute};
 if(vErrors === null){
 vErrors = [err28];
 }
@@ -5425,7 +6116,7 @@ vErrors.push(err28);
 errors++;
 }
 if(data18.address !== undefined){
-const err29 = {instancePath:instancePath+"/registers/" + i2+"/address",schemaPath:"#/$defs/i2cPlacement/properties/address/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema51.properties.address,data:data18.address};
+const err29 = {instancePath:instancePath+"/registers/" + i2+"/address",schemaPath:"#/$defs/i2cPlacement/properties/address/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema57.properties.address,data:data18.address};
 if(vErrors === null){
 vErrors = [err29];
 }
@@ -5435,7 +6126,7 @@ vErrors.push(err29);
 errors++;
 }
 if(data18.table !== undefined){
-const err30 = {instancePath:instancePath+"/registers/" + i2+"/table",schemaPath:"#/$defs/i2cPlacement/properties/table/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema51.properties.table,data:data18.table};
+const err30 = {instancePath:instancePath+"/registers/" + i2+"/table",schemaPath:"#/$defs/i2cPlacement/properties/table/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema57.properties.table,data:data18.table};
 if(vErrors === null){
 vErrors = [err30];
 }
@@ -5446,7 +6137,7 @@ errors++;
 }
 }
 else {
-const err31 = {instancePath:instancePath+"/registers/" + i2,schemaPath:"#/$defs/i2cPlacement/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema51.type,parentSchema:schema51,data:data18};
+const err31 = {instancePath:instancePath+"/registers/" + i2,schemaPath:"#/$defs/i2cPlacement/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema57.type,parentSchema:schema57,data:data18};
 if(vErrors === null){
 vErrors = [err31];
 }
@@ -5468,7 +6159,7 @@ props2.bus = true;
 }
 }
 if(!valid15){
-const err32 = {instancePath,schemaPath:"#/allOf/2/if",keyword:"if",params:{failingKeyword: "then"},message:"must match \"then\" schema",schema:schema48.allOf[2].if,parentSchema:schema48.allOf[2],data};
+const err32 = {instancePath,schemaPath:"#/allOf/2/if",keyword:"if",params:{failingKeyword: "then"},message:"must match \"then\" schema",schema:schema54.allOf[2].if,parentSchema:schema54.allOf[2],data};
 if(vErrors === null){
 vErrors = [err32];
 }
@@ -5549,7 +6240,7 @@ for(let i3=0; i3<len3; i3++){
 let data25 = data24[i3];
 if(data25 && typeof data25 == "object" && !Array.isArray(data25)){
 if(data25.address === undefined){
-const err36 = {instancePath:instancePath+"/registers/" + i3,schemaPath:"#/$defs/modbusPlacement/required",keyword:"required",params:{missingProperty: "address"},message:"must have required property '"+"address"+"'",schema:schema52.required,parentSchema:schema52,data:data25};
+const err36 = {instancePath:instancePath+"/registers/" + i3,schemaPath:"#/$defs/modbusPlacement/required",keyword:"required",params:{missingProperty: "address"},message:"must have required property '"+"address"+"'",schema:schema58.required,parentSchema:schema58,data:data25};
 if(vErrors === null){
 vErrors = [err36];
 }
@@ -5559,7 +6250,7 @@ vErrors.push(err36);
 errors++;
 }
 if(data25.table === undefined){
-const err37 = {instancePath:instancePath+"/registers/" + i3,schemaPath:"#/$defs/modbusPlacement/required",keyword:"required",params:{missingProperty: "table"},message:"must have required property '"+"table"+"'",schema:schema52.required,parentSchema:schema52,data:data25};
+const err37 = {instancePath:instancePath+"/registers/" + i3,schemaPath:"#/$defs/modbusPlacement/required",keyword:"required",params:{missingProperty: "table"},message:"must have required property '"+"table"+"'",schema:schema58.required,parentSchema:schema58,data:data25};
 if(vErrors === null){
 vErrors = [err37];
 }
@@ -5569,7 +6260,7 @@ vErrors.push(err37);
 errors++;
 }
 if(data25.offset !== undefined){
-const err38 = {instancePath:instancePath+"/registers/" + i3+"/offset",schemaPath:"#/$defs/modbusPlacement/properties/offset/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema52.properties.offset,data:data25.offset};
+const err38 = {instancePath:instancePath+"/registers/" + i3+"/offset",schemaPath:"#/$defs/modbusPlacement/properties/offset/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema58.properties.offset,data:data25.offset};
 if(vErrors === null){
 vErrors = [err38];
 }
@@ -5579,7 +6270,7 @@ vErrors.push(err38);
 errors++;
 }
 if(data25.attribute !== undefined){
-const err39 = {instancePath:instancePath+"/registers/" + i3+"/attribute",schemaPath:"#/$defs/modbusPlacement/properties/attribute/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema52.properties.attribute,data:data25.attribute};
+const err39 = {instancePath:instancePath+"/registers/" + i3+"/attribute",schemaPath:"#/$defs/modbusPlacement/properties/attribute/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema58.properties.attribute,data:data25.attribute};
 if(vErrors === null){
 vErrors = [err39];
 }
@@ -5589,7 +6280,7 @@ vErrors.push(err39);
 errors++;
 }
 if(data25.command !== undefined){
-const err40 = {instancePath:instancePath+"/registers/" + i3+"/command",schemaPath:"#/$defs/modbusPlacement/properties/command/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema52.properties.command,data:data25.command};
+const err40 = {instancePath:instancePath+"/registers/" + i3+"/command",schemaPath:"#/$defs/modbusPlacement/properties/command/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema58.properties.command,data:data25.command};
 if(vErrors === null){
 vErrors = [err40];
 }
@@ -5599,7 +6290,7 @@ vErrors.push(err40);
 errors++;
 }
 if(data25.protocol !== undefined){
-const err41 = {instancePath:instancePath+"/registers/" + i3+"/protocol",schemaPath:"#/$defs/modbusPlacement/properties/protocol/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema52.properties.protocol,data:data25.protocol};
+const err41 = {instancePath:instancePath+"/registers/" + i3+"/protocol",schemaPath:"#/$defs/modbusPlacement/properties/protocol/false schema",keyword:"false schema",params:{},message:"boolean schema is false",schema:false,parentSchema:schema58.properties.protocol,data:data25.protocol};
 if(vErrors === null){
 vErrors = [err41];
 }
@@ -5610,7 +6301,7 @@ errors++;
 }
 }
 else {
-const err42 = {instancePath:instancePath+"/registers/" + i3,schemaPath:"#/$defs/modbusPlacement/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema52.type,parentSchema:schema52,data:data25};
+const err42 = {instancePath:instancePath+"/registers/" + i3,schemaPath:"#/$defs/modbusPlacement/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema58.type,parentSchema:schema58,data:data25};
 if(vErrors === null){
 vErrors = [err42];
 }
@@ -5632,7 +6323,7 @@ props3.bus = true;
 }
 }
 if(!valid22){
-const err43 = {instancePath,schemaPath:"#/allOf/3/if",keyword:"if",params:{failingKeyword: "then"},message:"must match \"then\" schema",schema:schema48.allOf[3].if,parentSchema:schema48.allOf[3],data};
+const err43 = {instancePath,schemaPath:"#/allOf/3/if",keyword:"if",params:{failingKeyword: "then"},message:"must match \"then\" schema",schema:schema54.allOf[3].if,parentSchema:schema54.allOf[3],data};
 if(vErrors === null){
 vErrors = [err43];
 }
@@ -5655,7 +6346,7 @@ if(data.registers === undefined){
 data.registers = [];
 }
 if(data.format === undefined){
-const err44 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "format"},message:"must have required property '"+"format"+"'",schema:schema48.required,parentSchema:schema48,data};
+const err44 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "format"},message:"must have required property '"+"format"+"'",schema:schema54.required,parentSchema:schema54,data};
 if(vErrors === null){
 vErrors = [err44];
 }
@@ -5665,7 +6356,7 @@ vErrors.push(err44);
 errors++;
 }
 if(data.id === undefined){
-const err45 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "id"},message:"must have required property '"+"id"+"'",schema:schema48.required,parentSchema:schema48,data};
+const err45 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "id"},message:"must have required property '"+"id"+"'",schema:schema54.required,parentSchema:schema54,data};
 if(vErrors === null){
 vErrors = [err45];
 }
@@ -5675,7 +6366,7 @@ vErrors.push(err45);
 errors++;
 }
 if(data.version === undefined){
-const err46 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "version"},message:"must have required property '"+"version"+"'",schema:schema48.required,parentSchema:schema48,data};
+const err46 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "version"},message:"must have required property '"+"version"+"'",schema:schema54.required,parentSchema:schema54,data};
 if(vErrors === null){
 vErrors = [err46];
 }
@@ -5685,7 +6376,7 @@ vErrors.push(err46);
 errors++;
 }
 if(data.description === undefined){
-const err47 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "description"},message:"must have required property '"+"description"+"'",schema:schema48.required,parentSchema:schema48,data};
+const err47 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "description"},message:"must have required property '"+"description"+"'",schema:schema54.required,parentSchema:schema54,data};
 if(vErrors === null){
 vErrors = [err47];
 }
@@ -5695,7 +6386,7 @@ vErrors.push(err47);
 errors++;
 }
 if(data.bus === undefined){
-const err48 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "bus"},message:"must have required property '"+"bus"+"'",schema:schema48.required,parentSchema:schema48,data};
+const err48 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "bus"},message:"must have required property '"+"bus"+"'",schema:schema54.required,parentSchema:schema54,data};
 if(vErrors === null){
 vErrors = [err48];
 }
@@ -5705,8 +6396,8 @@ vErrors.push(err48);
 errors++;
 }
 for(const key0 in data){
-if(!(func1.call(schema48.properties, key0))){
-const err49 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema48,data};
+if(!(func1.call(schema54.properties, key0))){
+const err49 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema54,data};
 if(vErrors === null){
 vErrors = [err49];
 }
@@ -5719,7 +6410,7 @@ errors++;
 if(data.format !== undefined){
 let data30 = data.format;
 if(1 !== data30){
-const err50 = {instancePath:instancePath+"/format",schemaPath:"#/properties/format/const",keyword:"const",params:{allowedValue: 1},message:"must be equal to constant",schema:1,parentSchema:schema48.properties.format,data:data30};
+const err50 = {instancePath:instancePath+"/format",schemaPath:"#/properties/format/const",keyword:"const",params:{allowedValue: 1},message:"must be equal to constant",schema:1,parentSchema:schema54.properties.format,data:data30};
 if(vErrors === null){
 vErrors = [err50];
 }
@@ -5732,8 +6423,8 @@ errors++;
 if(data.id !== undefined){
 let data31 = data.id;
 if(typeof data31 === "string"){
-if(!pattern13.test(data31)){
-const err51 = {instancePath:instancePath+"/id",schemaPath:"#/properties/id/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9][a-z0-9-]{0,63}$"},message:"must match pattern \""+"^[a-z0-9][a-z0-9-]{0,63}$"+"\"",schema:"^[a-z0-9][a-z0-9-]{0,63}$",parentSchema:schema48.properties.id,data:data31};
+if(!pattern18.test(data31)){
+const err51 = {instancePath:instancePath+"/id",schemaPath:"#/properties/id/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9][a-z0-9-]{0,63}$"},message:"must match pattern \""+"^[a-z0-9][a-z0-9-]{0,63}$"+"\"",schema:"^[a-z0-9][a-z0-9-]{0,63}$",parentSchema:schema54.properties.id,data:data31};
 if(vErrors === null){
 vErrors = [err51];
 }
@@ -5744,7 +6435,7 @@ errors++;
 }
 }
 else {
-const err52 = {instancePath:instancePath+"/id",schemaPath:"#/properties/id/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema48.properties.id.type,parentSchema:schema48.properties.id,data:data31};
+const err52 = {instancePath:instancePath+"/id",schemaPath:"#/properties/id/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema54.properties.id.type,parentSchema:schema54.properties.id,data:data31};
 if(vErrors === null){
 vErrors = [err52];
 }
@@ -5757,8 +6448,8 @@ errors++;
 if(data.version !== undefined){
 let data32 = data.version;
 if(typeof data32 === "string"){
-if(!pattern14.test(data32)){
-const err53 = {instancePath:instancePath+"/version",schemaPath:"#/properties/version/pattern",keyword:"pattern",params:{pattern: "^[0-9]+\\.[0-9]+\\.[0-9]+$"},message:"must match pattern \""+"^[0-9]+\\.[0-9]+\\.[0-9]+$"+"\"",schema:"^[0-9]+\\.[0-9]+\\.[0-9]+$",parentSchema:schema48.properties.version,data:data32};
+if(!pattern19.test(data32)){
+const err53 = {instancePath:instancePath+"/version",schemaPath:"#/properties/version/pattern",keyword:"pattern",params:{pattern: "^[0-9]+\\.[0-9]+\\.[0-9]+$"},message:"must match pattern \""+"^[0-9]+\\.[0-9]+\\.[0-9]+$"+"\"",schema:"^[0-9]+\\.[0-9]+\\.[0-9]+$",parentSchema:schema54.properties.version,data:data32};
 if(vErrors === null){
 vErrors = [err53];
 }
@@ -5769,7 +6460,7 @@ errors++;
 }
 }
 else {
-const err54 = {instancePath:instancePath+"/version",schemaPath:"#/properties/version/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema48.properties.version.type,parentSchema:schema48.properties.version,data:data32};
+const err54 = {instancePath:instancePath+"/version",schemaPath:"#/properties/version/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema54.properties.version.type,parentSchema:schema54.properties.version,data:data32};
 if(vErrors === null){
 vErrors = [err54];
 }
@@ -5783,7 +6474,7 @@ if(data.description !== undefined){
 let data33 = data.description;
 if(typeof data33 === "string"){
 if(data33.length > 2000){
-const err55 = {instancePath:instancePath+"/description",schemaPath:"#/properties/description/maxLength",keyword:"maxLength",params:{limit: 2000},message:"must NOT have more than 2000 characters",schema:2000,parentSchema:schema48.properties.description,data:data33};
+const err55 = {instancePath:instancePath+"/description",schemaPath:"#/properties/description/maxLength",keyword:"maxLength",params:{limit: 2000},message:"must NOT have more than 2000 characters",schema:2000,parentSchema:schema54.properties.description,data:data33};
 if(vErrors === null){
 vErrors = [err55];
 }
@@ -5793,7 +6484,7 @@ vErrors.push(err55);
 errors++;
 }
 if(data33.length < 1){
-const err56 = {instancePath:instancePath+"/description",schemaPath:"#/properties/description/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters",schema:1,parentSchema:schema48.properties.description,data:data33};
+const err56 = {instancePath:instancePath+"/description",schemaPath:"#/properties/description/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters",schema:1,parentSchema:schema54.properties.description,data:data33};
 if(vErrors === null){
 vErrors = [err56];
 }
@@ -5804,7 +6495,7 @@ errors++;
 }
 }
 else {
-const err57 = {instancePath:instancePath+"/description",schemaPath:"#/properties/description/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema48.properties.description.type,parentSchema:schema48.properties.description,data:data33};
+const err57 = {instancePath:instancePath+"/description",schemaPath:"#/properties/description/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema54.properties.description.type,parentSchema:schema54.properties.description,data:data33};
 if(vErrors === null){
 vErrors = [err57];
 }
@@ -5817,7 +6508,7 @@ errors++;
 if(data.bus !== undefined){
 let data34 = data.bus;
 if(!((((data34 === "memory") || (data34 === "sysfs")) || (data34 === "i2c")) || (data34 === "modbus"))){
-const err58 = {instancePath:instancePath+"/bus",schemaPath:"#/properties/bus/enum",keyword:"enum",params:{allowedValues: schema48.properties.bus.enum},message:"must be equal to one of the allowed values",schema:schema48.properties.bus.enum,parentSchema:schema48.properties.bus,data:data34};
+const err58 = {instancePath:instancePath+"/bus",schemaPath:"#/properties/bus/enum",keyword:"enum",params:{allowedValues: schema54.properties.bus.enum},message:"must be equal to one of the allowed values",schema:schema54.properties.bus.enum,parentSchema:schema54.properties.bus,data:data34};
 if(vErrors === null){
 vErrors = [err58];
 }
@@ -5830,7 +6521,7 @@ errors++;
 if(data.extends !== undefined){
 let data35 = data.extends;
 if(typeof data35 !== "string"){
-const err59 = {instancePath:instancePath+"/extends",schemaPath:"#/properties/extends/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema48.properties.extends.type,parentSchema:schema48.properties.extends,data:data35};
+const err59 = {instancePath:instancePath+"/extends",schemaPath:"#/properties/extends/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema54.properties.extends.type,parentSchema:schema54.properties.extends,data:data35};
 if(vErrors === null){
 vErrors = [err59];
 }
@@ -5843,7 +6534,7 @@ errors++;
 let data36 = data.registers;
 if(Array.isArray(data36)){
 if(data36.length > 256){
-const err60 = {instancePath:instancePath+"/registers",schemaPath:"#/properties/registers/maxItems",keyword:"maxItems",params:{limit: 256},message:"must NOT have more than 256 items",schema:256,parentSchema:schema48.properties.registers,data:data36};
+const err60 = {instancePath:instancePath+"/registers",schemaPath:"#/properties/registers/maxItems",keyword:"maxItems",params:{limit: 256},message:"must NOT have more than 256 items",schema:256,parentSchema:schema54.properties.registers,data:data36};
 if(vErrors === null){
 vErrors = [err60];
 }
@@ -5854,14 +6545,14 @@ errors++;
 }
 const len4 = data36.length;
 for(let i4=0; i4<len4; i4++){
-if(!(validate38(data36[i4], {instancePath:instancePath+"/registers/" + i4,parentData:data36,parentDataProperty:i4,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate38.errors : vErrors.concat(validate38.errors);
+if(!(validate40(data36[i4], {instancePath:instancePath+"/registers/" + i4,parentData:data36,parentDataProperty:i4,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate40.errors : vErrors.concat(validate40.errors);
 errors = vErrors.length;
 }
 }
 }
 else {
-const err61 = {instancePath:instancePath+"/registers",schemaPath:"#/properties/registers/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.registers.type,parentSchema:schema48.properties.registers,data:data36};
+const err61 = {instancePath:instancePath+"/registers",schemaPath:"#/properties/registers/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema54.properties.registers.type,parentSchema:schema54.properties.registers,data:data36};
 if(vErrors === null){
 vErrors = [err61];
 }
@@ -5874,7 +6565,7 @@ if(data.identify !== undefined){
 let data38 = data.identify;
 if(Array.isArray(data38)){
 if(data38.length > 8){
-const err62 = {instancePath:instancePath+"/identify",schemaPath:"#/properties/identify/maxItems",keyword:"maxItems",params:{limit: 8},message:"must NOT have more than 8 items",schema:8,parentSchema:schema48.properties.identify,data:data38};
+const err62 = {instancePath:instancePath+"/identify",schemaPath:"#/properties/identify/maxItems",keyword:"maxItems",params:{limit: 8},message:"must NOT have more than 8 items",schema:8,parentSchema:schema54.properties.identify,data:data38};
 if(vErrors === null){
 vErrors = [err62];
 }
@@ -5885,14 +6576,14 @@ errors++;
 }
 const len5 = data38.length;
 for(let i5=0; i5<len5; i5++){
-if(!(validate42(data38[i5], {instancePath:instancePath+"/identify/" + i5,parentData:data38,parentDataProperty:i5,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate42.errors : vErrors.concat(validate42.errors);
+if(!(validate44(data38[i5], {instancePath:instancePath+"/identify/" + i5,parentData:data38,parentDataProperty:i5,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate44.errors : vErrors.concat(validate44.errors);
 errors = vErrors.length;
 }
 }
 }
 else {
-const err63 = {instancePath:instancePath+"/identify",schemaPath:"#/properties/identify/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.identify.type,parentSchema:schema48.properties.identify,data:data38};
+const err63 = {instancePath:instancePath+"/identify",schemaPath:"#/properties/identify/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema54.properties.identify.type,parentSchema:schema54.properties.identify,data:data38};
 if(vErrors === null){
 vErrors = [err63];
 }
@@ -5906,7 +6597,7 @@ if(data.observe !== undefined){
 let data40 = data.observe;
 if(data40 && typeof data40 == "object" && !Array.isArray(data40)){
 if(data40.registers === undefined){
-const err64 = {instancePath:instancePath+"/observe",schemaPath:"#/properties/observe/required",keyword:"required",params:{missingProperty: "registers"},message:"must have required property '"+"registers"+"'",schema:schema48.properties.observe.required,parentSchema:schema48.properties.observe,data:data40};
+const err64 = {instancePath:instancePath+"/observe",schemaPath:"#/properties/observe/required",keyword:"required",params:{missingProperty: "registers"},message:"must have required property '"+"registers"+"'",schema:schema54.properties.observe.required,parentSchema:schema54.properties.observe,data:data40};
 if(vErrors === null){
 vErrors = [err64];
 }
@@ -5916,7 +6607,7 @@ vErrors.push(err64);
 errors++;
 }
 if(data40.power === undefined){
-const err65 = {instancePath:instancePath+"/observe",schemaPath:"#/properties/observe/required",keyword:"required",params:{missingProperty: "power"},message:"must have required property '"+"power"+"'",schema:schema48.properties.observe.required,parentSchema:schema48.properties.observe,data:data40};
+const err65 = {instancePath:instancePath+"/observe",schemaPath:"#/properties/observe/required",keyword:"required",params:{missingProperty: "power"},message:"must have required property '"+"power"+"'",schema:schema54.properties.observe.required,parentSchema:schema54.properties.observe,data:data40};
 if(vErrors === null){
 vErrors = [err65];
 }
@@ -5926,7 +6617,7 @@ vErrors.push(err65);
 errors++;
 }
 if(data40.status === undefined){
-const err66 = {instancePath:instancePath+"/observe",schemaPath:"#/properties/observe/required",keyword:"required",params:{missingProperty: "status"},message:"must have required property '"+"status"+"'",schema:schema48.properties.observe.required,parentSchema:schema48.properties.observe,data:data40};
+const err66 = {instancePath:instancePath+"/observe",schemaPath:"#/properties/observe/required",keyword:"required",params:{missingProperty: "status"},message:"must have required property '"+"status"+"'",schema:schema54.properties.observe.required,parentSchema:schema54.properties.observe,data:data40};
 if(vErrors === null){
 vErrors = [err66];
 }
@@ -5937,7 +6628,7 @@ errors++;
 }
 for(const key1 in data40){
 if(!(((key1 === "registers") || (key1 === "power")) || (key1 === "status"))){
-const err67 = {instancePath:instancePath+"/observe",schemaPath:"#/properties/observe/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema48.properties.observe,data:data40};
+const err67 = {instancePath:instancePath+"/observe",schemaPath:"#/properties/observe/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema54.properties.observe,data:data40};
 if(vErrors === null){
 vErrors = [err67];
 }
@@ -5951,7 +6642,7 @@ if(data40.registers !== undefined){
 let data41 = data40.registers;
 if(Array.isArray(data41)){
 if(data41.length > 16){
-const err68 = {instancePath:instancePath+"/observe/registers",schemaPath:"#/properties/observe/properties/registers/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema48.properties.observe.properties.registers,data:data41};
+const err68 = {instancePath:instancePath+"/observe/registers",schemaPath:"#/properties/observe/properties/registers/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema54.properties.observe.properties.registers,data:data41};
 if(vErrors === null){
 vErrors = [err68];
 }
@@ -5961,7 +6652,7 @@ vErrors.push(err68);
 errors++;
 }
 if(data41.length < 1){
-const err69 = {instancePath:instancePath+"/observe/registers",schemaPath:"#/properties/observe/properties/registers/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema48.properties.observe.properties.registers,data:data41};
+const err69 = {instancePath:instancePath+"/observe/registers",schemaPath:"#/properties/observe/properties/registers/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema54.properties.observe.properties.registers,data:data41};
 if(vErrors === null){
 vErrors = [err69];
 }
@@ -5974,7 +6665,7 @@ const len6 = data41.length;
 for(let i6=0; i6<len6; i6++){
 let data42 = data41[i6];
 if(typeof data42 !== "string"){
-const err70 = {instancePath:instancePath+"/observe/registers/" + i6,schemaPath:"#/properties/observe/properties/registers/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema48.properties.observe.properties.registers.items.type,parentSchema:schema48.properties.observe.properties.registers.items,data:data42};
+const err70 = {instancePath:instancePath+"/observe/registers/" + i6,schemaPath:"#/properties/observe/properties/registers/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema54.properties.observe.properties.registers.items.type,parentSchema:schema54.properties.observe.properties.registers.items,data:data42};
 if(vErrors === null){
 vErrors = [err70];
 }
@@ -5995,7 +6686,7 @@ continue;
 }
 if(typeof indices0[item0] == "number"){
 j0 = indices0[item0];
-const err71 = {instancePath:instancePath+"/observe/registers",schemaPath:"#/properties/observe/properties/registers/uniqueItems",keyword:"uniqueItems",params:{i: i7, j: j0},message:"must NOT have duplicate items (items ## "+j0+" and "+i7+" are identical)",schema:true,parentSchema:schema48.properties.observe.properties.registers,data:data41};
+const err71 = {instancePath:instancePath+"/observe/registers",schemaPath:"#/properties/observe/properties/registers/uniqueItems",keyword:"uniqueItems",params:{i: i7, j: j0},message:"must NOT have duplicate items (items ## "+j0+" and "+i7+" are identical)",schema:true,parentSchema:schema54.properties.observe.properties.registers,data:data41};
 if(vErrors === null){
 vErrors = [err71];
 }
@@ -6010,7 +6701,7 @@ indices0[item0] = i7;
 }
 }
 else {
-const err72 = {instancePath:instancePath+"/observe/registers",schemaPath:"#/properties/observe/properties/registers/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.observe.properties.registers.type,parentSchema:schema48.properties.observe.properties.registers,data:data41};
+const err72 = {instancePath:instancePath+"/observe/registers",schemaPath:"#/properties/observe/properties/registers/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema54.properties.observe.properties.registers.type,parentSchema:schema54.properties.observe.properties.registers,data:data41};
 if(vErrors === null){
 vErrors = [err72];
 }
@@ -6024,7 +6715,7 @@ if(data40.power !== undefined){
 let data43 = data40.power;
 if(Array.isArray(data43)){
 if(data43.length > 16){
-const err73 = {instancePath:instancePath+"/observe/power",schemaPath:"#/properties/observe/properties/power/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema48.properties.observe.properties.power,data:data43};
+const err73 = {instancePath:instancePath+"/observe/power",schemaPath:"#/properties/observe/properties/power/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema54.properties.observe.properties.power,data:data43};
 if(vErrors === null){
 vErrors = [err73];
 }
@@ -6034,7 +6725,7 @@ vErrors.push(err73);
 errors++;
 }
 if(data43.length < 1){
-const err74 = {instancePath:instancePath+"/observe/power",schemaPath:"#/properties/observe/properties/power/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema48.properties.observe.properties.power,data:data43};
+const err74 = {instancePath:instancePath+"/observe/power",schemaPath:"#/properties/observe/properties/power/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema54.properties.observe.properties.power,data:data43};
 if(vErrors === null){
 vErrors = [err74];
 }
@@ -6051,7 +6742,7 @@ if(data44.when === undefined){
 data44.when = [];
 }
 if(data44.state === undefined){
-const err75 = {instancePath:instancePath+"/observe/power/" + i8,schemaPath:"#/properties/observe/properties/power/items/required",keyword:"required",params:{missingProperty: "state"},message:"must have required property '"+"state"+"'",schema:schema48.properties.observe.properties.power.items.required,parentSchema:schema48.properties.observe.properties.power.items,data:data44};
+const err75 = {instancePath:instancePath+"/observe/power/" + i8,schemaPath:"#/properties/observe/properties/power/items/required",keyword:"required",params:{missingProperty: "state"},message:"must have required property '"+"state"+"'",schema:schema54.properties.observe.properties.power.items.required,parentSchema:schema54.properties.observe.properties.power.items,data:data44};
 if(vErrors === null){
 vErrors = [err75];
 }
@@ -6062,7 +6753,7 @@ errors++;
 }
 for(const key2 in data44){
 if(!((key2 === "when") || (key2 === "state"))){
-const err76 = {instancePath:instancePath+"/observe/power/" + i8,schemaPath:"#/properties/observe/properties/power/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema48.properties.observe.properties.power.items,data:data44};
+const err76 = {instancePath:instancePath+"/observe/power/" + i8,schemaPath:"#/properties/observe/properties/power/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema54.properties.observe.properties.power.items,data:data44};
 if(vErrors === null){
 vErrors = [err76];
 }
@@ -6075,7 +6766,7 @@ errors++;
 let data45 = data44.when;
 if(Array.isArray(data45)){
 if(data45.length > 8){
-const err77 = {instancePath:instancePath+"/observe/power/" + i8+"/when",schemaPath:"#/properties/observe/properties/power/items/properties/when/maxItems",keyword:"maxItems",params:{limit: 8},message:"must NOT have more than 8 items",schema:8,parentSchema:schema48.properties.observe.properties.power.items.properties.when,data:data45};
+const err77 = {instancePath:instancePath+"/observe/power/" + i8+"/when",schemaPath:"#/properties/observe/properties/power/items/properties/when/maxItems",keyword:"maxItems",params:{limit: 8},message:"must NOT have more than 8 items",schema:8,parentSchema:schema54.properties.observe.properties.power.items.properties.when,data:data45};
 if(vErrors === null){
 vErrors = [err77];
 }
@@ -6086,14 +6777,14 @@ errors++;
 }
 const len8 = data45.length;
 for(let i9=0; i9<len8; i9++){
-if(!(validate42(data45[i9], {instancePath:instancePath+"/observe/power/" + i8+"/when/" + i9,parentData:data45,parentDataProperty:i9,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate42.errors : vErrors.concat(validate42.errors);
+if(!(validate44(data45[i9], {instancePath:instancePath+"/observe/power/" + i8+"/when/" + i9,parentData:data45,parentDataProperty:i9,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate44.errors : vErrors.concat(validate44.errors);
 errors = vErrors.length;
 }
 }
 }
 else {
-const err78 = {instancePath:instancePath+"/observe/power/" + i8+"/when",schemaPath:"#/properties/observe/properties/power/items/properties/when/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.observe.properties.power.items.properties.when.type,parentSchema:schema48.properties.observe.properties.power.items.properties.when,data:data45};
+const err78 = {instancePath:instancePath+"/observe/power/" + i8+"/when",schemaPath:"#/properties/observe/properties/power/items/properties/when/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema54.properties.observe.properties.power.items.properties.when.type,parentSchema:schema54.properties.observe.properties.power.items.properties.when,data:data45};
 if(vErrors === null){
 vErrors = [err78];
 }
@@ -6105,7 +6796,7 @@ errors++;
 if(data44.state !== undefined){
 let data47 = data44.state;
 if(!(((((((data47 === "UNKNOWN") || (data47 === "OFF")) || (data47 === "SUSPENDED")) || (data47 === "STANDBY")) || (data47 === "ON")) || (data47 === "FAULT")) || (data47 === "LOCKED"))){
-const err79 = {instancePath:instancePath+"/observe/power/" + i8+"/state",schemaPath:"#/properties/observe/properties/power/items/properties/state/enum",keyword:"enum",params:{allowedValues: schema48.properties.observe.properties.power.items.properties.state.enum},message:"must be equal to one of the allowed values",schema:schema48.properties.observe.properties.power.items.properties.state.enum,parentSchema:schema48.properties.observe.properties.power.items.properties.state,data:data47};
+const err79 = {instancePath:instancePath+"/observe/power/" + i8+"/state",schemaPath:"#/properties/observe/properties/power/items/properties/state/enum",keyword:"enum",params:{allowedValues: schema54.properties.observe.properties.power.items.properties.state.enum},message:"must be equal to one of the allowed values",schema:schema54.properties.observe.properties.power.items.properties.state.enum,parentSchema:schema54.properties.observe.properties.power.items.properties.state,data:data47};
 if(vErrors === null){
 vErrors = [err79];
 }
@@ -6117,7 +6808,7 @@ errors++;
 }
 }
 else {
-const err80 = {instancePath:instancePath+"/observe/power/" + i8,schemaPath:"#/properties/observe/properties/power/items/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema48.properties.observe.properties.power.items.type,parentSchema:schema48.properties.observe.properties.power.items,data:data44};
+const err80 = {instancePath:instancePath+"/observe/power/" + i8,schemaPath:"#/properties/observe/properties/power/items/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema54.properties.observe.properties.power.items.type,parentSchema:schema54.properties.observe.properties.power.items,data:data44};
 if(vErrors === null){
 vErrors = [err80];
 }
@@ -6129,7 +6820,7 @@ errors++;
 }
 }
 else {
-const err81 = {instancePath:instancePath+"/observe/power",schemaPath:"#/properties/observe/properties/power/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.observe.properties.power.type,parentSchema:schema48.properties.observe.properties.power,data:data43};
+const err81 = {instancePath:instancePath+"/observe/power",schemaPath:"#/properties/observe/properties/power/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema54.properties.observe.properties.power.type,parentSchema:schema54.properties.observe.properties.power,data:data43};
 if(vErrors === null){
 vErrors = [err81];
 }
@@ -6143,7 +6834,7 @@ if(data40.status !== undefined){
 let data48 = data40.status;
 if(Array.isArray(data48)){
 if(data48.length > 16){
-const err82 = {instancePath:instancePath+"/observe/status",schemaPath:"#/properties/observe/properties/status/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema48.properties.observe.properties.status,data:data48};
+const err82 = {instancePath:instancePath+"/observe/status",schemaPath:"#/properties/observe/properties/status/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema54.properties.observe.properties.status,data:data48};
 if(vErrors === null){
 vErrors = [err82];
 }
@@ -6153,7 +6844,7 @@ vErrors.push(err82);
 errors++;
 }
 if(data48.length < 1){
-const err83 = {instancePath:instancePath+"/observe/status",schemaPath:"#/properties/observe/properties/status/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema48.properties.observe.properties.status,data:data48};
+const err83 = {instancePath:instancePath+"/observe/status",schemaPath:"#/properties/observe/properties/status/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema54.properties.observe.properties.status,data:data48};
 if(vErrors === null){
 vErrors = [err83];
 }
@@ -6170,7 +6861,7 @@ if(data49.when === undefined){
 data49.when = [];
 }
 if(data49.state === undefined){
-const err84 = {instancePath:instancePath+"/observe/status/" + i10,schemaPath:"#/properties/observe/properties/status/items/required",keyword:"required",params:{missingProperty: "state"},message:"must have required property '"+"state"+"'",schema:schema48.properties.observe.properties.status.items.required,parentSchema:schema48.properties.observe.properties.status.items,data:data49};
+const err84 = {instancePath:instancePath+"/observe/status/" + i10,schemaPath:"#/properties/observe/properties/status/items/required",keyword:"required",params:{missingProperty: "state"},message:"must have required property '"+"state"+"'",schema:schema54.properties.observe.properties.status.items.required,parentSchema:schema54.properties.observe.properties.status.items,data:data49};
 if(vErrors === null){
 vErrors = [err84];
 }
@@ -6181,7 +6872,7 @@ errors++;
 }
 for(const key3 in data49){
 if(!((key3 === "when") || (key3 === "state"))){
-const err85 = {instancePath:instancePath+"/observe/status/" + i10,schemaPath:"#/properties/observe/properties/status/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key3},message:"must NOT have additional properties",schema:false,parentSchema:schema48.properties.observe.properties.status.items,data:data49};
+const err85 = {instancePath:instancePath+"/observe/status/" + i10,schemaPath:"#/properties/observe/properties/status/items/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key3},message:"must NOT have additional properties",schema:false,parentSchema:schema54.properties.observe.properties.status.items,data:data49};
 if(vErrors === null){
 vErrors = [err85];
 }
@@ -6194,7 +6885,7 @@ errors++;
 let data50 = data49.when;
 if(Array.isArray(data50)){
 if(data50.length > 8){
-const err86 = {instancePath:instancePath+"/observe/status/" + i10+"/when",schemaPath:"#/properties/observe/properties/status/items/properties/when/maxItems",keyword:"maxItems",params:{limit: 8},message:"must NOT have more than 8 items",schema:8,parentSchema:schema48.properties.observe.properties.status.items.properties.when,data:data50};
+const err86 = {instancePath:instancePath+"/observe/status/" + i10+"/when",schemaPath:"#/properties/observe/properties/status/items/properties/when/maxItems",keyword:"maxItems",params:{limit: 8},message:"must NOT have more than 8 items",schema:8,parentSchema:schema54.properties.observe.properties.status.items.properties.when,data:data50};
 if(vErrors === null){
 vErrors = [err86];
 }
@@ -6205,14 +6896,14 @@ errors++;
 }
 const len10 = data50.length;
 for(let i11=0; i11<len10; i11++){
-if(!(validate42(data50[i11], {instancePath:instancePath+"/observe/status/" + i10+"/when/" + i11,parentData:data50,parentDataProperty:i11,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate42.errors : vErrors.concat(validate42.errors);
+if(!(validate44(data50[i11], {instancePath:instancePath+"/observe/status/" + i10+"/when/" + i11,parentData:data50,parentDataProperty:i11,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate44.errors : vErrors.concat(validate44.errors);
 errors = vErrors.length;
 }
 }
 }
 else {
-const err87 = {instancePath:instancePath+"/observe/status/" + i10+"/when",schemaPath:"#/properties/observe/properties/status/items/properties/when/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.observe.properties.status.items.properties.when.type,parentSchema:schema48.properties.observe.properties.status.items.properties.when,data:data50};
+const err87 = {instancePath:instancePath+"/observe/status/" + i10+"/when",schemaPath:"#/properties/observe/properties/status/items/properties/when/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema54.properties.observe.properties.status.items.properties.when.type,parentSchema:schema54.properties.observe.properties.status.items.properties.when,data:data50};
 if(vErrors === null){
 vErrors = [err87];
 }
@@ -6224,7 +6915,7 @@ errors++;
 if(data49.state !== undefined){
 let data52 = data49.state;
 if(!(((((data52 === "UNKNOWN") || (data52 === "OPERATIONAL")) || (data52 === "DEGRADED")) || (data52 === "FAULT")) || (data52 === "MAINTENANCE"))){
-const err88 = {instancePath:instancePath+"/observe/status/" + i10+"/state",schemaPath:"#/properties/observe/properties/status/items/properties/state/enum",keyword:"enum",params:{allowedValues: schema48.properties.observe.properties.status.items.properties.state.enum},message:"must be equal to one of the allowed values",schema:schema48.properties.observe.properties.status.items.properties.state.enum,parentSchema:schema48.properties.observe.properties.status.items.properties.state,data:data52};
+const err88 = {instancePath:instancePath+"/observe/status/" + i10+"/state",schemaPath:"#/properties/observe/properties/status/items/properties/state/enum",keyword:"enum",params:{allowedValues: schema54.properties.observe.properties.status.items.properties.state.enum},message:"must be equal to one of the allowed values",schema:schema54.properties.observe.properties.status.items.properties.state.enum,parentSchema:schema54.properties.observe.properties.status.items.properties.state,data:data52};
 if(vErrors === null){
 vErrors = [err88];
 }
@@ -6236,7 +6927,7 @@ errors++;
 }
 }
 else {
-const err89 = {instancePath:instancePath+"/observe/status/" + i10,schemaPath:"#/properties/observe/properties/status/items/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema48.properties.observe.properties.status.items.type,parentSchema:schema48.properties.observe.properties.status.items,data:data49};
+const err89 = {instancePath:instancePath+"/observe/status/" + i10,schemaPath:"#/properties/observe/properties/status/items/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema54.properties.observe.properties.status.items.type,parentSchema:schema54.properties.observe.properties.status.items,data:data49};
 if(vErrors === null){
 vErrors = [err89];
 }
@@ -6248,7 +6939,7 @@ errors++;
 }
 }
 else {
-const err90 = {instancePath:instancePath+"/observe/status",schemaPath:"#/properties/observe/properties/status/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.observe.properties.status.type,parentSchema:schema48.properties.observe.properties.status,data:data48};
+const err90 = {instancePath:instancePath+"/observe/status",schemaPath:"#/properties/observe/properties/status/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema54.properties.observe.properties.status.type,parentSchema:schema54.properties.observe.properties.status,data:data48};
 if(vErrors === null){
 vErrors = [err90];
 }
@@ -6260,7 +6951,7 @@ errors++;
 }
 }
 else {
-const err91 = {instancePath:instancePath+"/observe",schemaPath:"#/properties/observe/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema48.properties.observe.type,parentSchema:schema48.properties.observe,data:data40};
+const err91 = {instancePath:instancePath+"/observe",schemaPath:"#/properties/observe/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema54.properties.observe.type,parentSchema:schema54.properties.observe,data:data40};
 if(vErrors === null){
 vErrors = [err91];
 }
@@ -6274,7 +6965,7 @@ if(data.thermal !== undefined){
 let data53 = data.thermal;
 if(data53 && typeof data53 == "object" && !Array.isArray(data53)){
 if(data53.register === undefined){
-const err92 = {instancePath:instancePath+"/thermal",schemaPath:"#/properties/thermal/required",keyword:"required",params:{missingProperty: "register"},message:"must have required property '"+"register"+"'",schema:schema48.properties.thermal.required,parentSchema:schema48.properties.thermal,data:data53};
+const err92 = {instancePath:instancePath+"/thermal",schemaPath:"#/properties/thermal/required",keyword:"required",params:{missingProperty: "register"},message:"must have required property '"+"register"+"'",schema:schema54.properties.thermal.required,parentSchema:schema54.properties.thermal,data:data53};
 if(vErrors === null){
 vErrors = [err92];
 }
@@ -6284,7 +6975,7 @@ vErrors.push(err92);
 errors++;
 }
 if(data53.maximum === undefined){
-const err93 = {instancePath:instancePath+"/thermal",schemaPath:"#/properties/thermal/required",keyword:"required",params:{missingProperty: "maximum"},message:"must have required property '"+"maximum"+"'",schema:schema48.properties.thermal.required,parentSchema:schema48.properties.thermal,data:data53};
+const err93 = {instancePath:instancePath+"/thermal",schemaPath:"#/properties/thermal/required",keyword:"required",params:{missingProperty: "maximum"},message:"must have required property '"+"maximum"+"'",schema:schema54.properties.thermal.required,parentSchema:schema54.properties.thermal,data:data53};
 if(vErrors === null){
 vErrors = [err93];
 }
@@ -6295,7 +6986,7 @@ errors++;
 }
 for(const key4 in data53){
 if(!((key4 === "register") || (key4 === "maximum"))){
-const err94 = {instancePath:instancePath+"/thermal",schemaPath:"#/properties/thermal/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key4},message:"must NOT have additional properties",schema:false,parentSchema:schema48.properties.thermal,data:data53};
+const err94 = {instancePath:instancePath+"/thermal",schemaPath:"#/properties/thermal/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key4},message:"must NOT have additional properties",schema:false,parentSchema:schema54.properties.thermal,data:data53};
 if(vErrors === null){
 vErrors = [err94];
 }
@@ -6308,7 +6999,7 @@ errors++;
 if(data53.register !== undefined){
 let data54 = data53.register;
 if(typeof data54 !== "string"){
-const err95 = {instancePath:instancePath+"/thermal/register",schemaPath:"#/properties/thermal/properties/register/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema48.properties.thermal.properties.register.type,parentSchema:schema48.properties.thermal.properties.register,data:data54};
+const err95 = {instancePath:instancePath+"/thermal/register",schemaPath:"#/properties/thermal/properties/register/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema54.properties.thermal.properties.register.type,parentSchema:schema54.properties.thermal.properties.register,data:data54};
 if(vErrors === null){
 vErrors = [err95];
 }
@@ -6324,7 +7015,7 @@ const _errs90 = errors;
 let valid50 = false;
 const _errs91 = errors;
 if(!(((typeof data55 == "number") && (!(data55 % 1) && !isNaN(data55))) && (isFinite(data55)))){
-const err96 = {instancePath:instancePath+"/thermal/maximum",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema56.anyOf[0].type,parentSchema:schema56.anyOf[0],data:data55};
+const err96 = {instancePath:instancePath+"/thermal/maximum",schemaPath:"#/$defs/word/anyOf/0/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema62.anyOf[0].type,parentSchema:schema62.anyOf[0],data:data55};
 if(vErrors === null){
 vErrors = [err96];
 }
@@ -6337,8 +7028,8 @@ var _valid4 = _errs91 === errors;
 valid50 = valid50 || _valid4;
 const _errs93 = errors;
 if(typeof data55 === "string"){
-if(!pattern19.test(data55)){
-const err97 = {instancePath:instancePath+"/thermal/maximum",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema56.anyOf[1],data:data55};
+if(!pattern14.test(data55)){
+const err97 = {instancePath:instancePath+"/thermal/maximum",schemaPath:"#/$defs/word/anyOf/1/pattern",keyword:"pattern",params:{pattern: "^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"},message:"must match pattern \""+"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$"+"\"",schema:"^-?(0x[0-9A-Fa-f]{1,16}|[0-9]{1,20})$",parentSchema:schema62.anyOf[1],data:data55};
 if(vErrors === null){
 vErrors = [err97];
 }
@@ -6349,7 +7040,7 @@ errors++;
 }
 }
 else {
-const err98 = {instancePath:instancePath+"/thermal/maximum",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema56.anyOf[1].type,parentSchema:schema56.anyOf[1],data:data55};
+const err98 = {instancePath:instancePath+"/thermal/maximum",schemaPath:"#/$defs/word/anyOf/1/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema62.anyOf[1].type,parentSchema:schema62.anyOf[1],data:data55};
 if(vErrors === null){
 vErrors = [err98];
 }
@@ -6361,7 +7052,7 @@ errors++;
 var _valid4 = _errs93 === errors;
 valid50 = valid50 || _valid4;
 if(!valid50){
-const err99 = {instancePath:instancePath+"/thermal/maximum",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema56.anyOf,parentSchema:schema56,data:data55};
+const err99 = {instancePath:instancePath+"/thermal/maximum",schemaPath:"#/$defs/word/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema62.anyOf,parentSchema:schema62,data:data55};
 if(vErrors === null){
 vErrors = [err99];
 }
@@ -6384,7 +7075,7 @@ vErrors = null;
 }
 }
 else {
-const err100 = {instancePath:instancePath+"/thermal",schemaPath:"#/properties/thermal/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema48.properties.thermal.type,parentSchema:schema48.properties.thermal,data:data53};
+const err100 = {instancePath:instancePath+"/thermal",schemaPath:"#/properties/thermal/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema54.properties.thermal.type,parentSchema:schema54.properties.thermal,data:data53};
 if(vErrors === null){
 vErrors = [err100];
 }
@@ -6399,7 +7090,7 @@ let data56 = data.operations;
 if(data56 && typeof data56 == "object" && !Array.isArray(data56)){
 for(const key5 in data56){
 if(!((((key5 === "RESET") || (key5 === "ACTIVATE")) || (key5 === "DEACTIVATE")) || (key5 === "CONFIG"))){
-const err101 = {instancePath:instancePath+"/operations",schemaPath:"#/properties/operations/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key5},message:"must NOT have additional properties",schema:false,parentSchema:schema48.properties.operations,data:data56};
+const err101 = {instancePath:instancePath+"/operations",schemaPath:"#/properties/operations/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key5},message:"must NOT have additional properties",schema:false,parentSchema:schema54.properties.operations,data:data56};
 if(vErrors === null){
 vErrors = [err101];
 }
@@ -6413,7 +7104,7 @@ if(data56.RESET !== undefined){
 let data57 = data56.RESET;
 if(Array.isArray(data57)){
 if(data57.length > 16){
-const err102 = {instancePath:instancePath+"/operations/RESET",schemaPath:"#/properties/operations/properties/RESET/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema48.properties.operations.properties.RESET,data:data57};
+const err102 = {instancePath:instancePath+"/operations/RESET",schemaPath:"#/properties/operations/properties/RESET/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema54.properties.operations.properties.RESET,data:data57};
 if(vErrors === null){
 vErrors = [err102];
 }
@@ -6423,7 +7114,7 @@ vErrors.push(err102);
 errors++;
 }
 if(data57.length < 1){
-const err103 = {instancePath:instancePath+"/operations/RESET",schemaPath:"#/properties/operations/properties/RESET/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema48.properties.operations.properties.RESET,data:data57};
+const err103 = {instancePath:instancePath+"/operations/RESET",schemaPath:"#/properties/operations/properties/RESET/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema54.properties.operations.properties.RESET,data:data57};
 if(vErrors === null){
 vErrors = [err103];
 }
@@ -6434,14 +7125,14 @@ errors++;
 }
 const len11 = data57.length;
 for(let i12=0; i12<len11; i12++){
-if(!(validate46(data57[i12], {instancePath:instancePath+"/operations/RESET/" + i12,parentData:data57,parentDataProperty:i12,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate46.errors : vErrors.concat(validate46.errors);
+if(!(validate48(data57[i12], {instancePath:instancePath+"/operations/RESET/" + i12,parentData:data57,parentDataProperty:i12,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate48.errors : vErrors.concat(validate48.errors);
 errors = vErrors.length;
 }
 }
 }
 else {
-const err104 = {instancePath:instancePath+"/operations/RESET",schemaPath:"#/properties/operations/properties/RESET/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.operations.properties.RESET.type,parentSchema:schema48.properties.operations.properties.RESET,data:data57};
+const err104 = {instancePath:instancePath+"/operations/RESET",schemaPath:"#/properties/operations/properties/RESET/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema54.properties.operations.properties.RESET.type,parentSchema:schema54.properties.operations.properties.RESET,data:data57};
 if(vErrors === null){
 vErrors = [err104];
 }
@@ -6455,7 +7146,7 @@ if(data56.ACTIVATE !== undefined){
 let data59 = data56.ACTIVATE;
 if(Array.isArray(data59)){
 if(data59.length > 16){
-const err105 = {instancePath:instancePath+"/operations/ACTIVATE",schemaPath:"#/properties/operations/properties/ACTIVATE/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema48.properties.operations.properties.ACTIVATE,data:data59};
+const err105 = {instancePath:instancePath+"/operations/ACTIVATE",schemaPath:"#/properties/operations/properties/ACTIVATE/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema54.properties.operations.properties.ACTIVATE,data:data59};
 if(vErrors === null){
 vErrors = [err105];
 }
@@ -6465,7 +7156,7 @@ vErrors.push(err105);
 errors++;
 }
 if(data59.length < 1){
-const err106 = {instancePath:instancePath+"/operations/ACTIVATE",schemaPath:"#/properties/operations/properties/ACTIVATE/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema48.properties.operations.properties.ACTIVATE,data:data59};
+const err106 = {instancePath:instancePath+"/operations/ACTIVATE",schemaPath:"#/properties/operations/properties/ACTIVATE/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema54.properties.operations.properties.ACTIVATE,data:data59};
 if(vErrors === null){
 vErrors = [err106];
 }
@@ -6476,14 +7167,14 @@ errors++;
 }
 const len12 = data59.length;
 for(let i13=0; i13<len12; i13++){
-if(!(validate46(data59[i13], {instancePath:instancePath+"/operations/ACTIVATE/" + i13,parentData:data59,parentDataProperty:i13,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate46.errors : vErrors.concat(validate46.errors);
+if(!(validate48(data59[i13], {instancePath:instancePath+"/operations/ACTIVATE/" + i13,parentData:data59,parentDataProperty:i13,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate48.errors : vErrors.concat(validate48.errors);
 errors = vErrors.length;
 }
 }
 }
 else {
-const err107 = {instancePath:instancePath+"/operations/ACTIVATE",schemaPath:"#/properties/operations/properties/ACTIVATE/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.operations.properties.ACTIVATE.type,parentSchema:schema48.properties.operations.properties.ACTIVATE,data:data59};
+const err107 = {instancePath:instancePath+"/operations/ACTIVATE",schemaPath:"#/properties/operations/properties/ACTIVATE/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema54.properties.operations.properties.ACTIVATE.type,parentSchema:schema54.properties.operations.properties.ACTIVATE,data:data59};
 if(vErrors === null){
 vErrors = [err107];
 }
@@ -6497,7 +7188,7 @@ if(data56.DEACTIVATE !== undefined){
 let data61 = data56.DEACTIVATE;
 if(Array.isArray(data61)){
 if(data61.length > 16){
-const err108 = {instancePath:instancePath+"/operations/DEACTIVATE",schemaPath:"#/properties/operations/properties/DEACTIVATE/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema48.properties.operations.properties.DEACTIVATE,data:data61};
+const err108 = {instancePath:instancePath+"/operations/DEACTIVATE",schemaPath:"#/properties/operations/properties/DEACTIVATE/maxItems",keyword:"maxItems",params:{limit: 16},message:"must NOT have more than 16 items",schema:16,parentSchema:schema54.properties.operations.properties.DEACTIVATE,data:data61};
 if(vErrors === null){
 vErrors = [err108];
 }
@@ -6507,7 +7198,7 @@ vErrors.push(err108);
 errors++;
 }
 if(data61.length < 1){
-const err109 = {instancePath:instancePath+"/operations/DEACTIVATE",schemaPath:"#/properties/operations/properties/DEACTIVATE/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema48.properties.operations.properties.DEACTIVATE,data:data61};
+const err109 = {instancePath:instancePath+"/operations/DEACTIVATE",schemaPath:"#/properties/operations/properties/DEACTIVATE/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema54.properties.operations.properties.DEACTIVATE,data:data61};
 if(vErrors === null){
 vErrors = [err109];
 }
@@ -6518,14 +7209,14 @@ errors++;
 }
 const len13 = data61.length;
 for(let i14=0; i14<len13; i14++){
-if(!(validate46(data61[i14], {instancePath:instancePath+"/operations/DEACTIVATE/" + i14,parentData:data61,parentDataProperty:i14,rootData,dynamicAnchors}))){
-vErrors = vErrors === null ? validate46.errors : vErrors.concat(validate46.errors);
+if(!(validate48(data61[i14], {instancePath:instancePath+"/operations/DEACTIVATE/" + i14,parentData:data61,parentDataProperty:i14,rootData,dynamicAnchors}))){
+vErrors = vErrors === null ? validate48.errors : vErrors.concat(validate48.errors);
 errors = vErrors.length;
 }
 }
 }
 else {
-const err110 = {instancePath:instancePath+"/operations/DEACTIVATE",schemaPath:"#/properties/operations/properties/DEACTIVATE/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.operations.properties.DEACTIVATE.type,parentSchema:schema48.properties.operations.properties.DEACTIVATE,data:data61};
+const err110 = {instancePath:instancePath+"/operations/DEACTIVATE",schemaPath:"#/properties/operations/properties/DEACTIVATE/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema54.properties.operations.properties.DEACTIVATE.type,parentSchema:schema54.properties.operations.properties.DEACTIVATE,data:data61};
 if(vErrors === null){
 vErrors = [err110];
 }
@@ -6539,7 +7230,7 @@ if(data56.CONFIG !== undefined){
 let data63 = data56.CONFIG;
 if(data63 && typeof data63 == "object" && !Array.isArray(data63)){
 if(data63.registers === undefined){
-const err111 = {instancePath:instancePath+"/operations/CONFIG",schemaPath:"#/properties/operations/properties/CONFIG/required",keyword:"required",params:{missingProperty: "registers"},message:"must have required property '"+"registers"+"'",schema:schema48.properties.operations.properties.CONFIG.required,parentSchema:schema48.properties.operations.properties.CONFIG,data:data63};
+const err111 = {instancePath:instancePath+"/operations/CONFIG",schemaPath:"#/properties/operations/properties/CONFIG/required",keyword:"required",params:{missingProperty: "registers"},message:"must have required property '"+"registers"+"'",schema:schema54.properties.operations.properties.CONFIG.required,parentSchema:schema54.properties.operations.properties.CONFIG,data:data63};
 if(vErrors === null){
 vErrors = [err111];
 }
@@ -6550,7 +7241,7 @@ errors++;
 }
 for(const key6 in data63){
 if(!(key6 === "registers")){
-const err112 = {instancePath:instancePath+"/operations/CONFIG",schemaPath:"#/properties/operations/properties/CONFIG/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key6},message:"must NOT have additional properties",schema:false,parentSchema:schema48.properties.operations.properties.CONFIG,data:data63};
+const err112 = {instancePath:instancePath+"/operations/CONFIG",schemaPath:"#/properties/operations/properties/CONFIG/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key6},message:"must NOT have additional properties",schema:false,parentSchema:schema54.properties.operations.properties.CONFIG,data:data63};
 if(vErrors === null){
 vErrors = [err112];
 }
@@ -6564,7 +7255,7 @@ if(data63.registers !== undefined){
 let data64 = data63.registers;
 if(Array.isArray(data64)){
 if(data64.length > 64){
-const err113 = {instancePath:instancePath+"/operations/CONFIG/registers",schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/maxItems",keyword:"maxItems",params:{limit: 64},message:"must NOT have more than 64 items",schema:64,parentSchema:schema48.properties.operations.properties.CONFIG.properties.registers,data:data64};
+const err113 = {instancePath:instancePath+"/operations/CONFIG/registers",schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/maxItems",keyword:"maxItems",params:{limit: 64},message:"must NOT have more than 64 items",schema:64,parentSchema:schema54.properties.operations.properties.CONFIG.properties.registers,data:data64};
 if(vErrors === null){
 vErrors = [err113];
 }
@@ -6574,7 +7265,7 @@ vErrors.push(err113);
 errors++;
 }
 if(data64.length < 1){
-const err114 = {instancePath:instancePath+"/operations/CONFIG/registers",schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema48.properties.operations.properties.CONFIG.properties.registers,data:data64};
+const err114 = {instancePath:instancePath+"/operations/CONFIG/registers",schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema54.properties.operations.properties.CONFIG.properties.registers,data:data64};
 if(vErrors === null){
 vErrors = [err114];
 }
@@ -6587,7 +7278,7 @@ const len14 = data64.length;
 for(let i15=0; i15<len14; i15++){
 let data65 = data64[i15];
 if(typeof data65 !== "string"){
-const err115 = {instancePath:instancePath+"/operations/CONFIG/registers/" + i15,schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema48.properties.operations.properties.CONFIG.properties.registers.items.type,parentSchema:schema48.properties.operations.properties.CONFIG.properties.registers.items,data:data65};
+const err115 = {instancePath:instancePath+"/operations/CONFIG/registers/" + i15,schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema54.properties.operations.properties.CONFIG.properties.registers.items.type,parentSchema:schema54.properties.operations.properties.CONFIG.properties.registers.items,data:data65};
 if(vErrors === null){
 vErrors = [err115];
 }
@@ -6608,7 +7299,7 @@ continue;
 }
 if(typeof indices1[item1] == "number"){
 j1 = indices1[item1];
-const err116 = {instancePath:instancePath+"/operations/CONFIG/registers",schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/uniqueItems",keyword:"uniqueItems",params:{i: i16, j: j1},message:"must NOT have duplicate items (items ## "+j1+" and "+i16+" are identical)",schema:true,parentSchema:schema48.properties.operations.properties.CONFIG.properties.registers,data:data64};
+const err116 = {instancePath:instancePath+"/operations/CONFIG/registers",schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/uniqueItems",keyword:"uniqueItems",params:{i: i16, j: j1},message:"must NOT have duplicate items (items ## "+j1+" and "+i16+" are identical)",schema:true,parentSchema:schema54.properties.operations.properties.CONFIG.properties.registers,data:data64};
 if(vErrors === null){
 vErrors = [err116];
 }
@@ -6623,7 +7314,7 @@ indices1[item1] = i16;
 }
 }
 else {
-const err117 = {instancePath:instancePath+"/operations/CONFIG/registers",schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema48.properties.operations.properties.CONFIG.properties.registers.type,parentSchema:schema48.properties.operations.properties.CONFIG.properties.registers,data:data64};
+const err117 = {instancePath:instancePath+"/operations/CONFIG/registers",schemaPath:"#/properties/operations/properties/CONFIG/properties/registers/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema54.properties.operations.properties.CONFIG.properties.registers.type,parentSchema:schema54.properties.operations.properties.CONFIG.properties.registers,data:data64};
 if(vErrors === null){
 vErrors = [err117];
 }
@@ -6635,7 +7326,7 @@ errors++;
 }
 }
 else {
-const err118 = {instancePath:instancePath+"/operations/CONFIG",schemaPath:"#/properties/operations/properties/CONFIG/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema48.properties.operations.properties.CONFIG.type,parentSchema:schema48.properties.operations.properties.CONFIG,data:data63};
+const err118 = {instancePath:instancePath+"/operations/CONFIG",schemaPath:"#/properties/operations/properties/CONFIG/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema54.properties.operations.properties.CONFIG.type,parentSchema:schema54.properties.operations.properties.CONFIG,data:data63};
 if(vErrors === null){
 vErrors = [err118];
 }
@@ -6647,7 +7338,7 @@ errors++;
 }
 }
 else {
-const err119 = {instancePath:instancePath+"/operations",schemaPath:"#/properties/operations/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema48.properties.operations.type,parentSchema:schema48.properties.operations,data:data56};
+const err119 = {instancePath:instancePath+"/operations",schemaPath:"#/properties/operations/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema54.properties.operations.type,parentSchema:schema54.properties.operations,data:data56};
 if(vErrors === null){
 vErrors = [err119];
 }
@@ -6659,7 +7350,7 @@ errors++;
 }
 }
 else {
-const err120 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema48.type,parentSchema:schema48,data};
+const err120 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema54.type,parentSchema:schema54,data};
 if(vErrors === null){
 vErrors = [err120];
 }
@@ -6668,22 +7359,22 @@ vErrors.push(err120);
 }
 errors++;
 }
-validate37.errors = vErrors;
+validate39.errors = vErrors;
 return errors === 0;
 }
-validate37.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate39.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const accounts = validate50;
-const schema73 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"urn:dsmil:schema:accounts","title":"account file","description":"People and machines, their rights and the ways they may prove themselves.","type":"object","required":["accounts"],"additionalProperties":false,"properties":{"accounts":{"title":"accounts","type":"array","maxItems":1000,"items":{"$ref":"#/$defs/account"}}},"$defs":{"account":{"title":"account","type":"object","additionalProperties":false,"required":["id","name","kind","clearance","compartments","devices","enabled","underReview","tokenHashes","certificateUris","localUids"],"properties":{"id":{"title":"account id","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"},"name":{"title":"name","type":"string","minLength":1,"maxLength":128},"kind":{"title":"kind","enum":["person","machine"]},"clearance":{"title":"clearance","enum":["NONE","RESTRICTED","CONFIDENTIAL","SECRET","TOP_SECRET","SCI","SAP","COSMIC"]},"compartments":{"title":"compartments","type":"array","items":{"enum":["CRYPTO","SIGNALS","NUCLEAR","WEAPONS","COMMS","SENSORS","MAINT","EMERGENCY"]}},"devices":{"title":"linear ids of devices, or null for all","anyOf":[{"type":"array","items":{"type":"integer","minimum":0,"maximum":83}},{"type":"null"}]},"enabled":{"title":"enabled","type":"boolean"},"underReview":{"title":"under review","type":"boolean"},"tokenHashes":{"title":"hexadecimal SHA-256 of tokens","type":"array","items":{"type":"string","pattern":"^[0-9a-f]{64}$"}},"certificateUris":{"title":"URI subject alternative names","type":"array","items":{"type":"string","minLength":1,"maxLength":256}},"localUids":{"title":"local user ids","type":"array","items":{"type":"integer","minimum":0,"maximum":4294967294}}}}}};
-const schema74 = {"title":"account","type":"object","additionalProperties":false,"required":["id","name","kind","clearance","compartments","devices","enabled","underReview","tokenHashes","certificateUris","localUids"],"properties":{"id":{"title":"account id","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"},"name":{"title":"name","type":"string","minLength":1,"maxLength":128},"kind":{"title":"kind","enum":["person","machine"]},"clearance":{"title":"clearance","enum":["NONE","RESTRICTED","CONFIDENTIAL","SECRET","TOP_SECRET","SCI","SAP","COSMIC"]},"compartments":{"title":"compartments","type":"array","items":{"enum":["CRYPTO","SIGNALS","NUCLEAR","WEAPONS","COMMS","SENSORS","MAINT","EMERGENCY"]}},"devices":{"title":"linear ids of devices, or null for all","anyOf":[{"type":"array","items":{"type":"integer","minimum":0,"maximum":83}},{"type":"null"}]},"enabled":{"title":"enabled","type":"boolean"},"underReview":{"title":"under review","type":"boolean"},"tokenHashes":{"title":"hexadecimal SHA-256 of tokens","type":"array","items":{"type":"string","pattern":"^[0-9a-f]{64}$"}},"certificateUris":{"title":"URI subject alternative names","type":"array","items":{"type":"string","minLength":1,"maxLength":256}},"localUids":{"title":"local user ids","type":"array","items":{"type":"integer","minimum":0,"maximum":4294967294}}}};
-const pattern34 = new RegExp("^[a-z0-9][a-z0-9-]{0,62}$", "u");
-const pattern35 = new RegExp("^[0-9a-f]{64}$", "u");
+export const accounts = validate52;
+const schema79 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"urn:dsmil:schema:accounts","title":"account file","description":"People and machines, their rights and the ways they may prove themselves.","type":"object","required":["accounts"],"additionalProperties":false,"properties":{"accounts":{"title":"accounts","type":"array","maxItems":1000,"items":{"$ref":"#/$defs/account"}}},"$defs":{"account":{"title":"account","type":"object","additionalProperties":false,"required":["id","name","kind","clearance","compartments","devices","enabled","underReview","tokenHashes","certificateUris","localUids"],"properties":{"id":{"title":"account id","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"},"name":{"title":"name","type":"string","minLength":1,"maxLength":128},"kind":{"title":"kind","enum":["person","machine"]},"clearance":{"title":"clearance","enum":["NONE","RESTRICTED","CONFIDENTIAL","SECRET","TOP_SECRET","SCI","SAP","COSMIC"]},"compartments":{"title":"compartments","type":"array","items":{"enum":["CRYPTO","SIGNALS","NUCLEAR","WEAPONS","COMMS","SENSORS","MAINT","EMERGENCY"]}},"devices":{"title":"linear ids of devices, or null for all","anyOf":[{"type":"array","items":{"type":"integer","minimum":0,"maximum":83}},{"type":"null"}]},"enabled":{"title":"enabled","type":"boolean"},"underReview":{"title":"under review","type":"boolean"},"tokenHashes":{"title":"hexadecimal SHA-256 of tokens","type":"array","items":{"type":"string","pattern":"^[0-9a-f]{64}$"}},"certificateUris":{"title":"URI subject alternative names","type":"array","items":{"type":"string","minLength":1,"maxLength":256}},"localUids":{"title":"local user ids","type":"array","items":{"type":"integer","minimum":0,"maximum":4294967294}}}}}};
+const schema80 = {"title":"account","type":"object","additionalProperties":false,"required":["id","name","kind","clearance","compartments","devices","enabled","underReview","tokenHashes","certificateUris","localUids"],"properties":{"id":{"title":"account id","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"},"name":{"title":"name","type":"string","minLength":1,"maxLength":128},"kind":{"title":"kind","enum":["person","machine"]},"clearance":{"title":"clearance","enum":["NONE","RESTRICTED","CONFIDENTIAL","SECRET","TOP_SECRET","SCI","SAP","COSMIC"]},"compartments":{"title":"compartments","type":"array","items":{"enum":["CRYPTO","SIGNALS","NUCLEAR","WEAPONS","COMMS","SENSORS","MAINT","EMERGENCY"]}},"devices":{"title":"linear ids of devices, or null for all","anyOf":[{"type":"array","items":{"type":"integer","minimum":0,"maximum":83}},{"type":"null"}]},"enabled":{"title":"enabled","type":"boolean"},"underReview":{"title":"under review","type":"boolean"},"tokenHashes":{"title":"hexadecimal SHA-256 of tokens","type":"array","items":{"type":"string","pattern":"^[0-9a-f]{64}$"}},"certificateUris":{"title":"URI subject alternative names","type":"array","items":{"type":"string","minLength":1,"maxLength":256}},"localUids":{"title":"local user ids","type":"array","items":{"type":"integer","minimum":0,"maximum":4294967294}}}};
+const pattern39 = new RegExp("^[a-z0-9][a-z0-9-]{0,62}$", "u");
+const pattern40 = new RegExp("^[0-9a-f]{64}$", "u");
 
-function validate50(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate52(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="urn:dsmil:schema:accounts" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate50.evaluated;
+const evaluated0 = validate52.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -6692,7 +7383,7 @@ evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
 if(data.accounts === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "accounts"},message:"must have required property '"+"accounts"+"'",schema:schema73.required,parentSchema:schema73,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "accounts"},message:"must have required property '"+"accounts"+"'",schema:schema79.required,parentSchema:schema79,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -6703,7 +7394,7 @@ errors++;
 }
 for(const key0 in data){
 if(!(key0 === "accounts")){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema73,data};
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema79,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -6717,7 +7408,7 @@ if(data.accounts !== undefined){
 let data0 = data.accounts;
 if(Array.isArray(data0)){
 if(data0.length > 1000){
-const err2 = {instancePath:instancePath+"/accounts",schemaPath:"#/properties/accounts/maxItems",keyword:"maxItems",params:{limit: 1000},message:"must NOT have more than 1000 items",schema:1000,parentSchema:schema73.properties.accounts,data:data0};
+const err2 = {instancePath:instancePath+"/accounts",schemaPath:"#/properties/accounts/maxItems",keyword:"maxItems",params:{limit: 1000},message:"must NOT have more than 1000 items",schema:1000,parentSchema:schema79.properties.accounts,data:data0};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -6731,7 +7422,7 @@ for(let i0=0; i0<len0; i0++){
 let data1 = data0[i0];
 if(data1 && typeof data1 == "object" && !Array.isArray(data1)){
 if(data1.id === undefined){
-const err3 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "id"},message:"must have required property '"+"id"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
+const err3 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "id"},message:"must have required property '"+"id"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -6741,7 +7432,7 @@ vErrors.push(err3);
 errors++;
 }
 if(data1.name === undefined){
-const err4 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
+const err4 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -6751,7 +7442,7 @@ vErrors.push(err4);
 errors++;
 }
 if(data1.kind === undefined){
-const err5 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "kind"},message:"must have required property '"+"kind"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
+const err5 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "kind"},message:"must have required property '"+"kind"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -6761,7 +7452,7 @@ vErrors.push(err5);
 errors++;
 }
 if(data1.clearance === undefined){
-const err6 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "clearance"},message:"must have required property '"+"clearance"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
+const err6 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "clearance"},message:"must have required property '"+"clearance"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -6771,7 +7462,7 @@ vErrors.push(err6);
 errors++;
 }
 if(data1.compartments === undefined){
-const err7 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "compartments"},message:"must have required property '"+"compartments"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
+const err7 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "compartments"},message:"must have required property '"+"compartments"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -6781,7 +7472,7 @@ vErrors.push(err7);
 errors++;
 }
 if(data1.devices === undefined){
-const err8 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "devices"},message:"must have required property '"+"devices"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
+const err8 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "devices"},message:"must have required property '"+"devices"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -6791,7 +7482,7 @@ vErrors.push(err8);
 errors++;
 }
 if(data1.enabled === undefined){
-const err9 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "enabled"},message:"must have required property '"+"enabled"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
+const err9 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "enabled"},message:"must have required property '"+"enabled"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -6801,7 +7492,7 @@ vErrors.push(err9);
 errors++;
 }
 if(data1.underReview === undefined){
-const err10 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "underReview"},message:"must have required property '"+"underReview"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
+const err10 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "underReview"},message:"must have required property '"+"underReview"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -6811,7 +7502,7 @@ vErrors.push(err10);
 errors++;
 }
 if(data1.tokenHashes === undefined){
-const err11 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "tokenHashes"},message:"must have required property '"+"tokenHashes"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
+const err11 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "tokenHashes"},message:"must have required property '"+"tokenHashes"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -6821,7 +7512,7 @@ vErrors.push(err11);
 errors++;
 }
 if(data1.certificateUris === undefined){
-const err12 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "certificateUris"},message:"must have required property '"+"certificateUris"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
+const err12 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "certificateUris"},message:"must have required property '"+"certificateUris"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -6831,7 +7522,7 @@ vErrors.push(err12);
 errors++;
 }
 if(data1.localUids === undefined){
-const err13 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "localUids"},message:"must have required property '"+"localUids"+"'",schema:schema74.required,parentSchema:schema74,data:data1};
+const err13 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "localUids"},message:"must have required property '"+"localUids"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
 if(vErrors === null){
 vErrors = [err13];
 }
@@ -6841,8 +7532,8 @@ vErrors.push(err13);
 errors++;
 }
 for(const key1 in data1){
-if(!(func1.call(schema74.properties, key1))){
-const err14 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema74,data:data1};
+if(!(func1.call(schema80.properties, key1))){
+const err14 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema80,data:data1};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -6855,8 +7546,8 @@ errors++;
 if(data1.id !== undefined){
 let data2 = data1.id;
 if(typeof data2 === "string"){
-if(!pattern34.test(data2)){
-const err15 = {instancePath:instancePath+"/accounts/" + i0+"/id",schemaPath:"#/$defs/account/properties/id/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9][a-z0-9-]{0,62}$"},message:"must match pattern \""+"^[a-z0-9][a-z0-9-]{0,62}$"+"\"",schema:"^[a-z0-9][a-z0-9-]{0,62}$",parentSchema:schema74.properties.id,data:data2};
+if(!pattern39.test(data2)){
+const err15 = {instancePath:instancePath+"/accounts/" + i0+"/id",schemaPath:"#/$defs/account/properties/id/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9][a-z0-9-]{0,62}$"},message:"must match pattern \""+"^[a-z0-9][a-z0-9-]{0,62}$"+"\"",schema:"^[a-z0-9][a-z0-9-]{0,62}$",parentSchema:schema80.properties.id,data:data2};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -6867,7 +7558,7 @@ errors++;
 }
 }
 else {
-const err16 = {instancePath:instancePath+"/accounts/" + i0+"/id",schemaPath:"#/$defs/account/properties/id/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema74.properties.id.type,parentSchema:schema74.properties.id,data:data2};
+const err16 = {instancePath:instancePath+"/accounts/" + i0+"/id",schemaPath:"#/$defs/account/properties/id/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema80.properties.id.type,parentSchema:schema80.properties.id,data:data2};
 if(vErrors === null){
 vErrors = [err16];
 }
@@ -6881,7 +7572,7 @@ if(data1.name !== undefined){
 let data3 = data1.name;
 if(typeof data3 === "string"){
 if(data3.length > 128){
-const err17 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/maxLength",keyword:"maxLength",params:{limit: 128},message:"must NOT have more than 128 characters",schema:128,parentSchema:schema74.properties.name,data:data3};
+const err17 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/maxLength",keyword:"maxLength",params:{limit: 128},message:"must NOT have more than 128 characters",schema:128,parentSchema:schema80.properties.name,data:data3};
 if(vErrors === null){
 vErrors = [err17];
 }
@@ -6891,7 +7582,7 @@ vErrors.push(err17);
 errors++;
 }
 if(data3.length < 1){
-const err18 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters",schema:1,parentSchema:schema74.properties.name,data:data3};
+const err18 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters",schema:1,parentSchema:schema80.properties.name,data:data3};
 if(vErrors === null){
 vErrors = [err18];
 }
@@ -6902,7 +7593,7 @@ errors++;
 }
 }
 else {
-const err19 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema74.properties.name.type,parentSchema:schema74.properties.name,data:data3};
+const err19 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema80.properties.name.type,parentSchema:schema80.properties.name,data:data3};
 if(vErrors === null){
 vErrors = [err19];
 }
@@ -6915,7 +7606,7 @@ errors++;
 if(data1.kind !== undefined){
 let data4 = data1.kind;
 if(!((data4 === "person") || (data4 === "machine"))){
-const err20 = {instancePath:instancePath+"/accounts/" + i0+"/kind",schemaPath:"#/$defs/account/properties/kind/enum",keyword:"enum",params:{allowedValues: schema74.properties.kind.enum},message:"must be equal to one of the allowed values",schema:schema74.properties.kind.enum,parentSchema:schema74.properties.kind,data:data4};
+const err20 = {instancePath:instancePath+"/accounts/" + i0+"/kind",schemaPath:"#/$defs/account/properties/kind/enum",keyword:"enum",params:{allowedValues: schema80.properties.kind.enum},message:"must be equal to one of the allowed values",schema:schema80.properties.kind.enum,parentSchema:schema80.properties.kind,data:data4};
 if(vErrors === null){
 vErrors = [err20];
 }
@@ -6928,7 +7619,7 @@ errors++;
 if(data1.clearance !== undefined){
 let data5 = data1.clearance;
 if(!((((((((data5 === "NONE") || (data5 === "RESTRICTED")) || (data5 === "CONFIDENTIAL")) || (data5 === "SECRET")) || (data5 === "TOP_SECRET")) || (data5 === "SCI")) || (data5 === "SAP")) || (data5 === "COSMIC"))){
-const err21 = {instancePath:instancePath+"/accounts/" + i0+"/clearance",schemaPath:"#/$defs/account/properties/clearance/enum",keyword:"enum",params:{allowedValues: schema74.properties.clearance.enum},message:"must be equal to one of the allowed values",schema:schema74.properties.clearance.enum,parentSchema:schema74.properties.clearance,data:data5};
+const err21 = {instancePath:instancePath+"/accounts/" + i0+"/clearance",schemaPath:"#/$defs/account/properties/clearance/enum",keyword:"enum",params:{allowedValues: schema80.properties.clearance.enum},message:"must be equal to one of the allowed values",schema:schema80.properties.clearance.enum,parentSchema:schema80.properties.clearance,data:data5};
 if(vErrors === null){
 vErrors = [err21];
 }
@@ -6945,7 +7636,7 @@ const len1 = data6.length;
 for(let i1=0; i1<len1; i1++){
 let data7 = data6[i1];
 if(!((((((((data7 === "CRYPTO") || (data7 === "SIGNALS")) || (data7 === "NUCLEAR")) || (data7 === "WEAPONS")) || (data7 === "COMMS")) || (data7 === "SENSORS")) || (data7 === "MAINT")) || (data7 === "EMERGENCY"))){
-const err22 = {instancePath:instancePath+"/accounts/" + i0+"/compartments/" + i1,schemaPath:"#/$defs/account/properties/compartments/items/enum",keyword:"enum",params:{allowedValues: schema74.properties.compartments.items.enum},message:"must be equal to one of the allowed values",schema:schema74.properties.compartments.items.enum,parentSchema:schema74.properties.compartments.items,data:data7};
+const err22 = {instancePath:instancePath+"/accounts/" + i0+"/compartments/" + i1,schemaPath:"#/$defs/account/properties/compartments/items/enum",keyword:"enum",params:{allowedValues: schema80.properties.compartments.items.enum},message:"must be equal to one of the allowed values",schema:schema80.properties.compartments.items.enum,parentSchema:schema80.properties.compartments.items,data:data7};
 if(vErrors === null){
 vErrors = [err22];
 }
@@ -6957,7 +7648,7 @@ errors++;
 }
 }
 else {
-const err23 = {instancePath:instancePath+"/accounts/" + i0+"/compartments",schemaPath:"#/$defs/account/properties/compartments/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema74.properties.compartments.type,parentSchema:schema74.properties.compartments,data:data6};
+const err23 = {instancePath:instancePath+"/accounts/" + i0+"/compartments",schemaPath:"#/$defs/account/properties/compartments/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema80.properties.compartments.type,parentSchema:schema80.properties.compartments,data:data6};
 if(vErrors === null){
 vErrors = [err23];
 }
@@ -6977,7 +7668,7 @@ const len2 = data8.length;
 for(let i2=0; i2<len2; i2++){
 let data9 = data8[i2];
 if(!(((typeof data9 == "number") && (!(data9 % 1) && !isNaN(data9))) && (isFinite(data9)))){
-const err24 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema74.properties.devices.anyOf[0].items.type,parentSchema:schema74.properties.devices.anyOf[0].items,data:data9};
+const err24 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema80.properties.devices.anyOf[0].items.type,parentSchema:schema80.properties.devices.anyOf[0].items,data:data9};
 if(vErrors === null){
 vErrors = [err24];
 }
@@ -6988,7 +7679,7 @@ errors++;
 }
 if((typeof data9 == "number") && (isFinite(data9))){
 if(data9 > 83 || isNaN(data9)){
-const err25 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 83},message:"must be <= 83",schema:83,parentSchema:schema74.properties.devices.anyOf[0].items,data:data9};
+const err25 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 83},message:"must be <= 83",schema:83,parentSchema:schema80.properties.devices.anyOf[0].items,data:data9};
 if(vErrors === null){
 vErrors = [err25];
 }
@@ -6998,7 +7689,7 @@ vErrors.push(err25);
 errors++;
 }
 if(data9 < 0 || isNaN(data9)){
-const err26 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema74.properties.devices.anyOf[0].items,data:data9};
+const err26 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema80.properties.devices.anyOf[0].items,data:data9};
 if(vErrors === null){
 vErrors = [err26];
 }
@@ -7011,7 +7702,7 @@ errors++;
 }
 }
 else {
-const err27 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf/0/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema74.properties.devices.anyOf[0].type,parentSchema:schema74.properties.devices.anyOf[0],data:data8};
+const err27 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf/0/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema80.properties.devices.anyOf[0].type,parentSchema:schema80.properties.devices.anyOf[0],data:data8};
 if(vErrors === null){
 vErrors = [err27];
 }
@@ -7024,7 +7715,7 @@ var _valid0 = _errs19 === errors;
 valid7 = valid7 || _valid0;
 const _errs23 = errors;
 if(data8 !== null){
-const err28 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf/1/type",keyword:"type",params:{type: "null"},message:"must be null",schema:schema74.properties.devices.anyOf[1].type,parentSchema:schema74.properties.devices.anyOf[1],data:data8};
+const err28 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf/1/type",keyword:"type",params:{type: "null"},message:"must be null",schema:schema80.properties.devices.anyOf[1].type,parentSchema:schema80.properties.devices.anyOf[1],data:data8};
 if(vErrors === null){
 vErrors = [err28];
 }
@@ -7036,7 +7727,7 @@ errors++;
 var _valid0 = _errs23 === errors;
 valid7 = valid7 || _valid0;
 if(!valid7){
-const err29 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema74.properties.devices.anyOf,parentSchema:schema74.properties.devices,data:data8};
+const err29 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema80.properties.devices.anyOf,parentSchema:schema80.properties.devices,data:data8};
 if(vErrors === null){
 vErrors = [err29];
 }
@@ -7060,7 +7751,7 @@ vErrors = null;
 if(data1.enabled !== undefined){
 let data10 = data1.enabled;
 if(typeof data10 !== "boolean"){
-const err30 = {instancePath:instancePath+"/accounts/" + i0+"/enabled",schemaPath:"#/$defs/account/properties/enabled/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema74.properties.enabled.type,parentSchema:schema74.properties.enabled,data:data10};
+const err30 = {instancePath:instancePath+"/accounts/" + i0+"/enabled",schemaPath:"#/$defs/account/properties/enabled/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema80.properties.enabled.type,parentSchema:schema80.properties.enabled,data:data10};
 if(vErrors === null){
 vErrors = [err30];
 }
@@ -7073,7 +7764,7 @@ errors++;
 if(data1.underReview !== undefined){
 let data11 = data1.underReview;
 if(typeof data11 !== "boolean"){
-const err31 = {instancePath:instancePath+"/accounts/" + i0+"/underReview",schemaPath:"#/$defs/account/properties/underReview/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema74.properties.underReview.type,parentSchema:schema74.properties.underReview,data:data11};
+const err31 = {instancePath:instancePath+"/accounts/" + i0+"/underReview",schemaPath:"#/$defs/account/properties/underReview/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema80.properties.underReview.type,parentSchema:schema80.properties.underReview,data:data11};
 if(vErrors === null){
 vErrors = [err31];
 }
@@ -7090,8 +7781,8 @@ const len3 = data12.length;
 for(let i3=0; i3<len3; i3++){
 let data13 = data12[i3];
 if(typeof data13 === "string"){
-if(!pattern35.test(data13)){
-const err32 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes/" + i3,schemaPath:"#/$defs/account/properties/tokenHashes/items/pattern",keyword:"pattern",params:{pattern: "^[0-9a-f]{64}$"},message:"must match pattern \""+"^[0-9a-f]{64}$"+"\"",schema:"^[0-9a-f]{64}$",parentSchema:schema74.properties.tokenHashes.items,data:data13};
+if(!pattern40.test(data13)){
+const err32 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes/" + i3,schemaPath:"#/$defs/account/properties/tokenHashes/items/pattern",keyword:"pattern",params:{pattern: "^[0-9a-f]{64}$"},message:"must match pattern \""+"^[0-9a-f]{64}$"+"\"",schema:"^[0-9a-f]{64}$",parentSchema:schema80.properties.tokenHashes.items,data:data13};
 if(vErrors === null){
 vErrors = [err32];
 }
@@ -7102,7 +7793,7 @@ errors++;
 }
 }
 else {
-const err33 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes/" + i3,schemaPath:"#/$defs/account/properties/tokenHashes/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema74.properties.tokenHashes.items.type,parentSchema:schema74.properties.tokenHashes.items,data:data13};
+const err33 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes/" + i3,schemaPath:"#/$defs/account/properties/tokenHashes/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema80.properties.tokenHashes.items.type,parentSchema:schema80.properties.tokenHashes.items,data:data13};
 if(vErrors === null){
 vErrors = [err33];
 }
@@ -7114,7 +7805,7 @@ errors++;
 }
 }
 else {
-const err34 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes",schemaPath:"#/$defs/account/properties/tokenHashes/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema74.properties.tokenHashes.type,parentSchema:schema74.properties.tokenHashes,data:data12};
+const err34 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes",schemaPath:"#/$defs/account/properties/tokenHashes/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema80.properties.tokenHashes.type,parentSchema:schema80.properties.tokenHashes,data:data12};
 if(vErrors === null){
 vErrors = [err34];
 }
@@ -7132,7 +7823,7 @@ for(let i4=0; i4<len4; i4++){
 let data15 = data14[i4];
 if(typeof data15 === "string"){
 if(data15.length > 256){
-const err35 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema74.properties.certificateUris.items,data:data15};
+const err35 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema80.properties.certificateUris.items,data:data15};
 if(vErrors === null){
 vErrors = [err35];
 }
@@ -7142,7 +7833,7 @@ vErrors.push(err35);
 errors++;
 }
 if(data15.length < 1){
-const err36 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters",schema:1,parentSchema:schema74.properties.certificateUris.items,data:data15};
+const err36 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters",schema:1,parentSchema:schema80.properties.certificateUris.items,data:data15};
 if(vErrors === null){
 vErrors = [err36];
 }
@@ -7153,7 +7844,7 @@ errors++;
 }
 }
 else {
-const err37 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema74.properties.certificateUris.items.type,parentSchema:schema74.properties.certificateUris.items,data:data15};
+const err37 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema80.properties.certificateUris.items.type,parentSchema:schema80.properties.certificateUris.items,data:data15};
 if(vErrors === null){
 vErrors = [err37];
 }
@@ -7165,7 +7856,7 @@ errors++;
 }
 }
 else {
-const err38 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris",schemaPath:"#/$defs/account/properties/certificateUris/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema74.properties.certificateUris.type,parentSchema:schema74.properties.certificateUris,data:data14};
+const err38 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris",schemaPath:"#/$defs/account/properties/certificateUris/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema80.properties.certificateUris.type,parentSchema:schema80.properties.certificateUris,data:data14};
 if(vErrors === null){
 vErrors = [err38];
 }
@@ -7182,7 +7873,7 @@ const len5 = data16.length;
 for(let i5=0; i5<len5; i5++){
 let data17 = data16[i5];
 if(!(((typeof data17 == "number") && (!(data17 % 1) && !isNaN(data17))) && (isFinite(data17)))){
-const err39 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema74.properties.localUids.items.type,parentSchema:schema74.properties.localUids.items,data:data17};
+const err39 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema80.properties.localUids.items.type,parentSchema:schema80.properties.localUids.items,data:data17};
 if(vErrors === null){
 vErrors = [err39];
 }
@@ -7193,7 +7884,7 @@ errors++;
 }
 if((typeof data17 == "number") && (isFinite(data17))){
 if(data17 > 4294967294 || isNaN(data17)){
-const err40 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4294967294},message:"must be <= 4294967294",schema:4294967294,parentSchema:schema74.properties.localUids.items,data:data17};
+const err40 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4294967294},message:"must be <= 4294967294",schema:4294967294,parentSchema:schema80.properties.localUids.items,data:data17};
 if(vErrors === null){
 vErrors = [err40];
 }
@@ -7203,7 +7894,7 @@ vErrors.push(err40);
 errors++;
 }
 if(data17 < 0 || isNaN(data17)){
-const err41 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema74.properties.localUids.items,data:data17};
+const err41 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema80.properties.localUids.items,data:data17};
 if(vErrors === null){
 vErrors = [err41];
 }
@@ -7216,7 +7907,7 @@ errors++;
 }
 }
 else {
-const err42 = {instancePath:instancePath+"/accounts/" + i0+"/localUids",schemaPath:"#/$defs/account/properties/localUids/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema74.properties.localUids.type,parentSchema:schema74.properties.localUids,data:data16};
+const err42 = {instancePath:instancePath+"/accounts/" + i0+"/localUids",schemaPath:"#/$defs/account/properties/localUids/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema80.properties.localUids.type,parentSchema:schema80.properties.localUids,data:data16};
 if(vErrors === null){
 vErrors = [err42];
 }
@@ -7228,7 +7919,7 @@ errors++;
 }
 }
 else {
-const err43 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema74.type,parentSchema:schema74,data:data1};
+const err43 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema80.type,parentSchema:schema80,data:data1};
 if(vErrors === null){
 vErrors = [err43];
 }
@@ -7240,7 +7931,7 @@ errors++;
 }
 }
 else {
-const err44 = {instancePath:instancePath+"/accounts",schemaPath:"#/properties/accounts/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema73.properties.accounts.type,parentSchema:schema73.properties.accounts,data:data0};
+const err44 = {instancePath:instancePath+"/accounts",schemaPath:"#/properties/accounts/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema79.properties.accounts.type,parentSchema:schema79.properties.accounts,data:data0};
 if(vErrors === null){
 vErrors = [err44];
 }
@@ -7252,7 +7943,7 @@ errors++;
 }
 }
 else {
-const err45 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema73.type,parentSchema:schema73,data};
+const err45 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.type,parentSchema:schema79,data};
 if(vErrors === null){
 vErrors = [err45];
 }
@@ -7261,339 +7952,13 @@ vErrors.push(err45);
 }
 errors++;
 }
-validate50.errors = vErrors;
-return errors === 0;
-}
-validate50.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
-
-export const atMemory = validate51;
-const schema75 = {"title":"place on a memory, PCI or UIO bus","type":"object","properties":{"window":{"title":"window address","description":"In the bus's address space: physical for /dev/mem, an offset for a BAR or UIO map.","type":"integer","minimum":0,"maximum":9007199254740991},"length":{"title":"window length in bytes","type":"integer","minimum":1,"maximum":1073741824,"default":4096}},"required":["window"],"additionalProperties":false};
-
-function validate51(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
-let vErrors = null;
-let errors = 0;
-const evaluated0 = validate51.evaluated;
-if(evaluated0.dynamicProps){
-evaluated0.props = undefined;
-}
-if(evaluated0.dynamicItems){
-evaluated0.items = undefined;
-}
-if(data && typeof data == "object" && !Array.isArray(data)){
-if(data.length === undefined){
-data.length = 4096;
-}
-if(data.window === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "window"},message:"must have required property '"+"window"+"'",schema:schema75.required,parentSchema:schema75,data};
-if(vErrors === null){
-vErrors = [err0];
-}
-else {
-vErrors.push(err0);
-}
-errors++;
-}
-for(const key0 in data){
-if(!((key0 === "window") || (key0 === "length"))){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema75,data};
-if(vErrors === null){
-vErrors = [err1];
-}
-else {
-vErrors.push(err1);
-}
-errors++;
-}
-}
-if(data.window !== undefined){
-let data0 = data.window;
-if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
-const err2 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema75.properties.window.type,parentSchema:schema75.properties.window,data:data0};
-if(vErrors === null){
-vErrors = [err2];
-}
-else {
-vErrors.push(err2);
-}
-errors++;
-}
-if((typeof data0 == "number") && (isFinite(data0))){
-if(data0 > 9007199254740991 || isNaN(data0)){
-const err3 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/maximum",keyword:"maximum",params:{comparison: "<=", limit: 9007199254740991},message:"must be <= 9007199254740991",schema:9007199254740991,parentSchema:schema75.properties.window,data:data0};
-if(vErrors === null){
-vErrors = [err3];
-}
-else {
-vErrors.push(err3);
-}
-errors++;
-}
-if(data0 < 0 || isNaN(data0)){
-const err4 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema75.properties.window,data:data0};
-if(vErrors === null){
-vErrors = [err4];
-}
-else {
-vErrors.push(err4);
-}
-errors++;
-}
-}
-}
-let data1 = data.length;
-if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
-const err5 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema75.properties.length.type,parentSchema:schema75.properties.length,data:data1};
-if(vErrors === null){
-vErrors = [err5];
-}
-else {
-vErrors.push(err5);
-}
-errors++;
-}
-if((typeof data1 == "number") && (isFinite(data1))){
-if(data1 > 1073741824 || isNaN(data1)){
-const err6 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1073741824},message:"must be <= 1073741824",schema:1073741824,parentSchema:schema75.properties.length,data:data1};
-if(vErrors === null){
-vErrors = [err6];
-}
-else {
-vErrors.push(err6);
-}
-errors++;
-}
-if(data1 < 1 || isNaN(data1)){
-const err7 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema75.properties.length,data:data1};
-if(vErrors === null){
-vErrors = [err7];
-}
-else {
-vErrors.push(err7);
-}
-errors++;
-}
-}
-}
-else {
-const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema75.type,parentSchema:schema75,data};
-if(vErrors === null){
-vErrors = [err8];
-}
-else {
-vErrors.push(err8);
-}
-errors++;
-}
-validate51.errors = vErrors;
-return errors === 0;
-}
-validate51.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
-
-export const atSysfs = validate52;
-const schema76 = {"title":"place on a sysfs bus","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"registers":{"title":"registers that lie elsewhere","description":"By register name: another directory, another attribute, or both.","type":"object","default":{},"additionalProperties":{"title":"register place","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"attribute":{"$ref":"#/$defs/attribute"}},"additionalProperties":false,"minProperties":1}}},"required":["directory"],"additionalProperties":false};
-const schema77 = {"title":"directory locator (hwmon:NAME, hwmon:NAME@DEVICE, thermal:TYPE, leds:NAME, power_supply:NAME, gpio:LINE or path:relative/dir)","type":"string","maxLength":256,"pattern":"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"};
-const schema79 = {"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"};
-const pattern36 = new RegExp("^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$", "u");
-
-function validate52(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
-let vErrors = null;
-let errors = 0;
-const evaluated0 = validate52.evaluated;
-if(evaluated0.dynamicProps){
-evaluated0.props = undefined;
-}
-if(evaluated0.dynamicItems){
-evaluated0.items = undefined;
-}
-if(data && typeof data == "object" && !Array.isArray(data)){
-if(data.registers === undefined){
-data.registers = {};
-}
-if(data.directory === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "directory"},message:"must have required property '"+"directory"+"'",schema:schema76.required,parentSchema:schema76,data};
-if(vErrors === null){
-vErrors = [err0];
-}
-else {
-vErrors.push(err0);
-}
-errors++;
-}
-for(const key0 in data){
-if(!((key0 === "directory") || (key0 === "registers"))){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema76,data};
-if(vErrors === null){
-vErrors = [err1];
-}
-else {
-vErrors.push(err1);
-}
-errors++;
-}
-}
-if(data.directory !== undefined){
-let data0 = data.directory;
-if(typeof data0 === "string"){
-if(data0.length > 256){
-const err2 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema77,data:data0};
-if(vErrors === null){
-vErrors = [err2];
-}
-else {
-vErrors.push(err2);
-}
-errors++;
-}
-if(!pattern36.test(data0)){
-const err3 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema77,data:data0};
-if(vErrors === null){
-vErrors = [err3];
-}
-else {
-vErrors.push(err3);
-}
-errors++;
-}
-}
-else {
-const err4 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema77.type,parentSchema:schema77,data:data0};
-if(vErrors === null){
-vErrors = [err4];
-}
-else {
-vErrors.push(err4);
-}
-errors++;
-}
-}
-let data1 = data.registers;
-if(data1 && typeof data1 == "object" && !Array.isArray(data1)){
-for(const key1 in data1){
-let data2 = data1[key1];
-if(data2 && typeof data2 == "object" && !Array.isArray(data2)){
-if(Object.keys(data2).length < 1){
-const err5 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/minProperties",keyword:"minProperties",params:{limit: 1},message:"must NOT have fewer than 1 properties",schema:1,parentSchema:schema76.properties.registers.additionalProperties,data:data2};
-if(vErrors === null){
-vErrors = [err5];
-}
-else {
-vErrors.push(err5);
-}
-errors++;
-}
-for(const key2 in data2){
-if(!((key2 === "directory") || (key2 === "attribute"))){
-const err6 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema76.properties.registers.additionalProperties,data:data2};
-if(vErrors === null){
-vErrors = [err6];
-}
-else {
-vErrors.push(err6);
-}
-errors++;
-}
-}
-if(data2.directory !== undefined){
-let data3 = data2.directory;
-if(typeof data3 === "string"){
-if(data3.length > 256){
-const err7 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema77,data:data3};
-if(vErrors === null){
-vErrors = [err7];
-}
-else {
-vErrors.push(err7);
-}
-errors++;
-}
-if(!pattern36.test(data3)){
-const err8 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema77,data:data3};
-if(vErrors === null){
-vErrors = [err8];
-}
-else {
-vErrors.push(err8);
-}
-errors++;
-}
-}
-else {
-const err9 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema77.type,parentSchema:schema77,data:data3};
-if(vErrors === null){
-vErrors = [err9];
-}
-else {
-vErrors.push(err9);
-}
-errors++;
-}
-}
-if(data2.attribute !== undefined){
-let data4 = data2.attribute;
-if(typeof data4 === "string"){
-if(!pattern16.test(data4)){
-const err10 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},message:"must match pattern \""+"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"+"\"",schema:"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$",parentSchema:schema79,data:data4};
-if(vErrors === null){
-vErrors = [err10];
-}
-else {
-vErrors.push(err10);
-}
-errors++;
-}
-}
-else {
-const err11 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema79.type,parentSchema:schema79,data:data4};
-if(vErrors === null){
-vErrors = [err11];
-}
-else {
-vErrors.push(err11);
-}
-errors++;
-}
-}
-}
-else {
-const err12 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema76.properties.registers.additionalProperties.type,parentSchema:schema76.properties.registers.additionalProperties,data:data2};
-if(vErrors === null){
-vErrors = [err12];
-}
-else {
-vErrors.push(err12);
-}
-errors++;
-}
-}
-}
-else {
-const err13 = {instancePath:instancePath+"/registers",schemaPath:"#/properties/registers/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema76.properties.registers.type,parentSchema:schema76.properties.registers,data:data1};
-if(vErrors === null){
-vErrors = [err13];
-}
-else {
-vErrors.push(err13);
-}
-errors++;
-}
-}
-else {
-const err14 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema76.type,parentSchema:schema76,data};
-if(vErrors === null){
-vErrors = [err14];
-}
-else {
-vErrors.push(err14);
-}
-errors++;
-}
 validate52.errors = vErrors;
 return errors === 0;
 }
 validate52.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const atI2c = validate53;
-const schema80 = {"title":"place on a I2C bus","type":"object","properties":{"chip":{"title":"7-bit chip address","type":"integer","minimum":8,"maximum":119}},"required":["chip"],"additionalProperties":false};
+export const atMemory = validate53;
+const schema81 = {"title":"place on a memory, PCI or UIO bus","type":"object","properties":{"window":{"title":"window address","description":"In the bus's address space: physical for /dev/mem, an offset for a BAR or UIO map.","type":"integer","minimum":0,"maximum":9007199254740991},"length":{"title":"window length in bytes","type":"integer","minimum":1,"maximum":1073741824,"default":4096}},"required":["window"],"additionalProperties":false};
 
 function validate53(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
@@ -7606,8 +7971,11 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
-if(data.chip === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "chip"},message:"must have required property '"+"chip"+"'",schema:schema80.required,parentSchema:schema80,data};
+if(data.length === undefined){
+data.length = 4096;
+}
+if(data.window === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "window"},message:"must have required property '"+"window"+"'",schema:schema81.required,parentSchema:schema81,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -7617,97 +7985,7 @@ vErrors.push(err0);
 errors++;
 }
 for(const key0 in data){
-if(!(key0 === "chip")){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema80,data};
-if(vErrors === null){
-vErrors = [err1];
-}
-else {
-vErrors.push(err1);
-}
-errors++;
-}
-}
-if(data.chip !== undefined){
-let data0 = data.chip;
-if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
-const err2 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema80.properties.chip.type,parentSchema:schema80.properties.chip,data:data0};
-if(vErrors === null){
-vErrors = [err2];
-}
-else {
-vErrors.push(err2);
-}
-errors++;
-}
-if((typeof data0 == "number") && (isFinite(data0))){
-if(data0 > 119 || isNaN(data0)){
-const err3 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/maximum",keyword:"maximum",params:{comparison: "<=", limit: 119},message:"must be <= 119",schema:119,parentSchema:schema80.properties.chip,data:data0};
-if(vErrors === null){
-vErrors = [err3];
-}
-else {
-vErrors.push(err3);
-}
-errors++;
-}
-if(data0 < 8 || isNaN(data0)){
-const err4 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/minimum",keyword:"minimum",params:{comparison: ">=", limit: 8},message:"must be >= 8",schema:8,parentSchema:schema80.properties.chip,data:data0};
-if(vErrors === null){
-vErrors = [err4];
-}
-else {
-vErrors.push(err4);
-}
-errors++;
-}
-}
-}
-}
-else {
-const err5 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema80.type,parentSchema:schema80,data};
-if(vErrors === null){
-vErrors = [err5];
-}
-else {
-vErrors.push(err5);
-}
-errors++;
-}
-validate53.errors = vErrors;
-return errors === 0;
-}
-validate53.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
-
-export const atModbus = validate54;
-const schema81 = {"title":"place on a Modbus bus","type":"object","properties":{"unit":{"title":"unit number","type":"integer","minimum":1,"maximum":247},"base":{"title":"base address","description":"Added to the address of every register.","type":"integer","minimum":0,"maximum":65535,"default":0}},"required":["unit"],"additionalProperties":false};
-
-function validate54(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
-let vErrors = null;
-let errors = 0;
-const evaluated0 = validate54.evaluated;
-if(evaluated0.dynamicProps){
-evaluated0.props = undefined;
-}
-if(evaluated0.dynamicItems){
-evaluated0.items = undefined;
-}
-if(data && typeof data == "object" && !Array.isArray(data)){
-if(data.base === undefined){
-data.base = 0;
-}
-if(data.unit === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "unit"},message:"must have required property '"+"unit"+"'",schema:schema81.required,parentSchema:schema81,data};
-if(vErrors === null){
-vErrors = [err0];
-}
-else {
-vErrors.push(err0);
-}
-errors++;
-}
-for(const key0 in data){
-if(!((key0 === "unit") || (key0 === "base"))){
+if(!((key0 === "window") || (key0 === "length"))){
 const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema81,data};
 if(vErrors === null){
 vErrors = [err1];
@@ -7718,10 +7996,10 @@ vErrors.push(err1);
 errors++;
 }
 }
-if(data.unit !== undefined){
-let data0 = data.unit;
+if(data.window !== undefined){
+let data0 = data.window;
 if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
-const err2 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.unit.type,parentSchema:schema81.properties.unit,data:data0};
+const err2 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.window.type,parentSchema:schema81.properties.window,data:data0};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -7731,8 +8009,8 @@ vErrors.push(err2);
 errors++;
 }
 if((typeof data0 == "number") && (isFinite(data0))){
-if(data0 > 247 || isNaN(data0)){
-const err3 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 247},message:"must be <= 247",schema:247,parentSchema:schema81.properties.unit,data:data0};
+if(data0 > 9007199254740991 || isNaN(data0)){
+const err3 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/maximum",keyword:"maximum",params:{comparison: "<=", limit: 9007199254740991},message:"must be <= 9007199254740991",schema:9007199254740991,parentSchema:schema81.properties.window,data:data0};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -7741,8 +8019,8 @@ vErrors.push(err3);
 }
 errors++;
 }
-if(data0 < 1 || isNaN(data0)){
-const err4 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.unit,data:data0};
+if(data0 < 0 || isNaN(data0)){
+const err4 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.window,data:data0};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -7753,9 +8031,9 @@ errors++;
 }
 }
 }
-let data1 = data.base;
+let data1 = data.length;
 if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
-const err5 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.base.type,parentSchema:schema81.properties.base,data:data1};
+const err5 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.length.type,parentSchema:schema81.properties.length,data:data1};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -7765,8 +8043,8 @@ vErrors.push(err5);
 errors++;
 }
 if((typeof data1 == "number") && (isFinite(data1))){
-if(data1 > 65535 || isNaN(data1)){
-const err6 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535},message:"must be <= 65535",schema:65535,parentSchema:schema81.properties.base,data:data1};
+if(data1 > 1073741824 || isNaN(data1)){
+const err6 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1073741824},message:"must be <= 1073741824",schema:1073741824,parentSchema:schema81.properties.length,data:data1};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -7775,8 +8053,8 @@ vErrors.push(err6);
 }
 errors++;
 }
-if(data1 < 0 || isNaN(data1)){
-const err7 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.base,data:data1};
+if(data1 < 1 || isNaN(data1)){
+const err7 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.length,data:data1};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -7797,7 +8075,420 @@ vErrors.push(err8);
 }
 errors++;
 }
+validate53.errors = vErrors;
+return errors === 0;
+}
+validate53.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+export const atSysfs = validate54;
+const schema82 = {"title":"place on a sysfs bus","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"registers":{"title":"registers that lie elsewhere","description":"By register name: another directory, another attribute, or both.","type":"object","default":{},"additionalProperties":{"title":"register place","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"attribute":{"$ref":"#/$defs/attribute"}},"additionalProperties":false,"minProperties":1}}},"required":["directory"],"additionalProperties":false};
+const schema83 = {"title":"directory locator (hwmon:NAME, hwmon:NAME@DEVICE, thermal:TYPE, leds:NAME, power_supply:NAME, gpio:LINE or path:relative/dir)","type":"string","maxLength":256,"pattern":"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"};
+const schema85 = {"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"};
+const pattern41 = new RegExp("^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$", "u");
+
+function validate54(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate54.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.registers === undefined){
+data.registers = {};
+}
+if(data.directory === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "directory"},message:"must have required property '"+"directory"+"'",schema:schema82.required,parentSchema:schema82,data};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+for(const key0 in data){
+if(!((key0 === "directory") || (key0 === "registers"))){
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema82,data};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+if(data.directory !== undefined){
+let data0 = data.directory;
+if(typeof data0 === "string"){
+if(data0.length > 256){
+const err2 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema83,data:data0};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if(!pattern41.test(data0)){
+const err3 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema83,data:data0};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+}
+else {
+const err4 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema83.type,parentSchema:schema83,data:data0};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+let data1 = data.registers;
+if(data1 && typeof data1 == "object" && !Array.isArray(data1)){
+for(const key1 in data1){
+let data2 = data1[key1];
+if(data2 && typeof data2 == "object" && !Array.isArray(data2)){
+if(Object.keys(data2).length < 1){
+const err5 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/minProperties",keyword:"minProperties",params:{limit: 1},message:"must NOT have fewer than 1 properties",schema:1,parentSchema:schema82.properties.registers.additionalProperties,data:data2};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+for(const key2 in data2){
+if(!((key2 === "directory") || (key2 === "attribute"))){
+const err6 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema82.properties.registers.additionalProperties,data:data2};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+}
+if(data2.directory !== undefined){
+let data3 = data2.directory;
+if(typeof data3 === "string"){
+if(data3.length > 256){
+const err7 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema83,data:data3};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+if(!pattern41.test(data3)){
+const err8 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema83,data:data3};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
+}
+errors++;
+}
+}
+else {
+const err9 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema83.type,parentSchema:schema83,data:data3};
+if(vErrors === null){
+vErrors = [err9];
+}
+else {
+vErrors.push(err9);
+}
+errors++;
+}
+}
+if(data2.attribute !== undefined){
+let data4 = data2.attribute;
+if(typeof data4 === "string"){
+if(!pattern21.test(data4)){
+const err10 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},message:"must match pattern \""+"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"+"\"",schema:"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$",parentSchema:schema85,data:data4};
+if(vErrors === null){
+vErrors = [err10];
+}
+else {
+vErrors.push(err10);
+}
+errors++;
+}
+}
+else {
+const err11 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema85.type,parentSchema:schema85,data:data4};
+if(vErrors === null){
+vErrors = [err11];
+}
+else {
+vErrors.push(err11);
+}
+errors++;
+}
+}
+}
+else {
+const err12 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema82.properties.registers.additionalProperties.type,parentSchema:schema82.properties.registers.additionalProperties,data:data2};
+if(vErrors === null){
+vErrors = [err12];
+}
+else {
+vErrors.push(err12);
+}
+errors++;
+}
+}
+}
+else {
+const err13 = {instancePath:instancePath+"/registers",schemaPath:"#/properties/registers/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema82.properties.registers.type,parentSchema:schema82.properties.registers,data:data1};
+if(vErrors === null){
+vErrors = [err13];
+}
+else {
+vErrors.push(err13);
+}
+errors++;
+}
+}
+else {
+const err14 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema82.type,parentSchema:schema82,data};
+if(vErrors === null){
+vErrors = [err14];
+}
+else {
+vErrors.push(err14);
+}
+errors++;
+}
 validate54.errors = vErrors;
 return errors === 0;
 }
 validate54.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+export const atI2c = validate55;
+const schema86 = {"title":"place on a I2C bus","type":"object","properties":{"chip":{"title":"7-bit chip address","type":"integer","minimum":8,"maximum":119}},"required":["chip"],"additionalProperties":false};
+
+function validate55(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate55.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.chip === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "chip"},message:"must have required property '"+"chip"+"'",schema:schema86.required,parentSchema:schema86,data};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+for(const key0 in data){
+if(!(key0 === "chip")){
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema86,data};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+if(data.chip !== undefined){
+let data0 = data.chip;
+if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
+const err2 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema86.properties.chip.type,parentSchema:schema86.properties.chip,data:data0};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if((typeof data0 == "number") && (isFinite(data0))){
+if(data0 > 119 || isNaN(data0)){
+const err3 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/maximum",keyword:"maximum",params:{comparison: "<=", limit: 119},message:"must be <= 119",schema:119,parentSchema:schema86.properties.chip,data:data0};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+if(data0 < 8 || isNaN(data0)){
+const err4 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/minimum",keyword:"minimum",params:{comparison: ">=", limit: 8},message:"must be >= 8",schema:8,parentSchema:schema86.properties.chip,data:data0};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+}
+}
+else {
+const err5 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema86.type,parentSchema:schema86,data};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+validate55.errors = vErrors;
+return errors === 0;
+}
+validate55.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+export const atModbus = validate56;
+const schema87 = {"title":"place on a Modbus bus","type":"object","properties":{"unit":{"title":"unit number","type":"integer","minimum":1,"maximum":247},"base":{"title":"base address","description":"Added to the address of every register.","type":"integer","minimum":0,"maximum":65535,"default":0}},"required":["unit"],"additionalProperties":false};
+
+function validate56(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate56.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.base === undefined){
+data.base = 0;
+}
+if(data.unit === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "unit"},message:"must have required property '"+"unit"+"'",schema:schema87.required,parentSchema:schema87,data};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+for(const key0 in data){
+if(!((key0 === "unit") || (key0 === "base"))){
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema87,data};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+if(data.unit !== undefined){
+let data0 = data.unit;
+if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
+const err2 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema87.properties.unit.type,parentSchema:schema87.properties.unit,data:data0};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if((typeof data0 == "number") && (isFinite(data0))){
+if(data0 > 247 || isNaN(data0)){
+const err3 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 247},message:"must be <= 247",schema:247,parentSchema:schema87.properties.unit,data:data0};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+if(data0 < 1 || isNaN(data0)){
+const err4 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema87.properties.unit,data:data0};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+}
+let data1 = data.base;
+if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
+const err5 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema87.properties.base.type,parentSchema:schema87.properties.base,data:data1};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+if((typeof data1 == "number") && (isFinite(data1))){
+if(data1 > 65535 || isNaN(data1)){
+const err6 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535},message:"must be <= 65535",schema:65535,parentSchema:schema87.properties.base,data:data1};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+if(data1 < 0 || isNaN(data1)){
+const err7 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema87.properties.base,data:data1};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+}
+}
+else {
+const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema87.type,parentSchema:schema87,data};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
+}
+errors++;
+}
+validate56.errors = vErrors;
+return errors === 0;
+}
+validate56.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};

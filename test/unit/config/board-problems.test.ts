@@ -57,6 +57,22 @@ const BOARDS: Readonly<Record<string, readonly string[]>> = {
   'shared-attribute': [
     '19:22: devices[1].at.directory: hwmon:fan pwm1 (duty) is already duty of First at 13:22',
   ],
+  'stop-inputs': [
+    '10:13: stop_inputs[1].name: "button" is already a stop input',
+    '11:27: stop_inputs[2].device: there is no device "frist", did you mean first?',
+    '12:28: stop_inputs[3].device: 0x8009 is quarantined and never read',
+    '13:26: stop_inputs[4].device: no device of this board has this number',
+    '14:40: stop_inputs[5].register: first has no register contrl, did you mean control?',
+    '15:59: stop_inputs[6].healthy: give a value, or a minimum or maximum or both',
+    '16:66: stop_inputs[7].healthy.bits: 40 is not a bit range (high:low) within 32 bits',
+    '17:74: stop_inputs[8].healthy.mask: give bits or mask, not both',
+    '18:82: stop_inputs[9].healthy.minimum: the minimum is above the maximum',
+  ],
+  'stop-stage': [
+    '12:17: devices[0].stop_stage: must be at most 15, not 16',
+    '14:89: stop_inputs[0].period_ms: must be at least 10, not 1',
+    '15:5: stop_inputs[1]: healthy is missing',
+  ],
   syntax: [
     '11:5: YAML: Flow sequence in block collection must be sufficiently indented and end with a ]',
   ],

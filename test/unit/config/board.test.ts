@@ -27,6 +27,66 @@ function deviceOf(board: Board, slug: string): DeviceDescriptor {
   return device;
 }
 
+/** The good board with these lines added, and these changes of single texts. */
+function changed(added: string, ...changes: readonly (readonly [string, string])[]): Board {
+  let text = readFileSync(join(FIXTURES, 'good.yaml'), 'utf8');
+  for (const [from, to] of changes) {
+    if (!text.includes(from)) throw new Error(`${from} is not in the good board`);
+    text = text.replace(from, to);
+  }
+  const file = join(scratch, 'changed.yaml');
+  writeFileSync(file, `${text}${added}`);
+  return load(file, { ROOT: '/r' }, join(FIXTURES, 'profiles'));
+}
+
+describe('the stop of a board', () => {
+  test('has neither inputs nor stages unless the file says so', () => {
+    for (const board of [changed(''), load(DEFAULT_BOARD, { SIMULATOR: '/run/sim' }, PROFILES)]) {
+      expect(board.stopInputs).toBeUndefined();
+      expect(board.devices.every(({ stopStage }) => stopStage === undefined)).toBe(true);
+    }
+  });
+
+  test('takes its inputs from conditions on registers, by name, token or id', () => {
+    const board = changed(
+      `
+stop_inputs:
+  - { name: button, device: first-of-all, register: control, healthy: { bits: 3, value: 1 } }
+  - { name: door, device: 0x8001, register: wide, healthy: { mask: 0xFF00, minimum: 0x100 }, period_ms: 50 }
+  - { name: lid, device: 14, register: value, healthy: { maximum: 7 } }
+`,
+      ['name: First,', 'name: First Of All,'],
+      ['risk: LOW, quarantined: yes', 'risk: LOW'],
+    );
+    expect(board.stopInputs).toEqual([
+      {
+        name: 'button',
+        device: 0,
+        healthy: { register: 'control', mask: 8n, minimum: 8n, maximum: 8n },
+        periodMs: 100,
+      },
+      {
+        name: 'door',
+        device: 1,
+        healthy: { register: 'wide', mask: 0xff00n, minimum: 0x100n, maximum: 0xff00n },
+        periodMs: 50,
+      },
+      {
+        name: 'lid',
+        device: 14,
+        healthy: { register: 'value', mask: 0xffff_ffffn, minimum: 0n, maximum: 7n },
+        periodMs: 100,
+      },
+    ]);
+  });
+
+  test('takes the stage of each device', () => {
+    const board = changed('', ['name: Card,', 'name: Card, stop_stage: 3,']);
+    expect(deviceOf(board, 'card').stopStage).toBe(3);
+    expect(deviceOf(board, 'shared').stopStage).toBeUndefined();
+  });
+});
+
 describe('the default board', () => {
   const board = load(DEFAULT_BOARD, { SIMULATOR: '/run/sim' }, PROFILES);
 
