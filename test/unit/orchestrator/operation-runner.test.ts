@@ -550,7 +550,7 @@ describe('when metal does not do as it is told', () => {
 });
 
 describe('when the answer of kernel is lost', () => {
-  it('after the decision, the outcome is in doubt, never failed alone', async () => {
+  it('after the decision and nobody can be asked, the outcome is in doubt, never failed alone', async () => {
     // The commit reaches kernel, its answer and every later question do not come through.
     bench.line.beforeCommit = () => bench.lose('kernel');
     const receipt = await bench.run(bench.write(PUMP, { DATA: 3n }));
@@ -560,12 +560,26 @@ describe('when the answer of kernel is lost', () => {
       state: 'FAILED',
       result: CoordinationResult.FAILED,
       effect: 'in-doubt',
-      fault: { code: 'IN_DOUBT', metal: 'unknown', finding: 'kernel: the peer is lost' },
+      fault: {
+        code: 'IN_DOUBT',
+        metal: 'unknown',
+        finding: 'kernel track: died while track.commit was open',
+      },
     });
     expect(bench.lastEntry()).toMatchObject({
       event: 'OPERATION_FAILED',
       result: expect.stringMatching(/^in-doubt/),
     });
+    // It stays open until kernel can say what became of it, and until then nobody writes the device.
+    expect(bench.journal.open().map((one) => one.operationId)).toEqual([receipt.operationId]);
+    expect(bench.security.holds.has(PUMP, 'in-doubt')).toBe(true);
+  });
+
+  it('and kernel can be asked again, the outcome is what it says', async () => {
+    bench.line.loseCommit = gone('kernel', 'unknown');
+    const receipt = await bench.run(bench.write(PUMP, { DATA: 3n }));
+    expect(receipt).toMatchObject({ state: 'COMPLETED', effect: 'committed' });
+    expect(bench.kernelBench.peek(PUMP, OFFSET.DATA)).toBe(3);
     expect(bench.journal.open()).toEqual([]);
   });
 
@@ -643,6 +657,8 @@ describe('when audit cannot be written', () => {
     const refused = await bench.run(bench.write(PUMP, { DATA: 2n }));
     expect(refused).toMatchObject({ fault: { code: 'AUDIT_UNAVAILABLE' } });
     expect(refused.auditSequence).toBeGreaterThan(0);
+    // The first write stood without a record; its device is free as soon as that has been made up for.
+    await bench.kernelBench.clock.advance(1_000);
     expect((await bench.run(bench.write(PUMP, { DATA: 2n }))).effect).toBe('committed');
     expect((await bench.audit.verify()).intact).toBe(true);
   });
