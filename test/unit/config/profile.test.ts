@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { checkBoard } from '#config/board';
 import { formatProblem } from '#config/problem';
 import { checkProfile, type Profile, ProfileStore } from '#config/profile';
 import type { RegisterSpec } from '#model/register';
@@ -41,6 +42,15 @@ describe('shipped profiles', () => {
     const degrees = (thermal.maximum * scale) / (unit === 'milli-degC' ? 1_000 : 1);
     expect(degrees).toBeGreaterThanOrEqual(60);
     expect(degrees).toBeLessThanOrEqual(110);
+  });
+
+  test('let every device of the default board be watched for its temperature', () => {
+    const file = join(SHIPPED, 'boards/default.yaml');
+    const options = { variables: { SIMULATOR: '/run/sim' }, profileDirectories: [SHIPPED] };
+    const without = checkBoard(file, options).board?.devices.filter(
+      ({ behaviour }) => behaviour.thermal === undefined,
+    );
+    expect(without).toEqual([]);
   });
 
   test('QEMU edu is recognised by the low byte of its identification', () => {

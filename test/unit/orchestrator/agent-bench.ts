@@ -19,7 +19,7 @@ import type { CommitReceipt, CommitRequest, KernelTrack, PrepareVote, Track } fr
 import type { TrackName } from '#model/track-name';
 import { hashToken } from '#tracks/security/principals';
 import { type ComposedSecurity, composeSecurity } from '../../../src/bin/compose-security.ts';
-import { KernelBench } from '../../support/kernel-bench.ts';
+import { type BenchOptions, KernelBench } from '../../support/kernel-bench.ts';
 
 export const ORIGIN: Origin = { transport: 'grpc', peer: '127.0.0.1:4000' };
 
@@ -180,8 +180,8 @@ export class AgentBench {
   }
 
   /** Kernel is supervised and everything answers. */
-  static async open(): Promise<AgentBench> {
-    const bench = new AgentBench(await KernelBench.open());
+  static async open(options: BenchOptions = {}): Promise<AgentBench> {
+    const bench = new AgentBench(await KernelBench.open(options));
     await bench.settle(bench.security.start());
     await bench.settle(bench.security.supervision.take());
     return bench;
