@@ -224,6 +224,8 @@ export class ComposedKernel {
       this.#silence?.();
       this.#silence = null;
       this.#sawSecurity = true;
+      // Also where nobody saw it go, or a late order of its last life let writes go on: it has to take charge anew.
+      this.interlock.hold('security has not taken charge since it came up');
       this.track.trust(trustedKey());
       log.info({}, 'security answers');
       this.#reportStops();

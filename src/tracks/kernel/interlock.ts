@@ -19,6 +19,7 @@ export class Interlock {
   readonly #latch: StopLatch;
   readonly #holds = new Map<LinearId, Map<HoldKind, DeviceHold>>();
   #holdReason: string | null = null;
+  #holdCount = 0;
 
   constructor(latch: StopLatch) {
     this.#latch = latch;
@@ -37,10 +38,17 @@ export class Interlock {
   /** Refuses new writes and has running plans undone until `resume`. */
   hold(reason: string): void {
     this.#holdReason = reason;
+    this.#holdCount += 1;
   }
 
-  resume(): void {
-    this.#holdReason = null;
+  /** Counts the calls of `hold`. */
+  get holdCount(): number {
+    return this.#holdCount;
+  }
+
+  /** Nothing when writes were put on hold again after `sinceHoldCount`: whoever wanted to resume did not know of that. */
+  resume(sinceHoldCount = this.#holdCount): void {
+    if (sinceHoldCount === this.#holdCount) this.#holdReason = null;
   }
 
   /** The first reason and time stand when the device is held so already. */

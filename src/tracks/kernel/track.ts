@@ -223,6 +223,7 @@ export class KernelDeviceTrack implements KernelTrack {
 
   async supervise(order: SupervisionOrder): Promise<Outcome<readonly DeviceHold[]>> {
     const driven: LinearId[] = [];
+    const { holdCount } = this.interlock;
     for (const hold of order.holds) {
       if (this.interlock.has(hold.device, hold.kind)) continue;
       // Last chance to reach a device that goes into quarantine: after this it is never touched.
@@ -233,7 +234,8 @@ export class KernelDeviceTrack implements KernelTrack {
     if (driven.length > 0) await this.#driveSafe(driven);
     for (const hold of order.holds) this.interlock.add(hold);
     for (const { device, changeCount } of order.accounted) this.memory.account(device, changeCount);
-    if (order.writes === 'allow') this.interlock.resume();
+    // Security may have died while the devices were driven: only who comes after it may allow writes again.
+    if (order.writes === 'allow') this.interlock.resume(holdCount);
     return succeed(this.interlock.holds());
   }
 
