@@ -16,13 +16,22 @@ export interface LatchWatch {
   released(): void;
 }
 
+/** What a ring makes kernel do: `stopByLatch` and `bellTested` of its track. */
+export interface BellListener {
+  engaged(): void;
+  tested(): void;
+}
+
 export class LatchMemory {
   readonly #world: Clock;
   readonly #watch: LatchWatch;
   readonly #requests = new Map<TrackName, number>(TRACKS.map((track) => [track, 0]));
   readonly #acknowledged = new Map<TrackName, number>(TRACKS.map((track) => [track, 0]));
   #latched = false;
-  #wake: (() => void) | null = null;
+  #bell: BellListener | null = null;
+  /** Rings before this count were taken in by `latch` and are not heard again. */
+  #drained = 0;
+  #rings = 0;
 
   constructor(world: Clock, watch: LatchWatch) {
     this.#world = world;
@@ -40,8 +49,7 @@ export class LatchMemory {
   engage(by: TrackName): void {
     this.#requests.set(by, (this.#requests.get(by) ?? 0) + 1);
     this.#watch.engaged(by);
-    const wake = this.#wake;
-    if (wake !== null) this.#world.after(WAKE_MS, wake);
+    this.#ring('request');
   }
 
   /** This process's view; `onRing` is for kernel. */
@@ -59,6 +67,7 @@ export class LatchMemory {
         if (!kernelAlone()) return false;
         const before = this.#latched;
         this.#latched = true;
+        this.#drained = this.#rings;
         for (const name of TRACKS) this.#acknowledged.set(name, this.#requests.get(name) ?? 0);
         if (!before) this.#watch.latched();
         return !before;
@@ -68,12 +77,31 @@ export class LatchMemory {
         this.#latched = false;
         if (!this.engaged) this.#watch.released();
       },
+      test: () => {
+        if (life.alive) this.#ring('test');
+      },
+      finding: () => '',
     };
   }
 
-  onRing(life: Life, listener: () => void): void {
-    this.#wake = () => {
-      if (life.alive) listener();
+  /** Kernel of this life listens to the bell from now on. */
+  onRing(life: Life, listener: BellListener): void {
+    this.#bell = {
+      engaged: () => {
+        if (life.alive) listener.engaged();
+      },
+      tested: () => {
+        if (life.alive) listener.tested();
+      },
     };
+  }
+
+  #ring(kind: 'request' | 'test'): void {
+    this.#rings += 1;
+    const ring = this.#rings;
+    this.#world.after(WAKE_MS, () => {
+      if (kind === 'test') this.#bell?.tested();
+      else if (ring > this.#drained) this.#bell?.engaged();
+    });
   }
 }

@@ -8,6 +8,8 @@ import type { SimulatedHardware } from '#drivers/bus/simulated/hardware';
 import { simulatedBus } from '#drivers/bus/simulated/simulated-bus';
 import { createRegisterDriver } from '#drivers/device/register-driver';
 import type { Clock } from '#foundation/clock';
+import type { Outcome } from '#foundation/outcome';
+import type { Link } from '#link/link';
 import { LoopbackCable } from '#link/loopback-cable';
 import type { Message } from '#link/message';
 import { orchestratorClient } from '#link/orchestrator-client';
@@ -32,9 +34,20 @@ export interface BenchWatch extends BusWatch {
   granted(authorization: Authorization): void;
   sent(from: TrackName, to: TrackName, message: Message): void;
   received(from: TrackName, to: TrackName, message: Message): void;
+  /** Kernel begins to serve a request of security, and has served it: also when nobody waits for the answer any more. */
+  kernelAsked(call: KernelCall): void;
+  kernelAnswered(call: KernelCall, outcome: Outcome<unknown>): void;
   flush(moment: FlushMoment): void;
   /** A mistake in the agent, or something it says of itself. */
   error(track: TrackName, error: unknown, where: string): void;
+}
+
+/** One request that kernel serves; the same object when it begins and when it ends. */
+export interface KernelCall {
+  readonly method: string;
+  readonly body: unknown;
+  /** Of the kernel process that serves it. */
+  readonly life: number;
 }
 
 export interface BenchOptions {
@@ -59,6 +72,32 @@ interface Running<T> {
 export interface InterfaceParts {
   readonly port: OrchestratorPort;
   readonly service: InterfaceService;
+}
+
+/** The same link, whose requests are seen as they begin and end. */
+function servedUnderWatch(link: Link, life: Life, watch: BenchWatch): Link {
+  return {
+    self: link.self,
+    peer: link.peer,
+    get peerState() {
+      return link.peerState;
+    },
+    request: (type, method, body, deadline) => link.request(type, method, body, deadline),
+    notify: (type, method, body) => link.notify(type, method, body),
+    serve: (method, handler) => {
+      link.serve(method, async (body, deadline) => {
+        const call: KernelCall = { method, body, life: life.number };
+        if (life.alive) watch.kernelAsked(call);
+        const outcome = await handler(body, deadline);
+        if (life.alive) watch.kernelAnswered(call, outcome);
+        return outcome;
+      });
+    },
+    onNotice: (method, listener) => link.onNotice(method, listener),
+    onPeer: (listener) => link.onPeer(listener),
+    counters: () => link.counters(),
+    close: () => link.close(),
+  };
 }
 
 /** Signs as ever, and tells what. */
@@ -185,7 +224,7 @@ export class Bench {
       board,
       clock: life.clock,
       latch,
-      link: this.kernelCable.attach('kernel', life.clock),
+      link: servedUnderWatch(this.kernelCable.attach('kernel', life.clock), life, watch),
       openBus: ({ id, kind }) =>
         new MortalBus(simulatedBus({ id, kind, hardware, clock: life.wireClock }), life, watch),
       createDriver: createRegisterDriver,
@@ -194,8 +233,11 @@ export class Bench {
       log: { info: note, warn: note, error: note },
     });
     this.#kernel = { life, parts: kernel };
-    this.latch.onRing(life, () => {
-      kernel.track.stopByLatch().catch((error: unknown) => watch.error('kernel', error, 'stop'));
+    this.latch.onRing(life, {
+      engaged: () => {
+        kernel.track.stopByLatch().catch((error: unknown) => watch.error('kernel', error, 'stop'));
+      },
+      tested: () => kernel.track.bellTested(),
     });
     await kernel.start();
   }

@@ -163,6 +163,7 @@ export class LoopbackCable {
     from.underWay -= 1;
     if (!from.alive || !to.alive || this.#parted) return;
     this.options.onReceived(to.self, message);
+    // Whoever watches may have killed the sender too; what it had sent is read all the same, as from a ring.
     if (!to.alive) return;
     to.core.counts.framesReceived += 1;
     to.core.receive(message);
