@@ -2,6 +2,7 @@
 
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createRegisterDriver } from '#drivers/device/register-driver';
 import type { DeviceDescriptor } from '#model/device';
 import { OperationType } from '#model/operation';
 import { planOf, type RegisterPlan, type RegisterStep } from '#model/plan';
@@ -18,6 +19,7 @@ import {
   FORBIDDEN,
   KernelBench,
   LAMP,
+  must,
   OFFSET,
   PUMP,
   planWith,
@@ -48,6 +50,10 @@ afterEach(() => bench.close());
 
 const slow = (device: number, register: string, value: bigint, changes = {}) =>
   writeStep(device, register, value, { widthBits: 16, ...changes });
+
+function fanMissing(): never {
+  throw new Error('the board has no fan');
+}
 
 function stop(device: number) {
   bench.interlock.add({ device, kind: 'stopped', reason: 'smoke', sinceWallMs: 0 });
@@ -258,6 +264,24 @@ describe('the stop', () => {
     });
     expect(bench.peer.written()).toEqual(['fan.MODE=1']);
   });
+
+  it.each([0, 1, 2, 3, 4])(
+    'is tested before every write: after %i of them no more is made',
+    async (made) => {
+      const steps = ['MODE', 'LEVEL', 'MODE', 'LEVEL'].map((register, index) =>
+        slow(FAN, register, BigInt(index + 1)),
+      );
+      let writes = 0;
+      if (made === 0) bench.securityLatch.engage();
+      bench.peer.onAccess = ({ kind }) => {
+        writes += kind === 'write' ? 1 : 0;
+        if (kind === 'write' && writes === made) bench.securityLatch.engage();
+      };
+      const done = await execute(planWith(...steps));
+      expect(bench.peer.written()).toHaveLength(made);
+      expect(done.effect).toBe(made === 4 ? 'committed' : 'stopped');
+    },
+  );
 
   it('while the prior content is read keeps even the first write from being made', async () => {
     bench.peer.onAccess = () => bench.securityLatch.engage();
@@ -575,6 +599,20 @@ describe('the semantics of a register', () => {
     const done = await execute(planWith(writeStep(PUMP, 'CONFIG', 0x12n, { expect: expectation })));
     expect(done.effect).toBe('committed');
     expect(bench.peek(PUMP, OFFSET.CONFIG)).toBe(0xab00_0012);
+  });
+
+  it('a self-clearing bit reads back as zero, late enough and while it is still set', async () => {
+    const driver = createRegisterDriver(bench.access.devices.get(FAN) ?? fanMissing());
+    const registers = [{ register: 'TRIM', value: 0x8001n }];
+    const planned = must(driver.plan(OperationType.WRITE, { device: FAN, registers }));
+    let looks = 0;
+    bench.peer.onAccess = ({ kind }) => {
+      looks += kind === 'read' ? 1 : 0;
+      // The second look after the write: the first one still finds the bit.
+      if (looks === 2) bench.peer.words.set('fan.TRIM', 0x0001n);
+    };
+    expect((await execute(planWith(...planned.steps))).effect).toBe('committed');
+    expect(bench.peer.written()).toEqual(['fan.TRIM=8001']);
   });
 
   it('bits outside the read-back mask may read as anything', async () => {
