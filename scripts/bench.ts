@@ -3,6 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { benchLinks } from '../test/bench/links.ts';
+import { benchOrchestrator } from '../test/bench/orchestrator.ts';
 import { benchPipeline } from '../test/bench/pipeline.ts';
 import { benchRegisters } from '../test/bench/registers.ts';
 import type { BenchRow } from '../test/bench/row.ts';
@@ -11,6 +12,7 @@ import { benchStartUp } from '../test/bench/start-up.ts';
 const SUITES = {
   registers: benchRegisters,
   links: benchLinks,
+  orchestrator: benchOrchestrator,
   pipeline: benchPipeline,
   'start-up': benchStartUp,
 } as const;
