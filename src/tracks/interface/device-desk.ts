@@ -11,6 +11,7 @@ import type { HoldProgress, OrchestratorPort, SystemStatus } from '#model/orches
 import { ClearanceLevel } from '#model/principal';
 import type { Conflict, ConflictAnswer, HistoryEntry } from '#model/unified-state';
 import type { Admission, Caller } from './admission.ts';
+import type { DeviceAttention } from './device-attention.ts';
 import type { DevicePicture, DevicePictureEntry } from './device-picture.ts';
 import { findDevice } from './operation-check.ts';
 import { checkedReason } from './stop-desk.ts';
@@ -19,6 +20,7 @@ export interface DeviceDeskParts {
   readonly orchestrator: OrchestratorPort;
   readonly picture: DevicePicture;
   readonly admission: Admission;
+  readonly attention: DeviceAttention;
 }
 
 /** Synchronizations at once: each reads all registers of its devices. */
@@ -45,6 +47,7 @@ export class DeviceDesk {
   }
 
   devices(caller: Caller): readonly DevicePictureEntry[] {
+    this.#parts.attention.watched();
     const entries = this.#parts.picture.entries();
     return entries.filter(({ device }) => mayOperate(caller, device.id));
   }
@@ -206,7 +209,11 @@ export class DeviceDesk {
 
   #own(caller: Caller, deviceId: number): Outcome<LinearId> {
     const id = findDevice(deviceId, this.#parts.picture);
-    if (!id.ok || mayOperate(caller, id.value)) return id;
+    if (!id.ok) return id;
+    if (mayOperate(caller, id.value)) {
+      this.#parts.attention.touched(caller.session?.id ?? caller.connection.id, [id.value]);
+      return id;
+    }
     return refuse(unknown(id.value, 'is not among the devices of this caller'));
   }
 }

@@ -21,6 +21,7 @@ import {
   SecurityStatus,
 } from '#model/snapshot';
 import type { UnifiedDeviceState } from '#model/unified-state';
+import { displayOfStatus } from './device-attention.ts';
 
 /** A picture older than this is stale. */
 export const PICTURE_STALE_MS = 5_000;
@@ -173,11 +174,13 @@ export class DevicePicture {
     const stopped = this.#stopped(state, unified);
     const silent = unified?.staleTracks.some((track) => track !== 'interface') ?? false;
     const stale = silent || this.stale();
-    const shown = unified?.displayOverride ?? unified?.interface.display ?? DisplayState.UNKNOWN;
+    const access = quarantined ? 'quarantined' : stopped ? 'stopped' : 'free';
+    const status = statusOf(state, unified, access);
+    const shown = unified?.displayOverride ?? displayOfStatus(status, state);
     return {
       device,
       state,
-      status: statusOf(state, unified, quarantined ? 'quarantined' : stopped ? 'stopped' : 'free'),
+      status,
       quarantined,
       stale,
       stopped,

@@ -22,6 +22,7 @@ import type { RiskLevel } from '#model/risk';
 import { EmergencyPriority, type StopLatch } from '#model/stop';
 import { Admission, type Caller } from './admission.ts';
 import { assessInterfaceRisk } from './assess.ts';
+import { DeviceAttention } from './device-attention.ts';
 import { DeviceDesk } from './device-desk.ts';
 import { DevicePicture } from './device-picture.ts';
 import { EventHub } from './event-hub.ts';
@@ -54,6 +55,8 @@ export class InterfaceService {
   readonly board: Board;
   readonly clock: Clock;
   readonly picture: DevicePicture;
+  /** What people have to do with each device. */
+  readonly attention: DeviceAttention;
   readonly events: EventHub;
   readonly metrics: InterfaceMetrics;
   readonly limits: InterfaceLimits;
@@ -83,6 +86,12 @@ export class InterfaceService {
     this.log = parts.log ?? (() => undefined);
     this.picture = new DevicePicture(clock, board, () => this.#latch?.engaged() ?? false);
     this.events = new EventHub(clock);
+    this.attention = new DeviceAttention({
+      clock,
+      entries: () => this.picture.entries(),
+      entry: (device) => this.picture.entry(device),
+      listeners: () => this.events.listeners,
+    });
     this.metrics = new InterfaceMetrics({
       sessions: () => this.#admission.sessions,
       running: () => this.#running,
@@ -97,13 +106,16 @@ export class InterfaceService {
       limits: this.limits,
       onRefusal: (code) => this.metrics.refused(code),
     });
-    const { picture, events } = this;
+    const { picture, events, attention } = this;
     const admission = this.#admission;
     const latch = this.#latch;
     this.stops = new StopDesk({ orchestrator, clock, picture, events, admission, latch });
-    this.devices = new DeviceDesk({ orchestrator, picture, admission });
+    this.devices = new DeviceDesk({ orchestrator, picture, admission, attention });
     this.#unsubscribe = [
-      orchestrator.onEvent((event) => this.events.publish(event)),
+      orchestrator.onEvent((event) => {
+        this.events.publish(event);
+        this.attention.takeEvent(event);
+      }),
       orchestrator.onKernelSnapshot((snapshot) => this.picture.update(snapshot)),
       orchestrator.onUnifiedState((states) => this.picture.takeUnified(states)),
       orchestrator.onAvailable((available) => this.picture.setAvailable(available)),
@@ -194,6 +206,8 @@ export class InterfaceService {
       return succeed(receipt);
     }
     const { session, connection } = caller;
+    const touched = intent.targets.map((target) => target.device);
+    this.attention.touched(session?.id ?? connection.id, touched);
     const assessed =
       session === null
         ? intent

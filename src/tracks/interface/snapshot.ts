@@ -2,7 +2,7 @@
 
 import type { Board } from '#model/board';
 import { OrchestratorState, type SystemStatus } from '#model/orchestrator-port';
-import type { InterfaceSnapshot } from '#model/snapshot';
+import type { InterfaceDeviceState, InterfaceSnapshot } from '#model/snapshot';
 
 /** Reported for a picture that was never taken: longer than any machine is up, and still a number. */
 const NEVER_MS = 1e12;
@@ -11,8 +11,12 @@ export class InterfaceState {
   #version = 0;
   #sessions = -1;
 
-  /** The version moves only when the number of sessions does; age alone is not a change. */
-  snapshot(sessions: number, pictureAgeMs: number): InterfaceSnapshot {
+  /** The track's version moves only when the number of sessions does; each device has its own. */
+  snapshot(
+    sessions: number,
+    pictureAgeMs: number,
+    devices: readonly InterfaceDeviceState[],
+  ): InterfaceSnapshot {
     if (sessions !== this.#sessions) {
       this.#sessions = sessions;
       this.#version += 1;
@@ -20,7 +24,7 @@ export class InterfaceState {
     return {
       track: 'interface',
       version: this.#version,
-      devices: [],
+      devices,
       sessions,
       pictureAgeMs: Math.min(pictureAgeMs, NEVER_MS),
     };

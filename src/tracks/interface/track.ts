@@ -1,6 +1,8 @@
 // Track C: the network's side of an operation; tells people, judges how they ask, holds no device and no key.
 
+import type { Deadline } from '#foundation/deadline';
 import { type Outcome, succeed } from '#foundation/outcome';
+import type { LinearId } from '#model/device';
 import type { RiskAssessment } from '#model/risk';
 import type { InterfaceSnapshot } from '#model/snapshot';
 import type { StopOrder, StopReceipt } from '#model/stop';
@@ -51,8 +53,11 @@ export class InterfaceTrack implements Track {
     return succeed(tellClients(events, order, () => clock.nowMs() - startedMs));
   }
 
-  async snapshot(): Promise<Outcome<InterfaceSnapshot>> {
-    const { sessions, picture } = this.#service;
-    return succeed(this.#state.snapshot(sessions, picture.ageMs()));
+  async snapshot(
+    _deadline?: Deadline,
+    devices?: readonly LinearId[],
+  ): Promise<Outcome<InterfaceSnapshot>> {
+    const { sessions, picture, attention } = this.#service;
+    return succeed(this.#state.snapshot(sessions, picture.ageMs(), attention.states(devices)));
   }
 }
