@@ -178,7 +178,13 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     engageStop: () => latch.engage(),
     onError,
   });
-  const selections = new Selections({ clock, kernel, announcer });
+  const selections = new Selections({
+    clock,
+    kernel,
+    announcer,
+    forbidden: (device) =>
+      (['quarantined', 'stopped'] as const).find((kind) => holds.has(device, kind)),
+  });
   const runner = new OperationRunner({
     clock,
     kernel,

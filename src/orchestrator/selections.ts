@@ -28,6 +28,8 @@ export interface SelectionsParts {
   readonly clock: Clock;
   readonly kernel: KernelTrack;
   readonly announcer: Announcer;
+  /** Why this device may not be operated any more whoever selected it, or nothing. */
+  readonly forbidden: (device: LinearId) => string | undefined;
 }
 
 export const SELECTIONS_MAX = 64;
@@ -83,6 +85,14 @@ export class Selections {
   take(operationId: string, principal: Principal): Outcome<Selection> {
     const found = this.#find(operationId, principal);
     if (!found.ok) return found;
+    const forbidden = found.value.selection.devices.flatMap(
+      (device) => this.#parts.forbidden(device) ?? [],
+    )[0];
+    if (forbidden !== undefined) {
+      this.#end(operationId, forbidden, 'security');
+      const finding = `the selection has ended: a device of it is ${forbidden}`;
+      return refuse(fault('SELECTION_UNKNOWN', { place: `operation ${operationId}`, finding }));
+    }
     found.value.cancel();
     this.#open.delete(operationId);
     const { selection } = found.value;

@@ -299,6 +299,21 @@ describe('a selection ends, on record and with the device free,', () => {
     expect(codeOf(await operate(operationId))).toBe('SELECTION_UNKNOWN');
   });
 
+  it('when its device came into quarantine by no request of a person: that is no attempt on it', async () => {
+    const { operationId } = await select();
+    const sinceWallMs = bench.kernelBench.clock.wallMs();
+    const reason = 'two tracks disagreed about it';
+    await bench.security.holds.add([{ device: PUMP, kind: 'quarantined', reason, sinceWallMs }]);
+    const refused = await operate(operationId);
+    expect(!refused.ok && refused.fault).toMatchObject({
+      code: 'SELECTION_UNKNOWN',
+      finding: 'the selection has ended: a device of it is quarantined',
+    });
+    expect(await endings()).toEqual([[operationId, 'security', 'quarantined']]);
+    // The session is not locked for it.
+    expect((await bench.operate(alice, bench.write(VALVE, { DATA: 1n }))).ok).toBe(true);
+  });
+
   it('when kernel is started again; what was approved is void then, and says so', async () => {
     const { operationId } = await select();
     const asked = must(await bench.operate(alice, bench.write(HEATER, { DATA: 7n })));
@@ -383,7 +398,8 @@ function book(clock: VirtualClock) {
   const records = new Records();
   const announcer = new Announcer(clock, new EventHub(clock, () => undefined), records);
   const { track } = bench.kernelBench;
-  return { records, selections: new Selections({ clock, kernel: track, announcer }) };
+  const forbidden = () => undefined;
+  return { records, selections: new Selections({ clock, kernel: track, announcer, forbidden }) };
 }
 
 const selectionOf = (id: string, by: string, device: number, untilMs: number): Selection => ({
