@@ -293,7 +293,9 @@ export function staleness(
   const { nowMs, staleAfterMs } = context;
   if (!context.kernelUp) return 'kernel is away';
   if (nowMs - context.kernelHeardMs > staleAfterMs) return 'kernel has said nothing for too long';
-  if (kernel.lastAccessMs > 0 && nowMs - kernel.lastAccessMs > staleAfterMs)
+  // A device in quarantine is not looked at, on purpose.
+  const watched = kernel.lastAccessMs > 0 && !kernel.holds.includes('quarantined');
+  if (watched && nowMs - kernel.lastAccessMs > staleAfterMs)
     return 'kernel has not looked at it for too long';
   return undefined;
 }

@@ -131,6 +131,7 @@ export class DeviceMemory {
     const driver = drivers.get(device);
     const seen = this.#seen.get(device);
     if (driver === undefined || seen === undefined || access.pointsOf(device).length === 0) return;
+    if (this.#parts.interlock.has(device, 'quarantined')) return;
     const references: RegisterReference[] = [];
     for (const register of driver.observeRegisters) {
       const point = access.point(device, register);
@@ -202,9 +203,11 @@ export class DeviceMemory {
     if (seen === undefined || driver === undefined || seen.lastAccessMs === 0) {
       return { ...base, power: PowerState.UNKNOWN, status: OverallStatus.UNKNOWN };
     }
+    // Nobody looks at it any more: what was last read says nothing about now.
+    if (interlock.has(id, 'quarantined')) {
+      return { ...base, power: PowerState.LOCKED, status: OverallStatus.QUARANTINED };
+    }
     const observed = driver.observe(seen.values);
-    if (interlock.has(id, 'quarantined'))
-      return { ...base, ...observed, status: OverallStatus.QUARANTINED };
     if (interlock.stopEngaged(id))
       return { ...base, ...observed, status: OverallStatus.EMERGENCY_STOPPED };
     if (seen.lastFault !== '') return { ...base, ...observed, status: OverallStatus.FAULT };
