@@ -65,6 +65,9 @@ export class StopRecord {
     );
     this.#lastId = Math.max(counters.get('last') ?? 0, ...this.#causes.map(({ id }) => id));
     this.#clearedThrough = counters.get('cleared') ?? 0;
+    // A full disk may have taken the causes and not the holds.
+    const held = parts.holds.add(stoppedBy(this.#causes));
+    held.catch((error: unknown) => parts.onError(error, 'holds of the stop'));
   }
 
   causes(): readonly StopCause[] {
@@ -160,6 +163,8 @@ export class StopRecord {
         database.exec('DELETE FROM stop_cause');
         const insert = database.prepare('INSERT INTO stop_cause (position, cause) VALUES (?, ?)');
         for (const cause of this.#causes) insert.run(cause.id, JSON.stringify(cause));
+        // A reset that was written before this may have lifted them.
+        holds.addBeside(stoppedBy(this.#causes));
         this.#count('last', this.#lastId);
       }),
     ]);

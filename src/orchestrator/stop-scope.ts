@@ -55,14 +55,14 @@ export function stopScope(
     parts.push(`${single.length === 1 ? 'device' : 'devices'} ${single.join(', ')}`);
   // Somebody wants something stopped, and nobody knows what.
   if (covered.size === 0) {
-    return { devices: [], text: `${WHOLE}, for ${unknown.join(' and ')} is not on this board` };
+    return { devices: [], text: `${WHOLE}, for ${absent(unknown)}` };
   }
   const driven = [...covered].filter((id) => !isQuarantined(id));
   const left = covered.size - driven.length;
   if (left > 0) {
     parts.push(`${left} quarantined ${left === 1 ? 'device is' : 'devices are'} never driven`);
   }
-  if (unknown.length > 0) parts.push(`${unknown.join(' and ')} is not on this board`);
+  if (unknown.length > 0) parts.push(absent(unknown));
   // Kernel leaves quarantined ones out by itself; they are named here so that the scope is not that of the whole system.
   return { devices: driven.length > 0 ? driven : [...covered], text: parts.join('; ') };
 }
@@ -82,6 +82,10 @@ export function scopeText(
 
 function nameOf({ slug, id }: DeviceDescriptor): string {
   return `${slug} (${formatToken(id)})`;
+}
+
+function absent(unknown: readonly string[]): string {
+  return `${unknown.join(' and ')} ${unknown.length === 1 ? 'is' : 'are'} not on this board`;
 }
 
 function counted(count: number): string {

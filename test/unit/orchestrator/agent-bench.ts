@@ -137,13 +137,16 @@ export class AgentBench {
   readonly line: KernelLine;
   readonly security: ComposedSecurity;
   readonly events: AgentEvent[] = [];
+  /** Errors that handlers met; null where each is an error of the test. */
+  tolerated: unknown[] | null = null;
   readonly #links: Readonly<Record<'kernel' | 'interface', LoopbackPair>>;
 
   private constructor(kernelBench: KernelBench) {
     this.kernelBench = kernelBench;
     const { clock, devices, track, securityLatch } = kernelBench;
     const onError = (error: unknown) => {
-      throw error;
+      if (this.tolerated === null) throw error;
+      this.tolerated.push(error);
     };
     this.store = new DurableStore(join(kernelBench.directory, 'agent.db'));
     this.line = new KernelLine(track);
