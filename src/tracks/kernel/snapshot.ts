@@ -99,11 +99,11 @@ export class DeviceMemory {
     }
   }
 
-  /** The devices were driven to their safe values; empty means all. */
-  driven(devices: readonly LinearId[]): void {
-    const all = devices.length === 0 ? [...this.#seen.keys()] : devices;
-    this.operationBegins(all);
-    this.operationEnds(all, []);
+  /** The devices are on the way to their safe values, empty means all; the function returned says that they are there. */
+  driving(devices: readonly LinearId[]): () => void {
+    const driven = devices.length === 0 ? [...this.#seen.keys()] : devices;
+    this.operationBegins(driven);
+    return () => this.operationEnds(driven, []);
   }
 
   /** What `plan` found or `prepare` read: a change that nobody made is seen here too. */

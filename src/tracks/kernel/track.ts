@@ -452,9 +452,11 @@ export class KernelDeviceTrack implements KernelTrack {
 
   async #driveSafe(devices: readonly LinearId[], budgetMs?: number): Promise<SafeStateReport> {
     this.#drives += 1;
+    // The writes to mapped devices are done when this returns; what is slower must not look like somebody else's change.
+    const driving = this.#safeState.drive(devices, budgetMs);
+    const arrived = this.memory.driving(devices);
     try {
-      const report = await this.#safeState.drive(devices, budgetMs);
-      this.memory.driven(devices);
+      const report = await driving;
       for (const { device } of report.unsafe) this.#unsafe.add(device);
       for (const device of report.safe) {
         this.#unsafe.delete(device);
@@ -463,6 +465,7 @@ export class KernelDeviceTrack implements KernelTrack {
       this.#lastSafeState = report;
       return report;
     } finally {
+      arrived();
       this.#drives -= 1;
     }
   }

@@ -347,7 +347,7 @@ describe('approval by a second person', () => {
     must(await approve(asked.planDigest));
     bench.line.beforeCommit = ({ authorization }) => {
       expect(authorization.basis).not.toBe('');
-      memory.driven([PUMP]);
+      memory.driving([PUMP])();
     };
     const used = await bench.run(bench.write(PUMP, { DATA: 7n }, dual));
     expect(used).toMatchObject({ effect: 'none', fault: { code: 'PLAN_CHANGED' } });

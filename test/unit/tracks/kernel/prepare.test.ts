@@ -269,7 +269,7 @@ describe('the state that a plan was approved for', () => {
     const plan = must(await bench.track.plan(intent));
     const { operationId } = intent;
     const authorization = bench.signer.grant(operationId, plan.digest, ['alice'], plan.basis);
-    bench.track.memory.driven([PUMP]);
+    bench.track.memory.driving([PUMP])();
     const deadline = bench.deadline();
     const request = { operationId, planDigest: plan.digest, authorization };
     const commit = bench.track.commit({ ...request, deadlineMs: deadline.atMs }, deadline);
