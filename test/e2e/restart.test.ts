@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NODE, REPOSITORY } from '../support/agent.ts';
+import { activateAgain } from './support/rest-person.ts';
 import { eventually, Scene } from './support/scene.ts';
 
 const DEFAULT_BOARD = join(REPOSITORY, 'drivers/profiles/boards/default.yaml');
@@ -170,6 +171,8 @@ it('audit chain and emergency stop outlive the whole agent', async () => {
     expect(
       (await second.second.call('POST', 'emergency-stop/reset', { reason })).json.released,
     ).toBe(true);
+    expect((await second.first.operate(write)).code).toBe('DEVICE_DEACTIVATED');
+    await activateAgain(second.first, second.second, ['0x8059']);
     expect((await second.first.operate(write)).receipt?.effect).toBe('committed');
   } finally {
     await second.close();

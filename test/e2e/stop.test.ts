@@ -8,7 +8,12 @@ import type { StopReportJson } from '#contract/json-answer';
 import { EventType } from '#model/event';
 import { NODE, REPOSITORY } from '../support/agent.ts';
 import { GrpcPerson, grpcRefusal } from './support/grpc-person.ts';
-import { JUSTIFICATION, operateAtAnyRisk, RestPerson } from './support/rest-person.ts';
+import {
+  activateAgain,
+  JUSTIFICATION,
+  operateAtAnyRisk,
+  RestPerson,
+} from './support/rest-person.ts';
 import { type DeviceWithRegisters, eventually, pause, Scene } from './support/scene.ts';
 
 let scene: Scene;
@@ -62,8 +67,12 @@ async function unsafe(): Promise<readonly string[]> {
   }
 }
 
+/** One device of each bus, on two of them two. */
+const DISTURBED = ['0x8059', '0x8061', '0x8065', '0x8051', '0x8000'] as const;
+
 /** Puts at least one device of each bus away from its safe values. */
 async function disturb(): Promise<void> {
+  await activateAgain(scene.first, scene.second, DISTURBED);
   const writes = [
     { device: '0x8059', registers: [{ name: 'duty', value: 100 }] },
     { device: '0x8061', registers: [{ name: 'setpoint', value: 300 }] },
@@ -240,6 +249,7 @@ it('a reset without a stop and a reset by the technician are refused', async () 
 });
 
 it('a stop of one device leaves its neighbours working', async () => {
+  await activateAgain(scene.first, scene.second, ['0x8061', '0x8063', '0x8065']);
   const stopped = await scene.first.call('POST', 'emergency-stop', {
     reason: 'only this unit',
     devices: ['0x8061'],
@@ -259,11 +269,81 @@ it('a stop of one device leaves its neighbours working', async () => {
   await scene.first.call('POST', 'emergency-stop/reset', { reason });
   const released = await scene.second.call('POST', 'emergency-stop/reset', { reason });
   expect([released.status, released.json.released]).toEqual([200, true]);
+  const early = await write('0x8061');
+  expect(early.code).toBe('DEVICE_DEACTIVATED');
+  await activateAgain(scene.first, scene.second, ['0x8061']);
   expect((await write('0x8061')).receipt?.effect).toBe('committed');
+});
+
+it('a stop of a group makes its devices safe, leaves quarantine alone and everything else working', async () => {
+  await activateAgain(scene.first, scene.second, ['0x8000', '0x8003', '0x8059']);
+  for (const device of ['0x8000', '0x8003']) {
+    const registers = [{ name: 'CONTROL', value: 1 }];
+    const on = await operateAtAnyRisk(scene.first, scene.second, {
+      operation: 'WRITE',
+      device,
+      registers,
+    });
+    expect([device, on.receipt?.effect]).toEqual([device, 'committed']);
+  }
+  await scene.metal.forget();
+  const stopped = await scene.first.call('POST', 'emergency-stop', {
+    reason: 'only the first group',
+    groups: [0],
+  });
+  expect([stopped.status, stopped.json.success]).toEqual([200, true]);
+  expect(stopped.json.scope).toMatch(
+    /^group 0 \(.+\): 9 devices; 3 quarantined devices are never driven$/,
+  );
+  expect(stopped.json.tracks[0]?.safe).toHaveLength(9);
+  expect(await scene.held('0x8000', 'CONTROL', 0n)).toBe(0n);
+  expect(await scene.held('0x8003', 'CONTROL', 0n)).toBe(0n);
+  expect((await scene.metal.canaries()).touched).toEqual([]);
+  const status = await scene.first.get('system/status');
+  expect(status.stopEngaged).toBe(false);
+  const write = (device: string, name: string) =>
+    operateAtAnyRisk(scene.first, scene.second, {
+      operation: 'WRITE',
+      device,
+      registers: [{ name, value: 5 }],
+    });
+  expect((await write('0x8003', 'DATA')).code).toBe('EMERGENCY_STOPPED');
+  expect((await write('0x8059', 'duty')).receipt?.effect).toBe('committed');
+  const reason = 'the group was looked at';
+  await scene.first.call('POST', 'emergency-stop/reset', { reason });
+  const released = await scene.second.call('POST', 'emergency-stop/reset', { reason });
+  expect([released.status, released.json.released]).toEqual([200, true]);
+});
+
+it('a reset is refused while a device does not take its safe value, names it, and goes on once it does', async () => {
+  await activateAgain(scene.first, scene.second, ['0x8061']);
+  const on = await operateAtAnyRisk(scene.first, scene.second, {
+    operation: 'WRITE',
+    device: '0x8061',
+    registers: [{ name: 'setpoint', value: 222 }],
+  });
+  expect(on.receipt?.effect).toBe('committed');
+  await scene.metal.fault({ device: '0x8061', kind: 'silent' });
+  const stopped = await scene.first.call('POST', 'emergency-stop', { reason: 'one is deaf' });
+  expect([stopped.status, stopped.json.success]).toEqual([200, false]);
+  const unsafeDevices = stopped.json.tracks[0]?.unsafe as readonly { readonly finding: string }[];
+  expect(unsafeDevices).toHaveLength(1);
+  expect(unsafeDevices[0]?.finding).toMatch(/^simulation-engine\./);
+  const reason = 'everybody else is safe';
+  await scene.first.call('POST', 'emergency-stop/reset', { reason });
+  const refused = await scene.second.call('POST', 'emergency-stop/reset', { reason });
+  expect([refused.status, refused.json.code]).toEqual([409, 'RESET_REFUSED']);
+  expect(refused.json.detail).toContain('not at their safe values: simulation-engine.');
+  expect((await scene.first.get('system/status')).stopEngaged).toBe(true);
+  await scene.metal.clear();
+  const released = await scene.second.call('POST', 'emergency-stop/reset', { reason });
+  expect([released.status, released.json.released]).toEqual([200, true]);
+  expect(await unsafe()).toEqual([]);
 });
 
 it('a stop in the middle of a slow write on a serial line ends it: after the safe values nothing more is written', async () => {
   const names = ['CONFIG', 'DATA', 'DEBUG', 'response_delay', 'setpoint'];
+  await activateAgain(scene.first, scene.second, ['0x8061']);
   const slow = new RestPerson(scene.agent.ready, 1);
   await scene.metal.fault({ bus: 'serial-0', kind: 'late', ms: 80 });
   await scene.metal.forget();

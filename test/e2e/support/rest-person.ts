@@ -130,3 +130,20 @@ export async function operateAtAnyRisk(
   if (approved.status !== 200) throw new Error(`approval: ${approved.status} ${approved.text}`);
   return asker.operate(confirmed);
 }
+
+/** After the reset of a stop: activates those of the devices that wait for it, at whatever risk that is. */
+export async function activateAgain(
+  asker: RestPerson,
+  approver: RestPerson,
+  devices: readonly string[],
+): Promise<void> {
+  const { holds } = await asker.get('system/status');
+  const waiting = (holds as readonly { readonly token: string; readonly kind: string }[])
+    .filter(({ kind }) => kind === 'deactivated')
+    .map(({ token }) => token);
+  for (const device of devices.filter((token) => waiting.includes(token))) {
+    const done = await operateAtAnyRisk(asker, approver, { operation: 'ACTIVATE', device });
+    if (done.receipt?.effect !== 'committed')
+      throw new Error(`${device} was not activated: ${done.code} ${done.problem?.detail}`);
+  }
+}
