@@ -377,6 +377,100 @@ it('an approval serves one run of one plan, and only whoever asked for it', asyn
   expect(await scene.held('remote-access', 'CONFIG', 0x11n)).toBe(0x11n);
 });
 
+describe('select before operate', () => {
+  const select = () =>
+    scene.first.operate({
+      operation: 'WRITE',
+      device: '0x8003',
+      registers: [{ name: 'CONFIG', value: '0x21' }],
+      justification: JUSTIFICATION,
+      selectForSeconds: 60,
+    });
+  const other = () =>
+    scene.second.operate({
+      operation: 'WRITE',
+      device: '0x8003',
+      registers: [{ name: 'DATA', value: '0x7' }],
+      justification: JUSTIFICATION,
+    });
+
+  it('holds the device for one person, who operates it once', async () => {
+    const sequence = await scene.auditSequence();
+    await scene.metal.forget();
+    const selected = await select();
+    expect([selected.status, selected.receipt?.effect]).toEqual([200, 'none']);
+    expect(selected.receipt).toMatchObject({
+      selectedUntil: expect.any(String),
+      transactions: [expect.stringContaining('audit-log-controller.CONFIG')],
+    });
+    const id = selected.receipt?.operationId ?? '';
+    const busy = await other();
+    expect([busy.status, busy.code]).toEqual([409, 'DEVICE_BUSY']);
+    expect(busy.problem?.finding).toContain(id);
+    expect((await scene.second.read('0x8003', 'CONFIG')).status).toBe(200);
+    const stranger = await scene.second.call('POST', `operations/${id}/operate`);
+    expect([stranger.status, stranger.json.code]).toEqual([403, 'NOT_PERMITTED']);
+    expect(await scene.writes()).toBe(0);
+    const done = await scene.first.call('POST', `operations/${id}/operate`);
+    expect([done.status, done.json.effect, done.json.operationId]).toEqual([200, 'committed', id]);
+    expect(await scene.held('audit-log-controller', 'CONFIG', 0x21n)).toBe(0x21n);
+    const twice = await scene.first.call('POST', `operations/${id}/operate`);
+    expect([twice.status, twice.json.code]).toEqual([404, 'SELECTION_UNKNOWN']);
+    expect((await other()).receipt?.effect).toBe('committed');
+    const ends = await eventually('the end of the selection on record', async () => {
+      const entries = (await scene.auditSince(sequence)).filter((one) => one.operationId === id);
+      return entries.some(({ event }) => event === 'SELECTION_ENDED') ? entries : undefined;
+    });
+    expect(ends.map(({ event }) => event)).toEqual([
+      'SELECTED',
+      'OPERATION_COMPLETED',
+      'SELECTION_ENDED',
+    ]);
+  });
+
+  it('is released without a write', async () => {
+    await scene.metal.forget();
+    const id = (await select()).receipt?.operationId ?? '';
+    expect((await scene.first.call('POST', `operations/${id}/release`)).status).toBe(200);
+    expect(await scene.writes()).toBe(0);
+    expect((await other()).receipt?.effect).toBe('committed');
+  });
+});
+
+it('an approval is void once somebody changed the device, by hand too', async () => {
+  const write = {
+    operation: 'WRITE',
+    device: '0x8017',
+    registers: [{ name: 'CONFIG', value: 0x31 }],
+    justification: JUSTIFICATION,
+    confirmedRisk: 'HIGH',
+  } as const;
+  const asked = await scene.first.operate(write);
+  expect((await scene.second.approve(asked.receipt?.planDigest ?? '')).status).toBe(200);
+  await scene.metal.set('remote-access', 'CONFIG', '0x44');
+  const used = await scene.first.operate(write);
+  expect([used.status, used.code]).toEqual([412, 'APPROVAL_VOID']);
+  expect(used.problem?.finding).toMatch(/the device changed/);
+  expect(await scene.held('remote-access', 'CONFIG', 0x44n)).toBe(0x44n);
+  expect((await scene.first.operate(write)).code).toBe('APPROVAL_NEEDED');
+});
+
+it('a confirmation counts only for a risk that was shown, where the request demands that', async () => {
+  const write = {
+    operation: 'WRITE',
+    device: '0x8003',
+    registers: [{ name: 'CONFIG', value: 0x51 }],
+    justification: JUSTIFICATION,
+    confirmedRisk: 'CRITICAL',
+    requirements: { riskDisclosureRequired: true, confirmationTimeoutSeconds: 60 },
+  } as const;
+  const blind = await scene.first.operate(write);
+  expect([blind.status, blind.code]).toEqual([428, 'CONFIRMATION_NEEDED']);
+  expect(blind.problem?.finding).toMatch(/was never shown to demo-operator/);
+  await scene.first.operate({ ...write, dryRun: true });
+  expect((await scene.first.operate(write)).receipt?.effect).toBe('committed');
+});
+
 it('a dry run shows the transactions and the risk and touches nothing', async () => {
   await scene.metal.forget();
   const { status, receipt } = await scene.first.operate({
