@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { NODE, REPOSITORY } from '../support/agent.ts';
-import { activateAgain } from './support/rest-person.ts';
+import { activateAgain, operateAtAnyRisk } from './support/rest-person.ts';
 import { eventually, Scene } from './support/scene.ts';
 
 const DEFAULT_BOARD = join(REPOSITORY, 'drivers/profiles/boards/default.yaml');
@@ -186,4 +186,76 @@ it('audit chain and emergency stop outlive the whole agent', async () => {
   } finally {
     await third.close();
   }
+});
+
+describe('a stop of one device', () => {
+  const STOPPED = '0x8003';
+  let scene: Scene;
+
+  beforeAll(async () => {
+    scene = await Scene.open();
+  });
+  afterAll(() => scene?.close());
+
+  const write = (device: string) =>
+    operateAtAnyRisk(scene.first, scene.second, {
+      operation: 'WRITE',
+      device,
+      registers: [{ name: 'DATA', value: 7 }],
+    });
+  const holds = async () => {
+    const { json } = await scene.first.call('GET', 'system/status');
+    return (json.holds ?? []) as readonly { readonly token: string; readonly kind: string }[];
+  };
+
+  /** Kills the process and waits until another one has taken its place and operations work again. */
+  async function killed(name: 'kernel' | 'security'): Promise<void> {
+    const { pids } = scene.agent.ready;
+    process.kill(pids[name], 'SIGKILL');
+    await eventually(`another ${name}`, () =>
+      scene.agent.ready.pids[name] !== pids[name] ? true : undefined,
+    );
+    await eventually(
+      'operations on another device',
+      async () => ((await write('0x8004')).receipt?.effect === 'committed' ? true : undefined),
+      15_000,
+    );
+  }
+
+  it('stays one of that device when security and kernel are killed, with who has seen it', async () => {
+    const stopped = await scene.first.call('POST', 'emergency-stop', {
+      reason: 'only this one unit',
+      devices: [STOPPED],
+    });
+    expect([stopped.status, stopped.json.success]).toEqual([200, true]);
+    expect(stopped.json.scope).toBe('device audit-log-controller (0x8003)');
+    const seen = await scene.second.call('POST', 'emergency-stop/acknowledge', {});
+    expect(seen.status).toBe(200);
+    for (const name of ['security', 'kernel', 'security'] as const) {
+      await killed(name);
+      expect((await write(STOPPED)).code).toBe('EMERGENCY_STOPPED');
+      const status = await scene.first.get('system/status');
+      expect(status.stopEngaged).toBe(false);
+      expect(status.stopCauses).toMatchObject([{ reason: 'only this one unit' }]);
+      expect(status.stopAcknowledgments).toMatchObject([{ by: 'demo-supervisor' }]);
+      expect(await holds()).toContainEqual(
+        expect.objectContaining({ token: STOPPED, kind: 'stopped' }),
+      );
+    }
+  });
+
+  it('is let go by two people and then waits for its activation, over another kill of kernel', async () => {
+    const reason = 'the one unit was looked at';
+    const reset = (who: 'first' | 'second') =>
+      scene[who].call('POST', 'emergency-stop/reset', { reason });
+    expect((await reset('first')).json.released).toBe(false);
+    expect((await reset('second')).json.released).toBe(true);
+    const status = await scene.first.get('system/status');
+    expect([status.stopCauses, status.stopAcknowledgments]).toEqual([[], []]);
+    await killed('kernel');
+    expect((await write(STOPPED)).code).toBe('DEVICE_DEACTIVATED');
+    await activateAgain(scene.first, scene.second, [STOPPED]);
+    expect((await write(STOPPED)).receipt?.effect).toBe('committed');
+    expect(await holds()).toEqual([]);
+  });
 });
