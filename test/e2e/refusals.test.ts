@@ -151,12 +151,6 @@ describe('registers and values', () => {
       400,
       'REQUEST_MALFORMED',
     ],
-    [
-      'a stop as an operation',
-      { operation: 'EMERGENCY_STOP', device: '0x8000' },
-      400,
-      'OPERATION_UNSUPPORTED',
-    ],
   ])('%s is refused alike by REST and gRPC', async (_what, operation, http, code) => {
     const answer = await scene.first.operate(operation);
     expect([answer.status, answer.code]).toEqual([http, code]);

@@ -88,6 +88,10 @@ export class ScriptedOrchestrator implements OrchestratorPort {
   statusMore: Partial<SystemStatus> = {};
   /** Set to make every question to security fail with this. */
   broken: Fault | null = null;
+  /** Set to make operations be refused before they become receipts. */
+  refusing: Fault | null = null;
+  /** Set to make synchronizations fail with this. */
+  away: Fault | null = null;
   /** Set to make the next operations throw, as an error in our own code would. */
   throwing: Error | null = null;
   /** Awaited by every operation before it answers. */
@@ -149,6 +153,7 @@ export class ScriptedOrchestrator implements OrchestratorPort {
   ): Promise<Outcome<OperationReceipt>> {
     const session = this.#session(sessionId);
     if (!session.ok) return session;
+    if (this.refusing !== null) return refuse(this.refusing);
     this.intents.push(intent);
     if (this.throwing !== null) throw this.throwing;
     await this.gate;
@@ -307,6 +312,7 @@ export class ScriptedOrchestrator implements OrchestratorPort {
   ): Promise<Outcome<readonly UnifiedDeviceState[]>> {
     const session = this.#session(sessionId);
     if (!session.ok) return session;
+    if (this.away !== null) return refuse(this.away);
     this.synchronized.push(devices);
     const asked = devices.length === 0 ? [0, 1, 9] : devices;
     return succeed(asked.map((device) => unifiedState(device, { openConflicts: [7] })));

@@ -7,7 +7,15 @@ import {
   OperationCoordinationRequest,
   OperationCoordinationResponse,
 } from '#contract/communication';
-import { effectFromWire, operationTypeFromWire, riskFromWire } from '#contract/enumerations';
+import {
+  conflictAnswerFromWire,
+  conflictAnswerToWire,
+  conflictRuleToWire,
+  effectFromWire,
+  holdKindToWire,
+  operationTypeFromWire,
+  riskFromWire,
+} from '#contract/enumerations';
 import { eventFromWire, eventToWire } from '#contract/event-message';
 import { faultToWire } from '#contract/fault-message';
 import {
@@ -22,6 +30,7 @@ import { fault } from '#foundation/fault';
 import type { FaultCode } from '#foundation/fault-catalogue';
 import { FAULT_CATALOGUE } from '#foundation/fault-catalogue';
 import { EventType, Severity } from '#model/event';
+import { HOLD_KINDS } from '#model/hold';
 import {
   CoordinationResult,
   NO_REQUIREMENTS,
@@ -32,6 +41,7 @@ import {
 import { COMPARTMENTS } from '#model/principal';
 import { RiskLevel } from '#model/risk';
 import { TRACKS } from '#model/track-name';
+import { CONFLICT_ANSWERS, CONFLICT_RULES } from '#model/unified-state';
 
 const word = fc.bigInt({ min: 0n, max: 0xffff_ffff_ffff_ffffn });
 const values = <T>(record: Readonly<Record<string, T>>) =>
@@ -79,6 +89,29 @@ const receipt = fc.record(
     durationMs: ms,
     transactions: fc.array(fc.string(), { minLength: 1, maxLength: 2 }),
     approvalsNeeded: fc.array(fc.string(), { minLength: 1, maxLength: 2 }),
+    preview: fc.array(
+      fc.record(
+        {
+          device: fc.integer({ min: 0, max: 83 }),
+          register: fc.string(),
+          before: word,
+          after: word,
+          rollback: fc.string(),
+        },
+        { requiredKeys: ['device', 'register', 'rollback'] },
+      ),
+      { minLength: 1, maxLength: 3 },
+    ),
+    assessments: fc.array(
+      fc.record({
+        track: fc.constantFrom(...TRACKS),
+        level: values(RiskLevel),
+        reasons: fc.array(fc.string(), { maxLength: 2 }),
+      }),
+      { minLength: 1, maxLength: 3 },
+    ),
+    worstCaseMs: ms,
+    selectedUntilWallMs: fc.integer({ min: 1, max: 4e12 }),
   },
   {
     requiredKeys: [
@@ -104,6 +137,7 @@ function rounded(value: OperationReceipt): OperationReceipt {
   return {
     ...value,
     durationMs: near(value.durationMs),
+    ...(value.worstCaseMs === undefined ? {} : { worstCaseMs: near(value.worstCaseMs) }),
     tracks: value.tracks.map((track) => ({ ...track, durationMs: near(track.durationMs) })),
   };
 }
@@ -119,16 +153,16 @@ it('gives back every receipt after encoding and decoding', () => {
 });
 
 const access = fc.record({ register: fc.string(), value: word }, { requiredKeys: ['register'] });
-const request: fc.Arbitrary<OperationRequest> = fc.record({
+const target = fc.record({
+  // Often 0, which is a device and also what an absent number looks like.
+  deviceId: fc.oneof(fc.constant(0), fc.nat(0xffff_ffff)),
+  registers: fc.array(access, { maxLength: 3 }),
+});
+const members = {
   operationId: fc.string(),
   type: values(OperationType),
-  targets: fc.array(
-    fc.record({
-      deviceId: fc.nat(0xffff_ffff),
-      registers: fc.array(access, { maxLength: 3 }),
-    }),
-    { minLength: 1, maxLength: 3 },
-  ),
+  targets: fc.array(target, { minLength: 1, maxLength: 3 }),
+  selectForSeconds: fc.integer({ min: 1, max: 0xffff_ffff }),
   requirements: fc.record({
     ...Object.fromEntries(
       Object.entries(NO_REQUIREMENTS)
@@ -145,7 +179,10 @@ const request: fc.Arbitrary<OperationRequest> = fc.record({
   dryRun: fc.boolean(),
   involved: fc.subarray([...TRACKS]),
   claims: fc.constant(''),
-});
+};
+const { selectForSeconds: _atOnce, ...demanded } = members;
+const requiredKeys = Object.keys(demanded) as (keyof typeof demanded)[];
+const request: fc.Arbitrary<OperationRequest> = fc.record(members, { requiredKeys });
 
 it('gives back every request after encoding and decoding', () => {
   fc.assert(
@@ -155,6 +192,30 @@ it('gives back every request after encoding and decoding', () => {
       expect(back).toEqual({ ok: true, value: given });
     }),
   );
+});
+
+it('takes a stop that names no device for one of the whole system, and every other operation not', () => {
+  const named = (given: object) => {
+    const asked = operationRequestFromWire(
+      OperationCoordinationRequest.fromPartial(given as never),
+    );
+    return asked.ok ? asked.value.targets.map(({ deviceId }) => deviceId) : asked.fault.code;
+  };
+  const operationType = OperationType.EMERGENCY_STOP;
+  expect(named({ operationType })).toEqual([]);
+  expect(named({ operationType, deviceId: 0x8000 })).toEqual([0x8000]);
+  expect(named({ operationType, targets: [{ deviceId: 0 }] })).toEqual([0]);
+  expect(named({ operationType: OperationType.READ })).toEqual([0]);
+});
+
+it('gives every hold, rule and answer a number of its own, in the order of safety', () => {
+  expect(HOLD_KINDS.map(holdKindToWire)).toEqual([1, 2, 3, 4]);
+  expect(CONFLICT_RULES.map(conflictRuleToWire)).toEqual([1, 2, 3, 4, 5, 6, 7]);
+  expect(CONFLICT_ANSWERS.map(conflictAnswerToWire)).toEqual([1, 2, 3, 4, 5, 6, 7]);
+  for (const answer of CONFLICT_ANSWERS) {
+    expect(conflictAnswerFromWire(conflictAnswerToWire(answer))).toBe(answer);
+  }
+  expect([0, 8, -1].map(conflictAnswerFromWire)).toEqual([undefined, undefined, undefined]);
 });
 
 it('never throws on any bytes that decode, and refuses a compartment that does not exist', () => {

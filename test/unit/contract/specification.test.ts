@@ -3,6 +3,16 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
+import { OrchestratorState } from '#model/orchestrator-port';
+import {
+  AttentionLevel,
+  DisplayState,
+  OverallStatus,
+  PowerState,
+  SecurityStatus,
+} from '#model/snapshot';
+import { EmergencyPriority } from '#model/stop';
+import { ResolutionMethod, SyncTrigger } from '#model/unified-state';
 
 const proto = readFileSync(
   new URL('../../../proto/dsmil/communication/v1/communication.proto', import.meta.url),
@@ -72,6 +82,26 @@ const ENUMERATIONS: Readonly<Record<string, string>> = {
 it.each(Object.entries(ENUMERATIONS))('numbers %s as the specification does', (name, text) => {
   expect(membersOf('enum', name)).toEqual(
     text.split(' ').map((value, number) => `${value} = ${number};`),
+  );
+});
+
+/** Enumerations that DECISIONS section 2 numbers, by the prefix that the wire gives their names. */
+const DECIDED: Readonly<Record<string, readonly [string, Readonly<Record<string, number>>]>> = {
+  OrchestratorState: ['ORCHESTRATOR', OrchestratorState],
+  DevicePowerState: ['POWER', PowerState],
+  SecurityStatus: ['SECURITY', SecurityStatus],
+  UiDisplayState: ['DISPLAY', DisplayState],
+  UserAttentionLevel: ['ATTENTION', AttentionLevel],
+  OverallDeviceStatus: ['DEVICE', OverallStatus],
+  SyncTriggerReason: ['SYNC', SyncTrigger],
+  ConflictResolutionMethod: ['CONFLICT', ResolutionMethod],
+  EmergencyPriority: ['PRIORITY', EmergencyPriority],
+};
+
+it.each(Object.entries(DECIDED))('numbers %s as the model does', (name, [prefix, table]) => {
+  const members = membersOf('enum', name);
+  expect(members).toEqual(
+    Object.entries(table).map(([value, number]) => `${prefix}_${value} = ${number};`),
   );
 });
 

@@ -5,14 +5,9 @@
 import { randomUUID } from 'node:crypto';
 import type { Duplex } from 'node:stream';
 import type { RawData, WebSocket } from 'ws';
-import { jsonText, receiptToJson, sessionToJson, stopReportToJson } from '#contract/json-answer';
-import {
-  confirmedRiskFromJson,
-  deviceIdFromJson,
-  operationRequestFromJson,
-  stopRequestFromJson,
-} from '#contract/json-request';
-import { acknowledgmentToJson, seenDeviceToJson, statusToJson } from '#contract/json-state';
+import { jsonText, sessionToJson } from '#contract/json-answer';
+import { deviceIdFromJson } from '#contract/json-request';
+import { acknowledgmentToJson } from '#contract/json-state';
 import type { Cancel } from '#foundation/clock';
 import type { Deadline } from '#foundation/deadline';
 import { type Fault, fault } from '#foundation/fault';
@@ -34,6 +29,7 @@ import {
   type SubscriptionJson,
   stopIdOf,
 } from './messages.ts';
+import { answerRequest } from './requests.ts';
 
 export interface WebSocketClientParts {
   readonly service: InterfaceService;
@@ -202,14 +198,6 @@ export class WebSocketClient {
         return refuse(
           fault('REQUEST_MALFORMED', { place: 'message', finding: 'signs in a second time' }),
         );
-      case 'PING':
-        return succeed({ type: 'PONG', timestamp: new Date(service.clock.wallMs()).toISOString() });
-      case 'REQUEST_STATUS':
-        return succeed(
-          this.#status(
-            statusToJson(service.devices.statusFor(caller, await service.status(deadline))),
-          ),
-        );
       case 'SUBSCRIBE':
         return this.#subscribe(message.subscription, message.lastSequence);
       case 'UNSUBSCRIBE':
@@ -217,44 +205,8 @@ export class WebSocketClient {
         return succeed({ type: 'UNSUBSCRIBED', subscription: message.subscription });
       case 'ACKNOWLEDGE':
         return this.#acknowledge(message.id, caller, deadline);
-      case 'OPERATION': {
-        const request = operationRequestFromJson(message.request);
-        if (!request.ok) return request;
-        const receipt = await service.operate(caller, request.value, deadline);
-        if (!receipt.ok) return receipt;
-        const result = receiptToJson(receipt.value);
-        return succeed({ type: 'OPERATION_RESULT', id: message.id, receipt: result });
-      }
-      case 'EMERGENCY_STOP': {
-        const request = stopRequestFromJson(message.request ?? {});
-        const report = await service.stops.stop(caller, request, deadline);
-        if (!report.ok) return report;
-        const result = stopReportToJson(report.value);
-        return succeed({ type: 'EMERGENCY_STOP_RESULT', id: message.id, report: result });
-      }
-      case 'OPERATE_SELECTED': {
-        const risk = confirmedRiskFromJson(message.confirmedRisk);
-        const { operationId } = message;
-        const receipt = await service.operateSelected(caller, operationId, risk, deadline);
-        if (!receipt.ok) return receipt;
-        const result = receiptToJson(receipt.value);
-        return succeed({ type: 'OPERATION_RESULT', id: message.id, receipt: result });
-      }
-      case 'RELEASE_SELECTED': {
-        const { operationId } = message;
-        const released = await service.releaseSelected(caller, operationId, deadline);
-        if (!released.ok) return released;
-        return succeed({ type: 'SELECTION_RELEASED', id: message.id, operationId });
-      }
-      case 'SYNCHRONIZE': {
-        const ids = (message.devices ?? []).map(deviceIdFromJson);
-        const compared = await service.devices.synchronize(caller, ids, deadline);
-        if (!compared.ok) return compared;
-        const { devices, finding } = compared.value;
-        const stale = finding !== '' || service.picture.stale();
-        const shown = devices.map(seenDeviceToJson);
-        return succeed({ type: 'SYNCHRONIZED', id: message.id, stale, finding, devices: shown });
-      }
+      default:
+        return answerRequest(service, message, caller, deadline);
     }
   }
 
@@ -267,16 +219,6 @@ export class WebSocketClient {
     this.#unacknowledged.delete(id);
     const acknowledgments = given.value.map(acknowledgmentToJson);
     return succeed({ type: 'ACKNOWLEDGED', id, acknowledgments });
-  }
-
-  #status(data: object): object {
-    return {
-      type: 'SYSTEM_STATUS',
-      priority: 'LOW',
-      data,
-      timestamp: new Date(this.#parts.service.clock.wallMs()).toISOString(),
-      source_track: 'ORCHESTRATOR',
-    };
   }
 
   #subscribe(asked: SubscriptionJson, lastSequence: number | undefined): Outcome<object | null> {

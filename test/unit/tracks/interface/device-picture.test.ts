@@ -23,6 +23,10 @@ function entry(id: number): DevicePictureEntry {
   return found;
 }
 
+function engage(): void {
+  latched = true;
+}
+
 const seen = (...devices: Parameters<typeof kernelDevice>[]) =>
   picture.update(kernelSnapshot({ devices: devices.map((given) => kernelDevice(...given)) }));
 
@@ -103,7 +107,7 @@ it('shows a permanently quarantined device from the board alone, whatever is sai
 });
 
 it.each<[string, () => void]>([
-  ['the latch is engaged', () => void (latched = true)],
+  ['the latch is engaged', () => engage()],
   ['kernel says so', () => picture.update(kernelSnapshot({ stopEngaged: true }))],
   ['kernel holds the device', () => seen([1, { version: 4, holds: ['stopped'] }])],
   [
@@ -114,7 +118,6 @@ it.each<[string, () => void]>([
   seen([1]);
   tell();
   expect(entry(1)).toMatchObject({ stopped: true, status: OverallStatus.EMERGENCY_STOPPED });
-  latched = false;
 });
 
 it('is stale at once when security goes, and current again when it is back', () => {
