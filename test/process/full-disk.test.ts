@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Agent } from '../support/agent.ts';
 import {
+  activateDevice,
   alive,
   entryAfter,
   heldBy,
@@ -53,12 +54,22 @@ function free(): void {
   fillers = 0;
 }
 
-/** Until the audit chain has used up what its file had left. */
+/**
+ * Until journal and audit chain have used up what their file had left. Which of them finds the disk full first is
+ * chance; that the answer says the truth about the metal is not.
+ */
 async function refusals(): Promise<void> {
+  let value = 0x100;
   await agent.waitUntil('AUDIT_UNAVAILABLE', async () => {
     fill();
-    const answer = await writeRegister(agent, '0x8000', 'DATA', '0x1');
-    return answer.body.code === 'AUDIT_UNAVAILABLE';
+    const before = await heldBy(agent, '0x8004', 'CONFIG');
+    value += 1;
+    const { body } = await writeRegister(agent, '0x8004', 'CONFIG', `0x${value.toString(16)}`);
+    if (body.code !== 'AUDIT_UNAVAILABLE') return false;
+    const after = await heldBy(agent, '0x8004', 'CONFIG');
+    if (body.metal === 'untouched') expect(after).toBe(before);
+    else expect(after).toBe(`0x${value.toString(16).toUpperCase().padStart(8, '0')}`);
+    return true;
   });
 }
 
@@ -122,6 +133,7 @@ describe.skipIf(!mayMount)(
       expect(late).toMatchObject({ actor: 'demo-operator', reason: 'the disk is full' });
       const answers = await resetStop(agent);
       expect(answers.map(({ body }) => body.released)).toEqual([false, true]);
+      for (const device of ['0x8000', '0x8003']) await activateDevice(agent, device);
       await worksAgain(agent);
       expect(verdict(await writeRegister(agent, '0x8000', 'CONFIG', '0x5'))).toBe('ok');
       expect(await heldBy(agent, '0x8000', 'CONFIG')).toBe('0x00000005');

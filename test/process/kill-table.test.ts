@@ -241,6 +241,10 @@ describe('a transaction over two devices on two buses, when processes are killed
     const told = { old: /rolled-back|none/, new: /committed/, held: /in-doubt/ }[fate as Fate];
     expect(results.length, results.join('\n')).toBeGreaterThan(0);
     for (const result of results) expect(result).toMatch(told);
+    // Kernel died between the two devices: the new one found half a transaction and undid it.
+    if (row.state === 'COMMITTING' && row.victims.includes('kernel')) {
+      expect(results.join()).toContain('1 of 2 registers had been written');
+    }
     if (row.victims.includes('security') && row.state !== 'RECORDED') {
       expect(results.join()).toContain('TRANSACTION_RECOVERED');
     }

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Agent, type RestAnswer } from '../support/agent.ts';
 import {
+  activateDevice,
   alive,
   auditOf,
   entryAfter,
@@ -160,6 +161,7 @@ describe('a killed kernel process', () => {
       '503 EMERGENCY_STOPPED',
     );
     await resetStop(agent);
+    for (const device of ['0x8000', '0x8003']) await activateDevice(agent, device);
     await worksAgain(agent);
   });
 });

@@ -156,6 +156,25 @@ export async function resetStop(agent: Agent): Promise<readonly RestAnswer[]> {
   return [await ask(0), await ask(1)];
 }
 
+/** After a reset every device stays deactivated until somebody activates it. */
+export async function activateDevice(agent: Agent, device: string): Promise<void> {
+  let last = '';
+  await agent
+    .waitUntil(`${device} to be activated`, async () => {
+      const answer = await agent.rest(0, 'POST', 'operations', {
+        operation: 'ACTIVATE',
+        device,
+        justification: 'the stop was reset by two people',
+        confirmedRisk: 'CRITICAL',
+      });
+      last = verdict(answer);
+      return last === 'ok';
+    })
+    .catch((error: unknown) => {
+      throw new Error(`${String(error)}\nlast answer: ${last}`);
+    });
+}
+
 export async function withSimulator<T>(
   agent: Agent,
   act: (control: ControlClient) => Promise<T>,

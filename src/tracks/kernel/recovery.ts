@@ -173,7 +173,7 @@ export class Recovery {
         const undone = readings.map(({ device, register, before }) =>
           before === undefined ? { device, register } : { device, register, value: before, before },
         );
-        const finding = `${found.finding}; ${found.toUndo.length} registers were written back`;
+        const finding = `${found.finding} and hold again what they held before`;
         return receipt('rolled-back', undone, interrupted(place, finding));
       }
       case 'unknown':

@@ -104,7 +104,8 @@ export function classify(
     return { stands: 'unknown', finding };
   }
   const changed = found.filter(({ trace, word }) => !holds(trace, word, trace.words[0]));
-  const finding = `${changed.map(({ trace }) => trace.place).join(', ')} of ${found.length} registers had been written`;
+  const places = changed.map(({ trace }) => trace.place).join(', ');
+  const finding = `${changed.length} of ${found.length} registers had been written (${places})`;
   if (stopped) return { stands: 'unknown', finding: `${finding}, and the stop forbids undoing it` };
   const toUndo = changed.map(({ trace }) => {
     return { step: trace.step, spec: trace.spec, prior: trace.words[0] };
