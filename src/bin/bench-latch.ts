@@ -96,6 +96,11 @@ export class LatchMemory {
     };
   }
 
+  /** The bell is broken: nobody hears it until kernel starts again. */
+  deafen(): void {
+    this.#bell = null;
+  }
+
   #ring(kind: 'request' | 'test'): void {
     this.#rings += 1;
     const ring = this.#rings;

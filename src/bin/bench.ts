@@ -64,6 +64,8 @@ export interface BenchOptions {
   readonly watch: BenchWatch;
 }
 
+const PAGES_MAX = 1_000_000;
+
 interface Running<T> {
   readonly life: Life;
   readonly parts: T;
@@ -119,6 +121,7 @@ class WatchedSigner extends AuthorizationSigner {
 }
 
 export class Bench {
+  readonly board: Board;
   readonly latch: LatchMemory;
   readonly kernelCable: LoopbackCable;
   readonly interfaceCable: LoopbackCable;
@@ -134,6 +137,7 @@ export class Bench {
   constructor(options: BenchOptions) {
     this.#options = options;
     const { clock, watch } = options;
+    this.board = options.board;
     this.latch = new LatchMemory(clock, watch.latch);
     this.kernelCable = this.#cable('kernel');
     this.interfaceCable = this.#cable('interface');
@@ -178,6 +182,15 @@ export class Bench {
     if (track === 'interface') this.#interface = null;
     if (track !== 'interface') this.kernelCable.cut(track);
     if (track !== 'kernel') this.interfaceCable.cut(track);
+  }
+
+  /** The disk takes no more than it holds now, or as much as anybody likes. */
+  limitDisk(room: 'none' | 'plenty'): void {
+    const store = this.#security === null ? undefined : this.#stores.at(-1);
+    if (store === undefined) return;
+    const pages = room === 'none' ? 1 : PAGES_MAX;
+    // No fewer than it has: SQLite takes the larger of both (sqlite.org/pragma.html#pragma_max_page_count).
+    store.database.exec(`PRAGMA max_page_count = ${pages}`);
   }
 
   /** Kills what runs and closes the database. */

@@ -60,6 +60,13 @@ const MOMENTS: readonly Moment[] = [
   { at: 'answer', method: 'track.lift' },
 ];
 
+const VICTIMS: readonly (readonly TrackName[])[] = [
+  ['security'],
+  ['kernel'],
+  ['kernel', 'security'],
+  TRACKS,
+];
+
 export interface ChaosParts {
   readonly bench: Bench;
   readonly clock: VirtualClock;
@@ -67,6 +74,8 @@ export interface ChaosParts {
   readonly monitor: Monitor;
   readonly random: Random;
   readonly trace: Trace;
+  /** Chooses the first kill, so that many seeds in a row go through all moments and victims. */
+  readonly seed: number;
 }
 
 export class Chaos implements MonitorHooks {
@@ -75,6 +84,7 @@ export class Chaos implements MonitorHooks {
   /** Requests by their number, so that an answer can be named. */
   readonly #asked = new Map<number, string>();
   #armed: Armed | null = null;
+  #hasArmed = false;
   #ended = false;
   #latencyMs = 0.1;
   #jitterMs = 0;
@@ -95,6 +105,7 @@ export class Chaos implements MonitorHooks {
     void this.#repeat(1_000, 5_000, () => this.#part());
     void this.#repeat(1_000, 4_000, () => this.#changeLatency());
     void this.#repeat(2_000, 8_000, () => this.#jumpWall());
+    void this.#repeat(2_000, 9_000, () => this.#fillDisk());
   }
 
   async #repeat(waitMsMin: number, waitMsMax: number, act: () => void): Promise<void> {
@@ -113,6 +124,7 @@ export class Chaos implements MonitorHooks {
     this.#latencyMs = 0.1;
     this.#jitterMs = 0;
     hardware.clear();
+    bench.limitDisk('plenty');
     for (const cable of [bench.kernelCable, bench.interfaceCable]) if (cable.parted) cable.mend();
     for (const track of TRACKS) this.#start(track);
   }
@@ -120,20 +132,28 @@ export class Chaos implements MonitorHooks {
   // --- Kills ---------------------------------------------------------------------------------------
 
   #arm(): void {
-    const { random, trace, clock, bench } = this.#parts;
-    const victims = this.#victims();
-    if (random.next() < 0.25) {
-      this.#kill(victims, 'at random');
+    const { random, seed } = this.#parts;
+    const first = !this.#hasArmed;
+    this.#hasArmed = true;
+    if (first) {
+      const victims = VICTIMS[Math.floor(seed / MOMENTS.length) % VICTIMS.length];
+      this.#killAt(MOMENTS[seed % MOMENTS.length], victims ?? TRACKS);
       return;
     }
-    const moment = MOMENTS[random.between(0, MOMENTS.length - 1)];
+    const victims = this.#victims();
+    if (random.next() < 0.25) this.#kill(victims, 'at random');
+    else this.#killAt(MOMENTS[random.between(0, MOMENTS.length - 1)], victims);
+  }
+
+  #killAt(moment: Moment | undefined, victims: readonly TrackName[]): void {
+    const { random, trace, clock } = this.#parts;
     if (moment === undefined) return;
     const armed: Armed = { moment, victims, skip: random.between(0, 2) };
     this.#armed = armed;
     trace.add('chaos', `will kill ${victims.join(' and ')} at ${describe(moment)}`);
     // A moment that does not come must not keep the others from coming.
     clock.after(2_500, () => {
-      if (this.#armed === armed && bench.alive('kernel')) this.#armed = null;
+      if (this.#armed === armed) this.#armed = null;
     });
   }
 
@@ -142,8 +162,7 @@ export class Chaos implements MonitorHooks {
     if (at < 0.35) return ['kernel'];
     if (at < 0.75) return ['security'];
     if (at < 0.8) return ['interface'];
-    if (at < 0.92) return ['kernel', 'security'];
-    return TRACKS;
+    return at < 0.92 ? ['kernel', 'security'] : TRACKS;
   }
 
   #happens(matches: (moment: Moment) => boolean): void {
@@ -238,13 +257,18 @@ export class Chaos implements MonitorHooks {
 
   /** Makes a plan fail on its way: one of its registers does not take the value. */
   #sabotage(text: string): void {
-    const { random, monitor, hardware, trace } = this.#parts;
+    const { random, monitor, hardware, trace, clock, bench } = this.#parts;
     if (random.next() > SABOTAGE) return;
     const body = decodeBody(text);
     const request = body.ok ? (body.value as CommitRequest) : null;
     const operation = monitor.ledger.operations.get(request?.operationId ?? '');
     const writes = operation === undefined ? [] : writesOf(operation.plan);
     if (writes.length === 0) return;
+    if (random.next() < 0.15) {
+      monitor.count('stop during a commit');
+      clock.after(random.between(0, 30), () => bench.latch.engage('interface'));
+      return;
+    }
     const step = this.#pick(writes);
     const model = hardware.models.get(step.device);
     if (model === undefined) return;
@@ -329,6 +353,16 @@ export class Chaos implements MonitorHooks {
     this.#latencyMs = slow ? random.between(5, 60) : 0.1;
     this.#jitterMs = random.next() < 0.5 ? 0 : slow ? 40 : 2;
     trace.add('chaos', `links take ${this.#latencyMs} to ${this.#latencyMs + this.#jitterMs} ms`);
+  }
+
+  #fillDisk(): void {
+    const { random, bench, clock, trace, monitor } = this.#parts;
+    const forMs = random.between(50, 900);
+    trace.add('chaos', `the disk is full for ${forMs} ms`);
+    monitor.count('disk full');
+    bench.limitDisk('none');
+    // A security process that starts meanwhile finds room again.
+    clock.after(forMs, () => bench.limitDisk('plenty'));
   }
 
   #jumpWall(): void {

@@ -43,6 +43,7 @@ const EXPECTED_ERRORS: readonly RegExp[] = [
   /its time was over/,
   /no answer (came )?(within|before)/,
   /deadline/i,
+  /disk is full|could not be made durable/,
 ];
 
 export interface MonitorHooks {
@@ -62,7 +63,9 @@ export class Monitor implements BenchWatch {
   bench: Bench | null = null;
   /** Devices under a stop of their own, as kernel has taken it. */
   readonly stopped = new Set<LinearId>();
-  readonly #acknowledgedStops = new Set<LinearId>();
+  /** Of those, the ones that a person was told of. */
+  readonly acknowledgedStops = new Set<LinearId>();
+  readonly acknowledgedQuarantine = new Set<LinearId>();
   readonly #clock: VirtualClock;
   readonly #hardware: SimulatedHardware;
   readonly #trace: Trace;
@@ -124,17 +127,22 @@ export class Monitor implements BenchWatch {
     this.#quarantined.clear();
     // What nobody was told of may be forgotten with kernel; what was acknowledged may not.
     for (const device of this.stopped) {
-      if (!this.#acknowledgedStops.has(device)) this.stopped.delete(device);
+      if (!this.acknowledgedStops.has(device)) this.stopped.delete(device);
     }
   }
 
   stopAcknowledged(devices: readonly LinearId[]): void {
-    for (const device of devices) if (this.stopped.has(device)) this.#acknowledgedStops.add(device);
+    for (const device of devices) if (this.stopped.has(device)) this.acknowledgedStops.add(device);
   }
 
   /** The content of a register was changed behind the agent's back. */
   disturbed(device: LinearId, register: string): void {
     this.#disturbedMs.set(`${device}.${register}`, this.#clock.nowMs());
+  }
+
+  /** A person was told that the device is quarantined. */
+  quarantineAcknowledged(device: LinearId): void {
+    this.acknowledgedQuarantine.add(device);
   }
 
   disturbedSince(device: LinearId, register: string, sinceMs: number): boolean {
@@ -283,15 +291,17 @@ export class Monitor implements BenchWatch {
         if (outcome.ok) this.#supervised(outcome.value as readonly DeviceHold[]);
         break;
       case 'track.lift':
-        if (outcome.ok && (call.body as LiftRequest).kind === 'quarantined')
+        if (outcome.ok && (call.body as LiftRequest).kind === 'quarantined') {
           this.#quarantined.delete((call.body as LiftRequest).device);
+          this.acknowledgedQuarantine.delete((call.body as LiftRequest).device);
+        }
         break;
       case 'track.release-stop':
         this.#releasing -= 1;
         if (!outcome.ok) break;
         this.#trace.add('kernel', 'released the stop');
         this.stopped.clear();
-        this.#acknowledgedStops.clear();
+        this.acknowledgedStops.clear();
         break;
     }
   }

@@ -387,6 +387,7 @@ export class People {
     const held = await port.quarantineDevice(session, device, REASON, ORIGIN, this.#deadline());
     if (!held.ok) return held;
     this.#parts.monitor.count('quarantined');
+    this.#parts.monitor.quarantineAcknowledged(device);
     this.#parts.trace.add('receipt', `${who.id} quarantined device ${device}`);
     return held;
   };

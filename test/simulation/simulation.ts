@@ -26,7 +26,9 @@ const PROFILES = fileURLToPath(new URL('../../drivers/profiles', import.meta.url
 /** Everything is up before anybody acts. */
 const WARM_UP_MS = 800;
 /** From the end of all trouble until everything must be settled. */
-const QUIESCENCE_MS = 8_000;
+const QUIESCENCE_MS_MAX = 12_000;
+/** Whatever comes late still comes: retries, reports, the next look at every device. */
+const QUIESCENCE_MS_MIN = 2_000;
 const STEP_MS = 100;
 const CHECKPOINT_KEY = generateKeyPairSync('ed25519').privateKey;
 
@@ -35,6 +37,17 @@ export interface RunOptions {
   /** Virtual time under trouble, milliseconds; warm-up and quiescence come on top. */
   readonly durationMs: number;
   readonly print?: (line: string) => void;
+  /** People alone, and a sound world. */
+  readonly chaos?: 'none';
+  /** Called once when half of the trouble is over: to see that the monitor notices what it is there for. */
+  readonly meddle?: (agent: Meddled) => void;
+}
+
+export interface Meddled {
+  readonly bench: Bench;
+  readonly clock: VirtualClock;
+  readonly monitor: Monitor;
+  readonly database: string;
 }
 
 export interface RunResult {
@@ -62,6 +75,15 @@ function scratch(): string {
   return mkdtempSync(join(existsSync('/dev/shm') ? '/dev/shm' : tmpdir(), 'dsmil-simulation-'));
 }
 
+/** Nothing is open, nobody is at work, and security is in charge. */
+async function settled(bench: Bench): Promise<boolean> {
+  const { security } = bench;
+  if (security === null || !security.supervision.inCharge) return false;
+  const status = await security.orchestrator.status();
+  const idle = status.ok && status.value.activeOperations === 0;
+  return idle && security.journal.open().length === 0;
+}
+
 export async function simulate(options: RunOptions): Promise<RunResult> {
   const { seed } = options;
   const directory = scratch();
@@ -86,7 +108,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     watch: monitor,
   });
   monitor.bench = bench;
-  const chaos = new Chaos({ bench, clock, hardware, monitor, random: random(1), trace });
+  const chaos = new Chaos({ bench, clock, hardware, monitor, random: random(1), trace, seed });
   latencyMs = () => chaos.latencyMs();
   const people = new People({
     board: benchBoard(),
@@ -106,19 +128,29 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
     monitor.kernelStarted();
     await pass(WARM_UP_MS);
     people.start();
-    monitor.hooks = chaos;
-    chaos.start();
-    await pass(options.durationMs);
+    if (options.chaos === undefined) {
+      monitor.hooks = chaos;
+      chaos.start();
+    }
+    await pass(options.durationMs / 2);
+    options.meddle?.({ bench, clock, monitor, database });
+    await pass(options.durationMs / 2);
     trace.add('simulation', 'all trouble ends');
     people.end();
     chaos.heal();
-    await pass(QUIESCENCE_MS);
+    await pass(QUIESCENCE_MS_MIN);
+    for (let passed = QUIESCENCE_MS_MIN; passed < QUIESCENCE_MS_MAX; passed += STEP_MS) {
+      if (await settled(bench)) break;
+      await pass(STEP_MS);
+    }
     if (monitor.violations.length === 0) {
       if (bench.security?.supervision.inCharge !== true)
         monitor.violate('I3', 'security has not taken charge of kernel');
       const holds = bench.kernel?.interlock.holds() ?? [];
       const open = bench.security?.journal.open().map(({ operationId }) => operationId) ?? [];
-      judge({ database, monitor, acknowledged: people.acknowledged, open, holds });
+      const stopEngaged = bench.latch.engaged;
+      const { acknowledged } = people;
+      judge({ database, monitor, acknowledged, open, holds, stopEngaged });
     }
   } finally {
     hardware.stop();

@@ -40,6 +40,7 @@ export interface VerdictParts {
   readonly acknowledged: readonly Acknowledged[];
   /** Transactions that are open on disk. */
   readonly open: readonly string[];
+  readonly stopEngaged: boolean;
   /** Holds that kernel enforces now. */
   readonly holds: readonly DeviceHold[];
 }
@@ -51,12 +52,27 @@ export function judge(parts: VerdictParts): void {
     const entries = readChain(database, monitor);
     for (const operationId of parts.open)
       monitor.violate('I3', `transaction ${operationId} is still open`);
+    checkHolds(parts);
     const bySequence = new Map(entries.map((entry) => [entry.sequence, entry]));
     for (const known of acknowledged) checkAcknowledged(known, bySequence, monitor);
     for (const operation of monitor.ledger.operations.values())
       checkOperation(operation, entries, parts);
   } finally {
     database.close();
+  }
+}
+
+/** Stops and quarantines that people were told of stand until people end them. */
+function checkHolds({ monitor, holds, stopEngaged }: VerdictParts): void {
+  const held = (device: number, kind: DeviceHold['kind']) =>
+    holds.some((hold) => hold.device === device && hold.kind === kind);
+  for (const device of monitor.acknowledgedStops) {
+    if (!stopEngaged && !held(device, 'stopped'))
+      monitor.violate('I7', `the stop of device ${device} is forgotten`);
+  }
+  for (const device of monitor.acknowledgedQuarantine) {
+    if (!held(device, 'quarantined'))
+      monitor.violate('I7', `the quarantine of device ${device} is forgotten`);
   }
 }
 
