@@ -38,6 +38,7 @@ const { values } = parseArgs({
   options: {
     'state-dir': { type: 'string' },
     board: { type: 'string', default: DEFAULT_BOARD },
+    safety: { type: 'string' },
     http: { type: 'string', default: '127.0.0.1:8443' },
     grpc: { type: 'string', default: '127.0.0.1:8444' },
     'ready-file': { type: 'string' },
@@ -49,6 +50,7 @@ function usage(): never {
   process.stdout.write(`npm start -- [options]
   --state-dir DIR     keep state in DIR (default: a temporary directory, removed at the end)
   --board FILE        board file (default: the simulated board of 84 devices)
+  --safety FILE       safety policy (default: the built-in one, described in src/config/safety.yaml)
   --http HOST:PORT    REST, WebSocket and panel (default 127.0.0.1:8443; port 0 picks a free one)
   --grpc HOST:PORT    gRPC (default 127.0.0.1:8444; port 0 picks a free one)
   --ready-file FILE   JSON written once everything answers
@@ -180,7 +182,8 @@ async function bringUp(): Promise<void> {
     compiled,
   ];
   const kernel = make('kernel', common);
-  make('security', common).start();
+  const safety = values.safety === undefined ? [] : ['--safety', resolve(values.safety)];
+  make('security', [...common, ...safety]).start();
   make('interface', [...common, '--http', values.http, '--grpc', values.grpc]).start();
   // Only kernel needs the simulated hardware to be there; the others start beside it.
   if (simulated) await answers('simulator');

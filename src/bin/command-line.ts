@@ -9,6 +9,8 @@ import { sdNotify } from '#drivers/native/host';
 export interface ProcessArguments {
   readonly layout: Layout;
   readonly board: string;
+  /** The safety policy that was asked for; absent for the site's own, if there is one. */
+  readonly safety?: string;
   /** `${NAME}` in the board file. */
   readonly variables: Readonly<Record<string, string>>;
   readonly http: HostPort;
@@ -41,6 +43,7 @@ export function readProcessArguments(): ProcessArguments {
       'state-dir': { type: 'string', default: '/var/lib/dsmil' },
       'run-dir': { type: 'string', default: '/run/dsmil' },
       board: { type: 'string', default: '/etc/dsmil/board.yaml' },
+      safety: { type: 'string' },
       variable: { type: 'string', multiple: true, default: [] },
       http: { type: 'string', default: '0.0.0.0:8443' },
       grpc: { type: 'string', default: '0.0.0.0:8444' },
@@ -55,6 +58,7 @@ export function readProcessArguments(): ProcessArguments {
   return {
     layout: layoutOf(values['state-dir'], values['run-dir']),
     board: values.board,
+    ...(values.safety === undefined ? {} : { safety: values.safety }),
     variables,
     http: parseHostPort(values.http),
     grpc: parseHostPort(values.grpc),

@@ -11,7 +11,6 @@ import { describeFault } from '#foundation/fault';
 import type { Outcome } from '#foundation/outcome';
 import { SharedLink } from '#link/shared-link';
 import { SharedStopLatch } from '#link/stop-latch';
-import { DEFAULT_POLICY } from '#model/safety-policy';
 import type { TrackName } from '#model/track-name';
 import { AuthorizationSigner } from '#tracks/security/authorization';
 import { loadBoardFile } from './board-file.ts';
@@ -22,10 +21,11 @@ import { serveSecurityConsole } from './console-security.ts';
 import { failpoint } from './failpoint.ts';
 import { watchLink } from './link-watch.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
+import { loadSafetyFile } from './safety-file.ts';
 
 const log = openLog('security');
 dieOnSurprise(log);
-const { layout, board: boardFile, variables } = readProcessArguments();
+const { layout, board: boardFile, safety, variables } = readProcessArguments();
 const clock = systemClock;
 
 function need<T>(outcome: Outcome<T>): T {
@@ -61,7 +61,7 @@ const onState = failpoint(layout.runDirectory, process.env);
 const security = composeSecurity({
   board,
   accounts,
-  policy: DEFAULT_POLICY,
+  policy: need(await loadSafetyFile(safety)),
   store,
   bootId: randomUUID(),
   clock,

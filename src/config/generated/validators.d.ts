@@ -8,6 +8,7 @@ import type { SchemaValidator } from '../schema-check.ts';
 export const board: SchemaValidator;
 export const profile: SchemaValidator;
 export const accounts: SchemaValidator;
+export const safety: SchemaValidator;
 export const atMemory: SchemaValidator;
 export const atSysfs: SchemaValidator;
 export const atI2c: SchemaValidator;

@@ -7957,10 +7957,13 @@ return errors === 0;
 }
 validate52.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const atMemory = validate53;
-const schema81 = {"title":"place on a memory, PCI or UIO bus","type":"object","properties":{"window":{"title":"window address","description":"In the bus's address space: physical for /dev/mem, an offset for a BAR or UIO map.","type":"integer","minimum":0,"maximum":9007199254740991},"length":{"title":"window length in bytes","type":"integer","minimum":1,"maximum":1073741824,"default":4096}},"required":["window"],"additionalProperties":false};
+export const safety = validate53;
+const schema81 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"urn:dsmil:schema:safety","title":"safety policy","description":"What a site decides about safety: how risk is combined, how conflicts are settled, how often the stop is tested.","type":"object","additionalProperties":false,"properties":{"risk":{"title":"risk rule","type":"object","additionalProperties":false,"default":{},"properties":{"method":{"title":"method of combining risks","enum":["CONSERVATIVE","WEIGHTED","CONSENSUS"],"default":"CONSERVATIVE"},"weights":{"title":"weights","type":"object","additionalProperties":false,"default":{},"properties":{"kernel":{"$ref":"#/$defs/weight","default":1},"security":{"$ref":"#/$defs/weight","default":1},"interface":{"$ref":"#/$defs/weight","default":1}}},"uncertaintyFactor":{"title":"uncertainty factor","type":"number","minimum":0,"maximum":1,"default":0}}},"sync":{"title":"synchronization rule","type":"object","additionalProperties":false,"default":{},"properties":{"periodMs":{"title":"period in milliseconds","type":"integer","minimum":250,"maximum":600000,"default":5000},"staleAfterMs":{"title":"age in milliseconds","type":"integer","minimum":1000,"maximum":3600000,"default":15000}}},"conflicts":{"title":"conflict rules","type":"array","maxItems":1000,"default":[],"items":{"$ref":"#/$defs/conflict"}},"stop":{"title":"stop rule","type":"object","additionalProperties":false,"default":{},"properties":{"selfTestPeriodMs":{"title":"period in milliseconds","type":"integer","minimum":1000,"maximum":3600000,"default":10000}}},"selection":{"title":"selection rule","type":"object","additionalProperties":false,"default":{},"properties":{"secondsMax":{"title":"longest selection in seconds","type":"integer","minimum":1,"maximum":86400,"default":300}}}},"$defs":{"weight":{"title":"weight","type":"number","minimum":0,"maximum":1000},"conflict":{"title":"conflict rule","type":"object","required":["rule","method"],"additionalProperties":false,"properties":{"rule":{"title":"rule","enum":["ACTIVE_WHILE_QUARANTINED","ACTIVE_WHILE_LOCKED","RUNNING_WHILE_STOPPED","NORMAL_WHILE_FAULT","CURRENT_WHILE_STALE","HOLD_DISAGREES","CHANGED_WITHOUT_OPERATION"]},"method":{"title":"method of settling","enum":["CONSERVATIVE","LATEST_VALID","AUTHORITY","USER_MEDIATED"]},"devices":{"title":"tokens or linear ids of devices","type":"array","minItems":1,"maxItems":84,"uniqueItems":true,"items":{"title":"token or linear id","type":"integer","minimum":0,"maximum":65535}},"deadlineSeconds":{"title":"time for people in seconds","type":"integer","minimum":10,"maximum":604800,"default":300},"authority":{"title":"tracks, the first word first","type":"array","minItems":1,"maxItems":3,"uniqueItems":true,"items":{"title":"track","type":"string","enum":["kernel","security","interface"]}}}}}};
+const schema82 = {"title":"weight","type":"number","minimum":0,"maximum":1000};
+const schema85 = {"title":"conflict rule","type":"object","required":["rule","method"],"additionalProperties":false,"properties":{"rule":{"title":"rule","enum":["ACTIVE_WHILE_QUARANTINED","ACTIVE_WHILE_LOCKED","RUNNING_WHILE_STOPPED","NORMAL_WHILE_FAULT","CURRENT_WHILE_STALE","HOLD_DISAGREES","CHANGED_WITHOUT_OPERATION"]},"method":{"title":"method of settling","enum":["CONSERVATIVE","LATEST_VALID","AUTHORITY","USER_MEDIATED"]},"devices":{"title":"tokens or linear ids of devices","type":"array","minItems":1,"maxItems":84,"uniqueItems":true,"items":{"title":"token or linear id","type":"integer","minimum":0,"maximum":65535}},"deadlineSeconds":{"title":"time for people in seconds","type":"integer","minimum":10,"maximum":604800,"default":300},"authority":{"title":"tracks, the first word first","type":"array","minItems":1,"maxItems":3,"uniqueItems":true,"items":{"title":"track","type":"string","enum":["kernel","security","interface"]}}}};
 
 function validate53(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+/*# sourceURL="urn:dsmil:schema:safety" */;
 let vErrors = null;
 let errors = 0;
 const evaluated0 = validate53.evaluated;
@@ -7971,11 +7974,24 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
-if(data.length === undefined){
-data.length = 4096;
+if(data.risk === undefined){
+data.risk = {};
 }
-if(data.window === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "window"},message:"must have required property '"+"window"+"'",schema:schema81.required,parentSchema:schema81,data};
+if(data.sync === undefined){
+data.sync = {};
+}
+if(data.conflicts === undefined){
+data.conflicts = [];
+}
+if(data.stop === undefined){
+data.stop = {};
+}
+if(data.selection === undefined){
+data.selection = {};
+}
+for(const key0 in data){
+if(!(((((key0 === "risk") || (key0 === "sync")) || (key0 === "conflicts")) || (key0 === "stop")) || (key0 === "selection"))){
+const err0 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema81,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -7984,9 +8000,21 @@ vErrors.push(err0);
 }
 errors++;
 }
-for(const key0 in data){
-if(!((key0 === "window") || (key0 === "length"))){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema81,data};
+}
+let data0 = data.risk;
+if(data0 && typeof data0 == "object" && !Array.isArray(data0)){
+if(data0.method === undefined){
+data0.method = "CONSERVATIVE";
+}
+if(data0.weights === undefined){
+data0.weights = {};
+}
+if(data0.uncertaintyFactor === undefined){
+data0.uncertaintyFactor = 0;
+}
+for(const key1 in data0){
+if(!(((key1 === "method") || (key1 === "weights")) || (key1 === "uncertaintyFactor"))){
+const err1 = {instancePath:instancePath+"/risk",schemaPath:"#/properties/risk/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.risk,data:data0};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -7996,10 +8024,9 @@ vErrors.push(err1);
 errors++;
 }
 }
-if(data.window !== undefined){
-let data0 = data.window;
-if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
-const err2 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.window.type,parentSchema:schema81.properties.window,data:data0};
+let data1 = data0.method;
+if(!(((data1 === "CONSERVATIVE") || (data1 === "WEIGHTED")) || (data1 === "CONSENSUS"))){
+const err2 = {instancePath:instancePath+"/risk/method",schemaPath:"#/properties/risk/properties/method/enum",keyword:"enum",params:{allowedValues: schema81.properties.risk.properties.method.enum},message:"must be equal to one of the allowed values",schema:schema81.properties.risk.properties.method.enum,parentSchema:schema81.properties.risk.properties.method,data:data1};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -8008,9 +8035,20 @@ vErrors.push(err2);
 }
 errors++;
 }
-if((typeof data0 == "number") && (isFinite(data0))){
-if(data0 > 9007199254740991 || isNaN(data0)){
-const err3 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/maximum",keyword:"maximum",params:{comparison: "<=", limit: 9007199254740991},message:"must be <= 9007199254740991",schema:9007199254740991,parentSchema:schema81.properties.window,data:data0};
+let data2 = data0.weights;
+if(data2 && typeof data2 == "object" && !Array.isArray(data2)){
+if(data2.kernel === undefined){
+data2.kernel = 1;
+}
+if(data2.security === undefined){
+data2.security = 1;
+}
+if(data2.interface === undefined){
+data2.interface = 1;
+}
+for(const key2 in data2){
+if(!(((key2 === "kernel") || (key2 === "security")) || (key2 === "interface"))){
+const err3 = {instancePath:instancePath+"/risk/weights",schemaPath:"#/properties/risk/properties/weights/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.risk.properties.weights,data:data2};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -8019,8 +8057,11 @@ vErrors.push(err3);
 }
 errors++;
 }
-if(data0 < 0 || isNaN(data0)){
-const err4 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.window,data:data0};
+}
+let data3 = data2.kernel;
+if((typeof data3 == "number") && (isFinite(data3))){
+if(data3 > 1000 || isNaN(data3)){
+const err4 = {instancePath:instancePath+"/risk/weights/kernel",schemaPath:"#/$defs/weight/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema82,data:data3};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -8029,11 +8070,8 @@ vErrors.push(err4);
 }
 errors++;
 }
-}
-}
-let data1 = data.length;
-if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
-const err5 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.length.type,parentSchema:schema81.properties.length,data:data1};
+if(data3 < 0 || isNaN(data3)){
+const err5 = {instancePath:instancePath+"/risk/weights/kernel",schemaPath:"#/$defs/weight/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema82,data:data3};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -8042,9 +8080,9 @@ vErrors.push(err5);
 }
 errors++;
 }
-if((typeof data1 == "number") && (isFinite(data1))){
-if(data1 > 1073741824 || isNaN(data1)){
-const err6 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1073741824},message:"must be <= 1073741824",schema:1073741824,parentSchema:schema81.properties.length,data:data1};
+}
+else {
+const err6 = {instancePath:instancePath+"/risk/weights/kernel",schemaPath:"#/$defs/weight/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema82.type,parentSchema:schema82,data:data3};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -8053,8 +8091,10 @@ vErrors.push(err6);
 }
 errors++;
 }
-if(data1 < 1 || isNaN(data1)){
-const err7 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.length,data:data1};
+let data4 = data2.security;
+if((typeof data4 == "number") && (isFinite(data4))){
+if(data4 > 1000 || isNaN(data4)){
+const err7 = {instancePath:instancePath+"/risk/weights/security",schemaPath:"#/$defs/weight/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema82,data:data4};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -8063,10 +8103,8 @@ vErrors.push(err7);
 }
 errors++;
 }
-}
-}
-else {
-const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.type,parentSchema:schema81,data};
+if(data4 < 0 || isNaN(data4)){
+const err8 = {instancePath:instancePath+"/risk/weights/security",schemaPath:"#/$defs/weight/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema82,data:data4};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -8075,16 +8113,653 @@ vErrors.push(err8);
 }
 errors++;
 }
+}
+else {
+const err9 = {instancePath:instancePath+"/risk/weights/security",schemaPath:"#/$defs/weight/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema82.type,parentSchema:schema82,data:data4};
+if(vErrors === null){
+vErrors = [err9];
+}
+else {
+vErrors.push(err9);
+}
+errors++;
+}
+let data5 = data2.interface;
+if((typeof data5 == "number") && (isFinite(data5))){
+if(data5 > 1000 || isNaN(data5)){
+const err10 = {instancePath:instancePath+"/risk/weights/interface",schemaPath:"#/$defs/weight/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema82,data:data5};
+if(vErrors === null){
+vErrors = [err10];
+}
+else {
+vErrors.push(err10);
+}
+errors++;
+}
+if(data5 < 0 || isNaN(data5)){
+const err11 = {instancePath:instancePath+"/risk/weights/interface",schemaPath:"#/$defs/weight/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema82,data:data5};
+if(vErrors === null){
+vErrors = [err11];
+}
+else {
+vErrors.push(err11);
+}
+errors++;
+}
+}
+else {
+const err12 = {instancePath:instancePath+"/risk/weights/interface",schemaPath:"#/$defs/weight/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema82.type,parentSchema:schema82,data:data5};
+if(vErrors === null){
+vErrors = [err12];
+}
+else {
+vErrors.push(err12);
+}
+errors++;
+}
+}
+else {
+const err13 = {instancePath:instancePath+"/risk/weights",schemaPath:"#/properties/risk/properties/weights/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.risk.properties.weights.type,parentSchema:schema81.properties.risk.properties.weights,data:data2};
+if(vErrors === null){
+vErrors = [err13];
+}
+else {
+vErrors.push(err13);
+}
+errors++;
+}
+let data6 = data0.uncertaintyFactor;
+if((typeof data6 == "number") && (isFinite(data6))){
+if(data6 > 1 || isNaN(data6)){
+const err14 = {instancePath:instancePath+"/risk/uncertaintyFactor",schemaPath:"#/properties/risk/properties/uncertaintyFactor/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema81.properties.risk.properties.uncertaintyFactor,data:data6};
+if(vErrors === null){
+vErrors = [err14];
+}
+else {
+vErrors.push(err14);
+}
+errors++;
+}
+if(data6 < 0 || isNaN(data6)){
+const err15 = {instancePath:instancePath+"/risk/uncertaintyFactor",schemaPath:"#/properties/risk/properties/uncertaintyFactor/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.risk.properties.uncertaintyFactor,data:data6};
+if(vErrors === null){
+vErrors = [err15];
+}
+else {
+vErrors.push(err15);
+}
+errors++;
+}
+}
+else {
+const err16 = {instancePath:instancePath+"/risk/uncertaintyFactor",schemaPath:"#/properties/risk/properties/uncertaintyFactor/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema81.properties.risk.properties.uncertaintyFactor.type,parentSchema:schema81.properties.risk.properties.uncertaintyFactor,data:data6};
+if(vErrors === null){
+vErrors = [err16];
+}
+else {
+vErrors.push(err16);
+}
+errors++;
+}
+}
+else {
+const err17 = {instancePath:instancePath+"/risk",schemaPath:"#/properties/risk/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.risk.type,parentSchema:schema81.properties.risk,data:data0};
+if(vErrors === null){
+vErrors = [err17];
+}
+else {
+vErrors.push(err17);
+}
+errors++;
+}
+let data7 = data.sync;
+if(data7 && typeof data7 == "object" && !Array.isArray(data7)){
+if(data7.periodMs === undefined){
+data7.periodMs = 5000;
+}
+if(data7.staleAfterMs === undefined){
+data7.staleAfterMs = 15000;
+}
+for(const key3 in data7){
+if(!((key3 === "periodMs") || (key3 === "staleAfterMs"))){
+const err18 = {instancePath:instancePath+"/sync",schemaPath:"#/properties/sync/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key3},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.sync,data:data7};
+if(vErrors === null){
+vErrors = [err18];
+}
+else {
+vErrors.push(err18);
+}
+errors++;
+}
+}
+let data8 = data7.periodMs;
+if(!(((typeof data8 == "number") && (!(data8 % 1) && !isNaN(data8))) && (isFinite(data8)))){
+const err19 = {instancePath:instancePath+"/sync/periodMs",schemaPath:"#/properties/sync/properties/periodMs/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.sync.properties.periodMs.type,parentSchema:schema81.properties.sync.properties.periodMs,data:data8};
+if(vErrors === null){
+vErrors = [err19];
+}
+else {
+vErrors.push(err19);
+}
+errors++;
+}
+if((typeof data8 == "number") && (isFinite(data8))){
+if(data8 > 600000 || isNaN(data8)){
+const err20 = {instancePath:instancePath+"/sync/periodMs",schemaPath:"#/properties/sync/properties/periodMs/maximum",keyword:"maximum",params:{comparison: "<=", limit: 600000},message:"must be <= 600000",schema:600000,parentSchema:schema81.properties.sync.properties.periodMs,data:data8};
+if(vErrors === null){
+vErrors = [err20];
+}
+else {
+vErrors.push(err20);
+}
+errors++;
+}
+if(data8 < 250 || isNaN(data8)){
+const err21 = {instancePath:instancePath+"/sync/periodMs",schemaPath:"#/properties/sync/properties/periodMs/minimum",keyword:"minimum",params:{comparison: ">=", limit: 250},message:"must be >= 250",schema:250,parentSchema:schema81.properties.sync.properties.periodMs,data:data8};
+if(vErrors === null){
+vErrors = [err21];
+}
+else {
+vErrors.push(err21);
+}
+errors++;
+}
+}
+let data9 = data7.staleAfterMs;
+if(!(((typeof data9 == "number") && (!(data9 % 1) && !isNaN(data9))) && (isFinite(data9)))){
+const err22 = {instancePath:instancePath+"/sync/staleAfterMs",schemaPath:"#/properties/sync/properties/staleAfterMs/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.sync.properties.staleAfterMs.type,parentSchema:schema81.properties.sync.properties.staleAfterMs,data:data9};
+if(vErrors === null){
+vErrors = [err22];
+}
+else {
+vErrors.push(err22);
+}
+errors++;
+}
+if((typeof data9 == "number") && (isFinite(data9))){
+if(data9 > 3600000 || isNaN(data9)){
+const err23 = {instancePath:instancePath+"/sync/staleAfterMs",schemaPath:"#/properties/sync/properties/staleAfterMs/maximum",keyword:"maximum",params:{comparison: "<=", limit: 3600000},message:"must be <= 3600000",schema:3600000,parentSchema:schema81.properties.sync.properties.staleAfterMs,data:data9};
+if(vErrors === null){
+vErrors = [err23];
+}
+else {
+vErrors.push(err23);
+}
+errors++;
+}
+if(data9 < 1000 || isNaN(data9)){
+const err24 = {instancePath:instancePath+"/sync/staleAfterMs",schemaPath:"#/properties/sync/properties/staleAfterMs/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1000},message:"must be >= 1000",schema:1000,parentSchema:schema81.properties.sync.properties.staleAfterMs,data:data9};
+if(vErrors === null){
+vErrors = [err24];
+}
+else {
+vErrors.push(err24);
+}
+errors++;
+}
+}
+}
+else {
+const err25 = {instancePath:instancePath+"/sync",schemaPath:"#/properties/sync/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.sync.type,parentSchema:schema81.properties.sync,data:data7};
+if(vErrors === null){
+vErrors = [err25];
+}
+else {
+vErrors.push(err25);
+}
+errors++;
+}
+let data10 = data.conflicts;
+if(Array.isArray(data10)){
+if(data10.length > 1000){
+const err26 = {instancePath:instancePath+"/conflicts",schemaPath:"#/properties/conflicts/maxItems",keyword:"maxItems",params:{limit: 1000},message:"must NOT have more than 1000 items",schema:1000,parentSchema:schema81.properties.conflicts,data:data10};
+if(vErrors === null){
+vErrors = [err26];
+}
+else {
+vErrors.push(err26);
+}
+errors++;
+}
+const len0 = data10.length;
+for(let i0=0; i0<len0; i0++){
+let data11 = data10[i0];
+if(data11 && typeof data11 == "object" && !Array.isArray(data11)){
+if(data11.deadlineSeconds === undefined){
+data11.deadlineSeconds = 300;
+}
+if(data11.rule === undefined){
+const err27 = {instancePath:instancePath+"/conflicts/" + i0,schemaPath:"#/$defs/conflict/required",keyword:"required",params:{missingProperty: "rule"},message:"must have required property '"+"rule"+"'",schema:schema85.required,parentSchema:schema85,data:data11};
+if(vErrors === null){
+vErrors = [err27];
+}
+else {
+vErrors.push(err27);
+}
+errors++;
+}
+if(data11.method === undefined){
+const err28 = {instancePath:instancePath+"/conflicts/" + i0,schemaPath:"#/$defs/conflict/required",keyword:"required",params:{missingProperty: "method"},message:"must have required property '"+"method"+"'",schema:schema85.required,parentSchema:schema85,data:data11};
+if(vErrors === null){
+vErrors = [err28];
+}
+else {
+vErrors.push(err28);
+}
+errors++;
+}
+for(const key4 in data11){
+if(!(((((key4 === "rule") || (key4 === "method")) || (key4 === "devices")) || (key4 === "deadlineSeconds")) || (key4 === "authority"))){
+const err29 = {instancePath:instancePath+"/conflicts/" + i0,schemaPath:"#/$defs/conflict/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key4},message:"must NOT have additional properties",schema:false,parentSchema:schema85,data:data11};
+if(vErrors === null){
+vErrors = [err29];
+}
+else {
+vErrors.push(err29);
+}
+errors++;
+}
+}
+if(data11.rule !== undefined){
+let data12 = data11.rule;
+if(!(((((((data12 === "ACTIVE_WHILE_QUARANTINED") || (data12 === "ACTIVE_WHILE_LOCKED")) || (data12 === "RUNNING_WHILE_STOPPED")) || (data12 === "NORMAL_WHILE_FAULT")) || (data12 === "CURRENT_WHILE_STALE")) || (data12 === "HOLD_DISAGREES")) || (data12 === "CHANGED_WITHOUT_OPERATION"))){
+const err30 = {instancePath:instancePath+"/conflicts/" + i0+"/rule",schemaPath:"#/$defs/conflict/properties/rule/enum",keyword:"enum",params:{allowedValues: schema85.properties.rule.enum},message:"must be equal to one of the allowed values",schema:schema85.properties.rule.enum,parentSchema:schema85.properties.rule,data:data12};
+if(vErrors === null){
+vErrors = [err30];
+}
+else {
+vErrors.push(err30);
+}
+errors++;
+}
+}
+if(data11.method !== undefined){
+let data13 = data11.method;
+if(!((((data13 === "CONSERVATIVE") || (data13 === "LATEST_VALID")) || (data13 === "AUTHORITY")) || (data13 === "USER_MEDIATED"))){
+const err31 = {instancePath:instancePath+"/conflicts/" + i0+"/method",schemaPath:"#/$defs/conflict/properties/method/enum",keyword:"enum",params:{allowedValues: schema85.properties.method.enum},message:"must be equal to one of the allowed values",schema:schema85.properties.method.enum,parentSchema:schema85.properties.method,data:data13};
+if(vErrors === null){
+vErrors = [err31];
+}
+else {
+vErrors.push(err31);
+}
+errors++;
+}
+}
+if(data11.devices !== undefined){
+let data14 = data11.devices;
+if(Array.isArray(data14)){
+if(data14.length > 84){
+const err32 = {instancePath:instancePath+"/conflicts/" + i0+"/devices",schemaPath:"#/$defs/conflict/properties/devices/maxItems",keyword:"maxItems",params:{limit: 84},message:"must NOT have more than 84 items",schema:84,parentSchema:schema85.properties.devices,data:data14};
+if(vErrors === null){
+vErrors = [err32];
+}
+else {
+vErrors.push(err32);
+}
+errors++;
+}
+if(data14.length < 1){
+const err33 = {instancePath:instancePath+"/conflicts/" + i0+"/devices",schemaPath:"#/$defs/conflict/properties/devices/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema85.properties.devices,data:data14};
+if(vErrors === null){
+vErrors = [err33];
+}
+else {
+vErrors.push(err33);
+}
+errors++;
+}
+const len1 = data14.length;
+for(let i1=0; i1<len1; i1++){
+let data15 = data14[i1];
+if(!(((typeof data15 == "number") && (!(data15 % 1) && !isNaN(data15))) && (isFinite(data15)))){
+const err34 = {instancePath:instancePath+"/conflicts/" + i0+"/devices/" + i1,schemaPath:"#/$defs/conflict/properties/devices/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema85.properties.devices.items.type,parentSchema:schema85.properties.devices.items,data:data15};
+if(vErrors === null){
+vErrors = [err34];
+}
+else {
+vErrors.push(err34);
+}
+errors++;
+}
+if((typeof data15 == "number") && (isFinite(data15))){
+if(data15 > 65535 || isNaN(data15)){
+const err35 = {instancePath:instancePath+"/conflicts/" + i0+"/devices/" + i1,schemaPath:"#/$defs/conflict/properties/devices/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535},message:"must be <= 65535",schema:65535,parentSchema:schema85.properties.devices.items,data:data15};
+if(vErrors === null){
+vErrors = [err35];
+}
+else {
+vErrors.push(err35);
+}
+errors++;
+}
+if(data15 < 0 || isNaN(data15)){
+const err36 = {instancePath:instancePath+"/conflicts/" + i0+"/devices/" + i1,schemaPath:"#/$defs/conflict/properties/devices/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema85.properties.devices.items,data:data15};
+if(vErrors === null){
+vErrors = [err36];
+}
+else {
+vErrors.push(err36);
+}
+errors++;
+}
+}
+}
+let i2 = data14.length;
+let j0;
+if(i2 > 1){
+const indices0 = {};
+for(;i2--;){
+let item0 = data14[i2];
+if(!(((typeof item0 == "number") && (!(item0 % 1) && !isNaN(item0))) && (isFinite(item0)))){
+continue;
+}
+if(typeof indices0[item0] == "number"){
+j0 = indices0[item0];
+const err37 = {instancePath:instancePath+"/conflicts/" + i0+"/devices",schemaPath:"#/$defs/conflict/properties/devices/uniqueItems",keyword:"uniqueItems",params:{i: i2, j: j0},message:"must NOT have duplicate items (items ## "+j0+" and "+i2+" are identical)",schema:true,parentSchema:schema85.properties.devices,data:data14};
+if(vErrors === null){
+vErrors = [err37];
+}
+else {
+vErrors.push(err37);
+}
+errors++;
+break;
+}
+indices0[item0] = i2;
+}
+}
+}
+else {
+const err38 = {instancePath:instancePath+"/conflicts/" + i0+"/devices",schemaPath:"#/$defs/conflict/properties/devices/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema85.properties.devices.type,parentSchema:schema85.properties.devices,data:data14};
+if(vErrors === null){
+vErrors = [err38];
+}
+else {
+vErrors.push(err38);
+}
+errors++;
+}
+}
+let data16 = data11.deadlineSeconds;
+if(!(((typeof data16 == "number") && (!(data16 % 1) && !isNaN(data16))) && (isFinite(data16)))){
+const err39 = {instancePath:instancePath+"/conflicts/" + i0+"/deadlineSeconds",schemaPath:"#/$defs/conflict/properties/deadlineSeconds/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema85.properties.deadlineSeconds.type,parentSchema:schema85.properties.deadlineSeconds,data:data16};
+if(vErrors === null){
+vErrors = [err39];
+}
+else {
+vErrors.push(err39);
+}
+errors++;
+}
+if((typeof data16 == "number") && (isFinite(data16))){
+if(data16 > 604800 || isNaN(data16)){
+const err40 = {instancePath:instancePath+"/conflicts/" + i0+"/deadlineSeconds",schemaPath:"#/$defs/conflict/properties/deadlineSeconds/maximum",keyword:"maximum",params:{comparison: "<=", limit: 604800},message:"must be <= 604800",schema:604800,parentSchema:schema85.properties.deadlineSeconds,data:data16};
+if(vErrors === null){
+vErrors = [err40];
+}
+else {
+vErrors.push(err40);
+}
+errors++;
+}
+if(data16 < 10 || isNaN(data16)){
+const err41 = {instancePath:instancePath+"/conflicts/" + i0+"/deadlineSeconds",schemaPath:"#/$defs/conflict/properties/deadlineSeconds/minimum",keyword:"minimum",params:{comparison: ">=", limit: 10},message:"must be >= 10",schema:10,parentSchema:schema85.properties.deadlineSeconds,data:data16};
+if(vErrors === null){
+vErrors = [err41];
+}
+else {
+vErrors.push(err41);
+}
+errors++;
+}
+}
+if(data11.authority !== undefined){
+let data17 = data11.authority;
+if(Array.isArray(data17)){
+if(data17.length > 3){
+const err42 = {instancePath:instancePath+"/conflicts/" + i0+"/authority",schemaPath:"#/$defs/conflict/properties/authority/maxItems",keyword:"maxItems",params:{limit: 3},message:"must NOT have more than 3 items",schema:3,parentSchema:schema85.properties.authority,data:data17};
+if(vErrors === null){
+vErrors = [err42];
+}
+else {
+vErrors.push(err42);
+}
+errors++;
+}
+if(data17.length < 1){
+const err43 = {instancePath:instancePath+"/conflicts/" + i0+"/authority",schemaPath:"#/$defs/conflict/properties/authority/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema85.properties.authority,data:data17};
+if(vErrors === null){
+vErrors = [err43];
+}
+else {
+vErrors.push(err43);
+}
+errors++;
+}
+const len2 = data17.length;
+for(let i3=0; i3<len2; i3++){
+let data18 = data17[i3];
+if(typeof data18 !== "string"){
+const err44 = {instancePath:instancePath+"/conflicts/" + i0+"/authority/" + i3,schemaPath:"#/$defs/conflict/properties/authority/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema85.properties.authority.items.type,parentSchema:schema85.properties.authority.items,data:data18};
+if(vErrors === null){
+vErrors = [err44];
+}
+else {
+vErrors.push(err44);
+}
+errors++;
+}
+if(!(((data18 === "kernel") || (data18 === "security")) || (data18 === "interface"))){
+const err45 = {instancePath:instancePath+"/conflicts/" + i0+"/authority/" + i3,schemaPath:"#/$defs/conflict/properties/authority/items/enum",keyword:"enum",params:{allowedValues: schema85.properties.authority.items.enum},message:"must be equal to one of the allowed values",schema:schema85.properties.authority.items.enum,parentSchema:schema85.properties.authority.items,data:data18};
+if(vErrors === null){
+vErrors = [err45];
+}
+else {
+vErrors.push(err45);
+}
+errors++;
+}
+}
+let i4 = data17.length;
+let j1;
+if(i4 > 1){
+const indices1 = {};
+for(;i4--;){
+let item1 = data17[i4];
+if(typeof item1 !== "string"){
+continue;
+}
+if(typeof indices1[item1] == "number"){
+j1 = indices1[item1];
+const err46 = {instancePath:instancePath+"/conflicts/" + i0+"/authority",schemaPath:"#/$defs/conflict/properties/authority/uniqueItems",keyword:"uniqueItems",params:{i: i4, j: j1},message:"must NOT have duplicate items (items ## "+j1+" and "+i4+" are identical)",schema:true,parentSchema:schema85.properties.authority,data:data17};
+if(vErrors === null){
+vErrors = [err46];
+}
+else {
+vErrors.push(err46);
+}
+errors++;
+break;
+}
+indices1[item1] = i4;
+}
+}
+}
+else {
+const err47 = {instancePath:instancePath+"/conflicts/" + i0+"/authority",schemaPath:"#/$defs/conflict/properties/authority/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema85.properties.authority.type,parentSchema:schema85.properties.authority,data:data17};
+if(vErrors === null){
+vErrors = [err47];
+}
+else {
+vErrors.push(err47);
+}
+errors++;
+}
+}
+}
+else {
+const err48 = {instancePath:instancePath+"/conflicts/" + i0,schemaPath:"#/$defs/conflict/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema85.type,parentSchema:schema85,data:data11};
+if(vErrors === null){
+vErrors = [err48];
+}
+else {
+vErrors.push(err48);
+}
+errors++;
+}
+}
+}
+else {
+const err49 = {instancePath:instancePath+"/conflicts",schemaPath:"#/properties/conflicts/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema81.properties.conflicts.type,parentSchema:schema81.properties.conflicts,data:data10};
+if(vErrors === null){
+vErrors = [err49];
+}
+else {
+vErrors.push(err49);
+}
+errors++;
+}
+let data19 = data.stop;
+if(data19 && typeof data19 == "object" && !Array.isArray(data19)){
+if(data19.selfTestPeriodMs === undefined){
+data19.selfTestPeriodMs = 10000;
+}
+for(const key5 in data19){
+if(!(key5 === "selfTestPeriodMs")){
+const err50 = {instancePath:instancePath+"/stop",schemaPath:"#/properties/stop/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key5},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.stop,data:data19};
+if(vErrors === null){
+vErrors = [err50];
+}
+else {
+vErrors.push(err50);
+}
+errors++;
+}
+}
+let data20 = data19.selfTestPeriodMs;
+if(!(((typeof data20 == "number") && (!(data20 % 1) && !isNaN(data20))) && (isFinite(data20)))){
+const err51 = {instancePath:instancePath+"/stop/selfTestPeriodMs",schemaPath:"#/properties/stop/properties/selfTestPeriodMs/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.stop.properties.selfTestPeriodMs.type,parentSchema:schema81.properties.stop.properties.selfTestPeriodMs,data:data20};
+if(vErrors === null){
+vErrors = [err51];
+}
+else {
+vErrors.push(err51);
+}
+errors++;
+}
+if((typeof data20 == "number") && (isFinite(data20))){
+if(data20 > 3600000 || isNaN(data20)){
+const err52 = {instancePath:instancePath+"/stop/selfTestPeriodMs",schemaPath:"#/properties/stop/properties/selfTestPeriodMs/maximum",keyword:"maximum",params:{comparison: "<=", limit: 3600000},message:"must be <= 3600000",schema:3600000,parentSchema:schema81.properties.stop.properties.selfTestPeriodMs,data:data20};
+if(vErrors === null){
+vErrors = [err52];
+}
+else {
+vErrors.push(err52);
+}
+errors++;
+}
+if(data20 < 1000 || isNaN(data20)){
+const err53 = {instancePath:instancePath+"/stop/selfTestPeriodMs",schemaPath:"#/properties/stop/properties/selfTestPeriodMs/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1000},message:"must be >= 1000",schema:1000,parentSchema:schema81.properties.stop.properties.selfTestPeriodMs,data:data20};
+if(vErrors === null){
+vErrors = [err53];
+}
+else {
+vErrors.push(err53);
+}
+errors++;
+}
+}
+}
+else {
+const err54 = {instancePath:instancePath+"/stop",schemaPath:"#/properties/stop/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.stop.type,parentSchema:schema81.properties.stop,data:data19};
+if(vErrors === null){
+vErrors = [err54];
+}
+else {
+vErrors.push(err54);
+}
+errors++;
+}
+let data21 = data.selection;
+if(data21 && typeof data21 == "object" && !Array.isArray(data21)){
+if(data21.secondsMax === undefined){
+data21.secondsMax = 300;
+}
+for(const key6 in data21){
+if(!(key6 === "secondsMax")){
+const err55 = {instancePath:instancePath+"/selection",schemaPath:"#/properties/selection/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key6},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.selection,data:data21};
+if(vErrors === null){
+vErrors = [err55];
+}
+else {
+vErrors.push(err55);
+}
+errors++;
+}
+}
+let data22 = data21.secondsMax;
+if(!(((typeof data22 == "number") && (!(data22 % 1) && !isNaN(data22))) && (isFinite(data22)))){
+const err56 = {instancePath:instancePath+"/selection/secondsMax",schemaPath:"#/properties/selection/properties/secondsMax/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.selection.properties.secondsMax.type,parentSchema:schema81.properties.selection.properties.secondsMax,data:data22};
+if(vErrors === null){
+vErrors = [err56];
+}
+else {
+vErrors.push(err56);
+}
+errors++;
+}
+if((typeof data22 == "number") && (isFinite(data22))){
+if(data22 > 86400 || isNaN(data22)){
+const err57 = {instancePath:instancePath+"/selection/secondsMax",schemaPath:"#/properties/selection/properties/secondsMax/maximum",keyword:"maximum",params:{comparison: "<=", limit: 86400},message:"must be <= 86400",schema:86400,parentSchema:schema81.properties.selection.properties.secondsMax,data:data22};
+if(vErrors === null){
+vErrors = [err57];
+}
+else {
+vErrors.push(err57);
+}
+errors++;
+}
+if(data22 < 1 || isNaN(data22)){
+const err58 = {instancePath:instancePath+"/selection/secondsMax",schemaPath:"#/properties/selection/properties/secondsMax/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.selection.properties.secondsMax,data:data22};
+if(vErrors === null){
+vErrors = [err58];
+}
+else {
+vErrors.push(err58);
+}
+errors++;
+}
+}
+}
+else {
+const err59 = {instancePath:instancePath+"/selection",schemaPath:"#/properties/selection/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.selection.type,parentSchema:schema81.properties.selection,data:data21};
+if(vErrors === null){
+vErrors = [err59];
+}
+else {
+vErrors.push(err59);
+}
+errors++;
+}
+}
+else {
+const err60 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.type,parentSchema:schema81,data};
+if(vErrors === null){
+vErrors = [err60];
+}
+else {
+vErrors.push(err60);
+}
+errors++;
+}
 validate53.errors = vErrors;
 return errors === 0;
 }
 validate53.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const atSysfs = validate54;
-const schema82 = {"title":"place on a sysfs bus","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"registers":{"title":"registers that lie elsewhere","description":"By register name: another directory, another attribute, or both.","type":"object","default":{},"additionalProperties":{"title":"register place","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"attribute":{"$ref":"#/$defs/attribute"}},"additionalProperties":false,"minProperties":1}}},"required":["directory"],"additionalProperties":false};
-const schema83 = {"title":"directory locator (hwmon:NAME, hwmon:NAME@DEVICE, thermal:TYPE, leds:NAME, power_supply:NAME, gpio:LINE or path:relative/dir)","type":"string","maxLength":256,"pattern":"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"};
-const schema85 = {"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"};
-const pattern41 = new RegExp("^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$", "u");
+export const atMemory = validate54;
+const schema86 = {"title":"place on a memory, PCI or UIO bus","type":"object","properties":{"window":{"title":"window address","description":"In the bus's address space: physical for /dev/mem, an offset for a BAR or UIO map.","type":"integer","minimum":0,"maximum":9007199254740991},"length":{"title":"window length in bytes","type":"integer","minimum":1,"maximum":1073741824,"default":4096}},"required":["window"],"additionalProperties":false};
 
 function validate54(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
@@ -8097,11 +8772,137 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.length === undefined){
+data.length = 4096;
+}
+if(data.window === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "window"},message:"must have required property '"+"window"+"'",schema:schema86.required,parentSchema:schema86,data};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+for(const key0 in data){
+if(!((key0 === "window") || (key0 === "length"))){
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema86,data};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+if(data.window !== undefined){
+let data0 = data.window;
+if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
+const err2 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema86.properties.window.type,parentSchema:schema86.properties.window,data:data0};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if((typeof data0 == "number") && (isFinite(data0))){
+if(data0 > 9007199254740991 || isNaN(data0)){
+const err3 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/maximum",keyword:"maximum",params:{comparison: "<=", limit: 9007199254740991},message:"must be <= 9007199254740991",schema:9007199254740991,parentSchema:schema86.properties.window,data:data0};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+if(data0 < 0 || isNaN(data0)){
+const err4 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema86.properties.window,data:data0};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+}
+let data1 = data.length;
+if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
+const err5 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema86.properties.length.type,parentSchema:schema86.properties.length,data:data1};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+if((typeof data1 == "number") && (isFinite(data1))){
+if(data1 > 1073741824 || isNaN(data1)){
+const err6 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1073741824},message:"must be <= 1073741824",schema:1073741824,parentSchema:schema86.properties.length,data:data1};
+if(vErrors === null){
+vErrors = [err6];
+}
+else {
+vErrors.push(err6);
+}
+errors++;
+}
+if(data1 < 1 || isNaN(data1)){
+const err7 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema86.properties.length,data:data1};
+if(vErrors === null){
+vErrors = [err7];
+}
+else {
+vErrors.push(err7);
+}
+errors++;
+}
+}
+}
+else {
+const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema86.type,parentSchema:schema86,data};
+if(vErrors === null){
+vErrors = [err8];
+}
+else {
+vErrors.push(err8);
+}
+errors++;
+}
+validate54.errors = vErrors;
+return errors === 0;
+}
+validate54.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+export const atSysfs = validate55;
+const schema87 = {"title":"place on a sysfs bus","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"registers":{"title":"registers that lie elsewhere","description":"By register name: another directory, another attribute, or both.","type":"object","default":{},"additionalProperties":{"title":"register place","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"attribute":{"$ref":"#/$defs/attribute"}},"additionalProperties":false,"minProperties":1}}},"required":["directory"],"additionalProperties":false};
+const schema88 = {"title":"directory locator (hwmon:NAME, hwmon:NAME@DEVICE, thermal:TYPE, leds:NAME, power_supply:NAME, gpio:LINE or path:relative/dir)","type":"string","maxLength":256,"pattern":"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"};
+const schema90 = {"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"};
+const pattern41 = new RegExp("^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$", "u");
+
+function validate55(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate55.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
 if(data.registers === undefined){
 data.registers = {};
 }
 if(data.directory === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "directory"},message:"must have required property '"+"directory"+"'",schema:schema82.required,parentSchema:schema82,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "directory"},message:"must have required property '"+"directory"+"'",schema:schema87.required,parentSchema:schema87,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -8112,7 +8913,7 @@ errors++;
 }
 for(const key0 in data){
 if(!((key0 === "directory") || (key0 === "registers"))){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema82,data};
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema87,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -8126,7 +8927,7 @@ if(data.directory !== undefined){
 let data0 = data.directory;
 if(typeof data0 === "string"){
 if(data0.length > 256){
-const err2 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema83,data:data0};
+const err2 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema88,data:data0};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -8136,7 +8937,7 @@ vErrors.push(err2);
 errors++;
 }
 if(!pattern41.test(data0)){
-const err3 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema83,data:data0};
+const err3 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema88,data:data0};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -8147,7 +8948,7 @@ errors++;
 }
 }
 else {
-const err4 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema83.type,parentSchema:schema83,data:data0};
+const err4 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema88.type,parentSchema:schema88,data:data0};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -8163,7 +8964,7 @@ for(const key1 in data1){
 let data2 = data1[key1];
 if(data2 && typeof data2 == "object" && !Array.isArray(data2)){
 if(Object.keys(data2).length < 1){
-const err5 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/minProperties",keyword:"minProperties",params:{limit: 1},message:"must NOT have fewer than 1 properties",schema:1,parentSchema:schema82.properties.registers.additionalProperties,data:data2};
+const err5 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/minProperties",keyword:"minProperties",params:{limit: 1},message:"must NOT have fewer than 1 properties",schema:1,parentSchema:schema87.properties.registers.additionalProperties,data:data2};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -8174,7 +8975,7 @@ errors++;
 }
 for(const key2 in data2){
 if(!((key2 === "directory") || (key2 === "attribute"))){
-const err6 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema82.properties.registers.additionalProperties,data:data2};
+const err6 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema87.properties.registers.additionalProperties,data:data2};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -8188,7 +8989,7 @@ if(data2.directory !== undefined){
 let data3 = data2.directory;
 if(typeof data3 === "string"){
 if(data3.length > 256){
-const err7 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema83,data:data3};
+const err7 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema88,data:data3};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -8198,7 +8999,7 @@ vErrors.push(err7);
 errors++;
 }
 if(!pattern41.test(data3)){
-const err8 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema83,data:data3};
+const err8 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema88,data:data3};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -8209,7 +9010,7 @@ errors++;
 }
 }
 else {
-const err9 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema83.type,parentSchema:schema83,data:data3};
+const err9 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema88.type,parentSchema:schema88,data:data3};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -8223,7 +9024,7 @@ if(data2.attribute !== undefined){
 let data4 = data2.attribute;
 if(typeof data4 === "string"){
 if(!pattern21.test(data4)){
-const err10 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},message:"must match pattern \""+"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"+"\"",schema:"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$",parentSchema:schema85,data:data4};
+const err10 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},message:"must match pattern \""+"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"+"\"",schema:"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$",parentSchema:schema90,data:data4};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -8234,7 +9035,7 @@ errors++;
 }
 }
 else {
-const err11 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema85.type,parentSchema:schema85,data:data4};
+const err11 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema90.type,parentSchema:schema90,data:data4};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -8246,7 +9047,7 @@ errors++;
 }
 }
 else {
-const err12 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema82.properties.registers.additionalProperties.type,parentSchema:schema82.properties.registers.additionalProperties,data:data2};
+const err12 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema87.properties.registers.additionalProperties.type,parentSchema:schema87.properties.registers.additionalProperties,data:data2};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -8258,7 +9059,7 @@ errors++;
 }
 }
 else {
-const err13 = {instancePath:instancePath+"/registers",schemaPath:"#/properties/registers/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema82.properties.registers.type,parentSchema:schema82.properties.registers,data:data1};
+const err13 = {instancePath:instancePath+"/registers",schemaPath:"#/properties/registers/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema87.properties.registers.type,parentSchema:schema87.properties.registers,data:data1};
 if(vErrors === null){
 vErrors = [err13];
 }
@@ -8269,7 +9070,7 @@ errors++;
 }
 }
 else {
-const err14 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema82.type,parentSchema:schema82,data};
+const err14 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema87.type,parentSchema:schema87,data};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -8278,100 +9079,13 @@ vErrors.push(err14);
 }
 errors++;
 }
-validate54.errors = vErrors;
-return errors === 0;
-}
-validate54.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
-
-export const atI2c = validate55;
-const schema86 = {"title":"place on a I2C bus","type":"object","properties":{"chip":{"title":"7-bit chip address","type":"integer","minimum":8,"maximum":119}},"required":["chip"],"additionalProperties":false};
-
-function validate55(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
-let vErrors = null;
-let errors = 0;
-const evaluated0 = validate55.evaluated;
-if(evaluated0.dynamicProps){
-evaluated0.props = undefined;
-}
-if(evaluated0.dynamicItems){
-evaluated0.items = undefined;
-}
-if(data && typeof data == "object" && !Array.isArray(data)){
-if(data.chip === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "chip"},message:"must have required property '"+"chip"+"'",schema:schema86.required,parentSchema:schema86,data};
-if(vErrors === null){
-vErrors = [err0];
-}
-else {
-vErrors.push(err0);
-}
-errors++;
-}
-for(const key0 in data){
-if(!(key0 === "chip")){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema86,data};
-if(vErrors === null){
-vErrors = [err1];
-}
-else {
-vErrors.push(err1);
-}
-errors++;
-}
-}
-if(data.chip !== undefined){
-let data0 = data.chip;
-if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
-const err2 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema86.properties.chip.type,parentSchema:schema86.properties.chip,data:data0};
-if(vErrors === null){
-vErrors = [err2];
-}
-else {
-vErrors.push(err2);
-}
-errors++;
-}
-if((typeof data0 == "number") && (isFinite(data0))){
-if(data0 > 119 || isNaN(data0)){
-const err3 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/maximum",keyword:"maximum",params:{comparison: "<=", limit: 119},message:"must be <= 119",schema:119,parentSchema:schema86.properties.chip,data:data0};
-if(vErrors === null){
-vErrors = [err3];
-}
-else {
-vErrors.push(err3);
-}
-errors++;
-}
-if(data0 < 8 || isNaN(data0)){
-const err4 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/minimum",keyword:"minimum",params:{comparison: ">=", limit: 8},message:"must be >= 8",schema:8,parentSchema:schema86.properties.chip,data:data0};
-if(vErrors === null){
-vErrors = [err4];
-}
-else {
-vErrors.push(err4);
-}
-errors++;
-}
-}
-}
-}
-else {
-const err5 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema86.type,parentSchema:schema86,data};
-if(vErrors === null){
-vErrors = [err5];
-}
-else {
-vErrors.push(err5);
-}
-errors++;
-}
 validate55.errors = vErrors;
 return errors === 0;
 }
 validate55.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const atModbus = validate56;
-const schema87 = {"title":"place on a Modbus bus","type":"object","properties":{"unit":{"title":"unit number","type":"integer","minimum":1,"maximum":247},"base":{"title":"base address","description":"Added to the address of every register.","type":"integer","minimum":0,"maximum":65535,"default":0}},"required":["unit"],"additionalProperties":false};
+export const atI2c = validate56;
+const schema91 = {"title":"place on a I2C bus","type":"object","properties":{"chip":{"title":"7-bit chip address","type":"integer","minimum":8,"maximum":119}},"required":["chip"],"additionalProperties":false};
 
 function validate56(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
@@ -8384,11 +9098,98 @@ if(evaluated0.dynamicItems){
 evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
+if(data.chip === undefined){
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "chip"},message:"must have required property '"+"chip"+"'",schema:schema91.required,parentSchema:schema91,data};
+if(vErrors === null){
+vErrors = [err0];
+}
+else {
+vErrors.push(err0);
+}
+errors++;
+}
+for(const key0 in data){
+if(!(key0 === "chip")){
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema91,data};
+if(vErrors === null){
+vErrors = [err1];
+}
+else {
+vErrors.push(err1);
+}
+errors++;
+}
+}
+if(data.chip !== undefined){
+let data0 = data.chip;
+if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
+const err2 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema91.properties.chip.type,parentSchema:schema91.properties.chip,data:data0};
+if(vErrors === null){
+vErrors = [err2];
+}
+else {
+vErrors.push(err2);
+}
+errors++;
+}
+if((typeof data0 == "number") && (isFinite(data0))){
+if(data0 > 119 || isNaN(data0)){
+const err3 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/maximum",keyword:"maximum",params:{comparison: "<=", limit: 119},message:"must be <= 119",schema:119,parentSchema:schema91.properties.chip,data:data0};
+if(vErrors === null){
+vErrors = [err3];
+}
+else {
+vErrors.push(err3);
+}
+errors++;
+}
+if(data0 < 8 || isNaN(data0)){
+const err4 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/minimum",keyword:"minimum",params:{comparison: ">=", limit: 8},message:"must be >= 8",schema:8,parentSchema:schema91.properties.chip,data:data0};
+if(vErrors === null){
+vErrors = [err4];
+}
+else {
+vErrors.push(err4);
+}
+errors++;
+}
+}
+}
+}
+else {
+const err5 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema91.type,parentSchema:schema91,data};
+if(vErrors === null){
+vErrors = [err5];
+}
+else {
+vErrors.push(err5);
+}
+errors++;
+}
+validate56.errors = vErrors;
+return errors === 0;
+}
+validate56.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+
+export const atModbus = validate57;
+const schema92 = {"title":"place on a Modbus bus","type":"object","properties":{"unit":{"title":"unit number","type":"integer","minimum":1,"maximum":247},"base":{"title":"base address","description":"Added to the address of every register.","type":"integer","minimum":0,"maximum":65535,"default":0}},"required":["unit"],"additionalProperties":false};
+
+function validate57(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+let vErrors = null;
+let errors = 0;
+const evaluated0 = validate57.evaluated;
+if(evaluated0.dynamicProps){
+evaluated0.props = undefined;
+}
+if(evaluated0.dynamicItems){
+evaluated0.items = undefined;
+}
+if(data && typeof data == "object" && !Array.isArray(data)){
 if(data.base === undefined){
 data.base = 0;
 }
 if(data.unit === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "unit"},message:"must have required property '"+"unit"+"'",schema:schema87.required,parentSchema:schema87,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "unit"},message:"must have required property '"+"unit"+"'",schema:schema92.required,parentSchema:schema92,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -8399,7 +9200,7 @@ errors++;
 }
 for(const key0 in data){
 if(!((key0 === "unit") || (key0 === "base"))){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema87,data};
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema92,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -8412,7 +9213,7 @@ errors++;
 if(data.unit !== undefined){
 let data0 = data.unit;
 if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
-const err2 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema87.properties.unit.type,parentSchema:schema87.properties.unit,data:data0};
+const err2 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema92.properties.unit.type,parentSchema:schema92.properties.unit,data:data0};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -8423,7 +9224,7 @@ errors++;
 }
 if((typeof data0 == "number") && (isFinite(data0))){
 if(data0 > 247 || isNaN(data0)){
-const err3 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 247},message:"must be <= 247",schema:247,parentSchema:schema87.properties.unit,data:data0};
+const err3 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 247},message:"must be <= 247",schema:247,parentSchema:schema92.properties.unit,data:data0};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -8433,7 +9234,7 @@ vErrors.push(err3);
 errors++;
 }
 if(data0 < 1 || isNaN(data0)){
-const err4 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema87.properties.unit,data:data0};
+const err4 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema92.properties.unit,data:data0};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -8446,7 +9247,7 @@ errors++;
 }
 let data1 = data.base;
 if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
-const err5 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema87.properties.base.type,parentSchema:schema87.properties.base,data:data1};
+const err5 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema92.properties.base.type,parentSchema:schema92.properties.base,data:data1};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -8457,7 +9258,7 @@ errors++;
 }
 if((typeof data1 == "number") && (isFinite(data1))){
 if(data1 > 65535 || isNaN(data1)){
-const err6 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535},message:"must be <= 65535",schema:65535,parentSchema:schema87.properties.base,data:data1};
+const err6 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535},message:"must be <= 65535",schema:65535,parentSchema:schema92.properties.base,data:data1};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -8467,7 +9268,7 @@ vErrors.push(err6);
 errors++;
 }
 if(data1 < 0 || isNaN(data1)){
-const err7 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema87.properties.base,data:data1};
+const err7 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema92.properties.base,data:data1};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -8479,7 +9280,7 @@ errors++;
 }
 }
 else {
-const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema87.type,parentSchema:schema87,data};
+const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema92.type,parentSchema:schema92,data};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -8488,7 +9289,7 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate56.errors = vErrors;
+validate57.errors = vErrors;
 return errors === 0;
 }
-validate56.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate57.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
