@@ -5,6 +5,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { WebSocket } from 'ws';
 import { systemClock } from '#foundation/clock';
+import { fault } from '#foundation/fault';
 import { EventType, Severity } from '#model/event';
 import { HttpServer } from '#tracks/interface/rest/http-server';
 import { RestApp } from '#tracks/interface/rest/rest-app';
@@ -185,9 +186,11 @@ it('tells every client of a stop once, whatever is subscribed, and takes the ack
       data: { reason: 'fire', requires_acknowledgment: true },
     });
     client.send({ type: 'ACKNOWLEDGE', id: stop.data.acknowledge });
-    await client.take('ACKNOWLEDGED');
+    const answer = await client.take('ACKNOWLEDGED');
+    expect(answer.acknowledgments.at(-1)).toMatchObject({ stopId: 3 });
     expect(client.messages).toEqual([]);
   }
+  expect(orchestrator.acknowledged.map(({ by }) => by)).toEqual(['alice', 'bob']);
 });
 
 it('performs operations and stops by request, each answered with its id', async () => {
@@ -305,4 +308,67 @@ it('survives bytes that are no handshake', async () => {
   plain.write('GET /api/v1/ws HTTP/1.1\r\nUpgrade: websocket\r\n\r\n');
   await once(plain, 'close');
   await signedIn();
+});
+
+it('says so when an acknowledgment is not on record, and records none of other messages', async () => {
+  const client = await signedIn();
+  client.send({ type: 'ACKNOWLEDGE', id: 'something else' });
+  expect(await client.take('ACKNOWLEDGED')).toEqual({ type: 'ACKNOWLEDGED', id: 'something else' });
+  orchestrator.broken = fault('TRACK_UNAVAILABLE', { place: 'security', finding: 'is away' });
+  client.send({ type: 'ACKNOWLEDGE', id: 'stop-1' });
+  expect(await client.take('ERROR')).toMatchObject({ id: 'stop-1', error: { status: 503 } });
+  expect(orchestrator.acknowledged).toEqual([]);
+});
+
+it('selects, operates and releases, and synchronizes', async () => {
+  const client = await signedIn();
+  const request = {
+    operation: 'WRITE',
+    device: 1,
+    registers: [{ name: 'DATA', value: 7 }],
+    selectForSeconds: 30,
+  };
+  for (const operationId of ['s-1', 's-2']) {
+    client.send({ type: 'OPERATION', id: operationId, request: { ...request, operationId } });
+    const { receipt } = await client.take('OPERATION_RESULT');
+    expect(receipt.selectedUntil).toBe(new Date(1_800_000_030_000).toISOString());
+  }
+  client.send({ type: 'OPERATE_SELECTED', id: 'a', operationId: 's-1', confirmedRisk: 'LOW' });
+  expect(await client.take('OPERATION_RESULT')).toMatchObject({
+    id: 'a',
+    receipt: { operationId: 's-1', effect: 'committed' },
+  });
+  client.send({ type: 'RELEASE_SELECTED', id: 'b', operationId: 's-2' });
+  expect(await client.take('SELECTION_RELEASED')).toMatchObject({ id: 'b', operationId: 's-2' });
+  client.send({ type: 'OPERATE_SELECTED', id: 'c', operationId: 's-2' });
+  expect((await client.take('ERROR')).error.code).toBe('SELECTION_UNKNOWN');
+  client.send({ type: 'SYNCHRONIZE', id: 'd', devices: ['0x8001'] });
+  const { devices, stale } = await client.take('SYNCHRONIZED');
+  expect([devices[0].id, devices[0].unified.security.status, stale]).toEqual([1, 'NORMAL', true]);
+});
+
+it.each<[string, object]>([
+  ['a stop that says nothing', { type: 'EMERGENCY_STOP' }],
+  [
+    'a stop in words that nobody knows',
+    { type: 'EMERGENCY_STOP', panic: 1, request: { reason: 4, priority: 'NOW' } },
+  ],
+  [
+    'a stop in the shape of an operation',
+    { type: 'OPERATION', id: 'x', request: { operation: 'EMERGENCY_STOP' } },
+  ],
+])('takes %s from a client with every place taken', async (_what, message) => {
+  const client = await signedIn();
+  let open = (): void => undefined;
+  orchestrator.gate = new Promise((resolve) => {
+    open = resolve;
+  });
+  const read = { operation: 'READ', device: 0 };
+  for (let id = 0; id < 40; id++) client.send({ type: 'OPERATION', id: `${id}`, request: read });
+  expect((await client.take('ERROR')).error.code).toBe('BUSY');
+  client.send(message);
+  const stopped = () =>
+    orchestrator.stops.length + orchestrator.intents.filter(({ type }) => type === 7).length;
+  await expect.poll(stopped).toBe(1);
+  open();
 });
