@@ -31,7 +31,7 @@ import { EmergencyPriority, type StopCause, type StopReceipt } from '#model/stop
 import { BusQueue } from '#tracks/kernel/bus-queue';
 import { DeviceAccess } from '#tracks/kernel/device-access';
 import { Interlock } from '#tracks/kernel/interlock';
-import { KernelDeviceTrack } from '#tracks/kernel/track';
+import { KernelDeviceTrack, type KernelTrackParts } from '#tracks/kernel/track';
 import { AuthorizationSigner } from '#tracks/security/authorization';
 import { RegisterPeer } from './register-peer.ts';
 
@@ -194,6 +194,7 @@ export const BENCH_DEVICES: readonly DeviceDescriptor[] = [
 export const LIMITS = { waitingMax: 8, failuresMax: 3, coolDownMs: 2_000, accessTimeoutMs: 50 };
 
 export interface BenchOptions {
+  readonly stopInputs?: NonNullable<KernelTrackParts['stopInputs']>;
   readonly devices?: readonly DeviceDescriptor[];
 }
 
@@ -263,6 +264,7 @@ export class KernelBench {
       clock: this.clock,
       life: 'life-1',
       safeStateBudgetMs: 1_000,
+      ...(options.stopInputs === undefined ? {} : { stopInputs: options.stopInputs }),
       onStopped: (cause, receipt) => this.stops.push({ cause, receipt }),
     });
     this.latch.onTested(() => this.track.bellTested());

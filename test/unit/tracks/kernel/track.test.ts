@@ -321,12 +321,125 @@ describe('the stop', () => {
     expect(bench.peek(PUMP, OFFSET.DATA)).toBe(0x5afe);
   });
 
+  describe('that is being released', () => {
+    const release = (id: string) => {
+      const authorization = bench.signer.grant(id, RELEASE_STOP_ACT, ['alice', 'bob']);
+      return bench.track.releaseStop(authorization, bench.deadline());
+    };
+    const told = async (releasing: ReturnType<typeof release>) => {
+      const released = await bench.run(releasing);
+      return released.ok ? 'released' : `${released.fault.code}: ${released.fault.finding}`;
+    };
+
+    it('stays while a device is not at its safe values, which it gets once more', async () => {
+      bench.peer.misbehaviours.set('fan.MODE', 'nack');
+      bench.peer.words.set('fan.MODE', 9n);
+      await bench.run(bench.track.stop({ cause: STOP_CAUSE }));
+      expect(await told(release('reset-1'))).toBe(
+        'RESET_REFUSED: not at their safe values: fan.MODE: the chip did not acknowledge',
+      );
+      expect(bench.latch.engaged()).toBe(true);
+      bench.peer.misbehaviours.clear();
+      expect(await told(release('reset-2'))).toBe('released');
+      expect(bench.peer.words.get('fan.MODE')).toBe(0n);
+    });
+
+    it('lets devices go in doubt whose bus is absent altogether, and drives them first when it is back', async () => {
+      for (const register of ['MODE', 'LEVEL', 'FIRE']) {
+        bench.peer.misbehaviours.set(`fan.${register}`, 'absent').set(`lamp.${register}`, 'absent');
+      }
+      bench.peer.words.set('fan.MODE', 9n);
+      await bench.run(bench.track.stop({ cause: STOP_CAUSE }));
+      expect(await told(release('reset-1'))).toBe('released');
+      expect(bench.interlock.kindsOf(FAN)).toEqual(['in-doubt']);
+      expect(bench.interlock.kindsOf(PUMP)).toEqual(['deactivated']);
+      bench.peer.misbehaviours.clear();
+      bench.poke(PUMP, OFFSET.DATA, 1);
+      await bench.run(bench.track.busesOpened(['i2c-0']));
+      expect(bench.peer.words.get('fan.MODE')).toBe(0n);
+      // Not stopped, and not on that bus.
+      expect(bench.peek(PUMP, OFFSET.DATA)).toBe(1);
+      bench.peer.words.set('fan.MODE', 9n);
+      await bench.run(bench.track.busesOpened(['i2c-0']));
+      expect(bench.peer.words.get('fan.MODE')).toBe(9n);
+    });
+
+    it('stays when another stop comes through the latch meanwhile', async () => {
+      bench.peer.misbehaviours.set('fan.MODE', 'nack');
+      await bench.run(bench.track.stop({ cause: STOP_CAUSE }));
+      bench.peer.misbehaviours.clear();
+      const releasing = release('reset-1');
+      bench.securityLatch.engage();
+      await bench.track.stopByLatch();
+      expect(await told(releasing)).toBe('RESET_REFUSED: a new stop came during the reset');
+      expect(bench.latch.engaged()).toBe(true);
+    });
+
+    it('stays while devices are still being driven', async () => {
+      bench.peer.latencyMs = 20;
+      const stopping = bench.track.stop({ cause: STOP_CAUSE });
+      expect(await told(release('reset-1'))).toBe(
+        'RESET_REFUSED: devices are still being driven to their safe values',
+      );
+      await bench.run(stopping);
+    });
+  });
+
+  it('of a device reaches it when its bus comes back, and no other device', async () => {
+    for (const register of ['MODE', 'LEVEL', 'FIRE']) {
+      bench.peer.misbehaviours.set(`fan.${register}`, 'absent');
+    }
+    bench.peer.words.set('fan.MODE', 9n).set('lamp.MODE', 9n);
+    await bench.run(bench.track.stop({ cause: { ...STOP_CAUSE, devices: [FAN] } }));
+    bench.peer.misbehaviours.clear();
+    await bench.run(bench.track.busesOpened(['i2c-0']));
+    expect([bench.peer.words.get('fan.MODE'), bench.peer.words.get('lamp.MODE')]).toEqual([0n, 9n]);
+  });
+
+  it('is never driven into a device that was quarantined at run time', async () => {
+    bench.poke(VALVE, OFFSET.CONTROL, 1);
+    const hold = { device: VALVE, kind: 'quarantined', reason: 'strange', sinceWallMs: 0 } as const;
+    bench.interlock.add(hold);
+    const receipt = must(await bench.run(bench.track.stop({ cause: STOP_CAUSE })));
+    expect([receipt.ok, receipt.safe.includes(VALVE)]).toEqual([true, false]);
+    expect(bench.peek(VALVE, OFFSET.CONTROL)).toBe(1);
+  });
+
   it('at the end of the process is not latched', async () => {
     bench.poke(PUMP, OFFSET.CONTROL, 1);
     await bench.run(bench.track.endSafely());
     expect(bench.peek(PUMP, OFFSET.CONTROL)).toBe(0);
     expect(bench.latch.engaged()).toBe(false);
     expect(bench.track.lastSafeState?.unsafe).toEqual([]);
+  });
+});
+
+describe('the test of the stop path', () => {
+  const test = (limitMs = 1_000) => bench.track.testStop(bench.deadline(limitMs));
+
+  it('is answered when the bell rings after the question, and when it rang just before', async () => {
+    const asked = test();
+    bench.securityLatch.test();
+    expect(must(await bench.run(asked))).toBe('');
+    bench.securityLatch.test();
+    await bench.clock.advance(10);
+    expect(must(await bench.run(test()))).toBe('');
+    expect(bench.latch.engaged()).toBe(false);
+  });
+
+  it('takes one ring for one question, and none that is old', async () => {
+    bench.securityLatch.test();
+    await bench.clock.advance(10);
+    must(await bench.run(test()));
+    expect(codeOf(await bench.run(test()))).toBe('STOP_TEST_FAILED');
+    bench.securityLatch.test();
+    await bench.clock.advance(1_500);
+    expect(codeOf(await bench.run(test(100)))).toBe('STOP_TEST_FAILED');
+  });
+
+  it('is refused while the stop is engaged', async () => {
+    bench.securityLatch.engage();
+    expect(codeOf(await bench.run(test()))).toBe('EMERGENCY_STOPPED');
   });
 });
 
