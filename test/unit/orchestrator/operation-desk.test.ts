@@ -82,6 +82,26 @@ describe('EMERGENCY_STOP as an operation', () => {
     expect(bench.kernelBench.peek(PUMP, OFFSET.DATA)).toBe(0x5afe);
   });
 
+  it('ends what is selected on the devices it names', async () => {
+    const alice = await bench.signIn(ALICE);
+    const select = async (device: number) => {
+      const intent = bench.write(device, { DATA: 1n }, { selectForSeconds: 60 });
+      return must(await bench.operate(alice, intent)).operationId;
+    };
+    const pump = await select(PUMP);
+    const valve = await select(VALVE);
+    must(await bench.operate(await bench.signIn(CLERK), stopOf([PUMP])));
+    await bench.kernelBench.clock.advance(1);
+    const ends = bench.entries().filter((entry) => entry.event === 'SELECTION_ENDED');
+    expect(ends).toMatchObject([{ operationId: pump, actor: 'clerk', result: 'stopped' }]);
+    const deadline = bench.kernelBench.deadline();
+    const { LOW, MODERATE } = RiskLevel;
+    const operate = (id: string, risk: RiskLevel) =>
+      bench.settle(bench.orchestrator.operateSelected(alice, id, risk, ORIGIN, deadline));
+    expect(codeOf(await operate(pump, LOW))).toBe('SELECTION_UNKNOWN');
+    expect(must(await operate(valve, MODERATE)).effect).toBe('committed');
+  });
+
   it('is FAILED, and stopped all the same, when a track gives no receipt', async () => {
     bench.interface.answers = 'with a fault';
     const alice = await bench.signIn(ALICE);
@@ -173,13 +193,20 @@ describe('receipts', () => {
     const alice = await bench.signIn(ALICE);
     const clerk = await bench.signIn(CLERK);
     const first = must(await bench.operate(alice, stopOf([PUMP])));
+    const selecting = bench.write(VALVE, { DATA: 1n }, { selectForSeconds: 300 });
+    const { operationId } = must(await bench.operate(alice, selecting));
     const { orchestrator } = bench;
-    for (let count = 0; count < 999; count++)
+    for (let count = 0; count < 998; count++)
       await orchestrator.operate(clerk, stopOf([PUMP]), ORIGIN, bench.kernelBench.deadline());
     const known = (id: string) => orchestrator.operation(alice, id);
     expect((await known(first.operationId)).ok).toBe(true);
     must(await bench.operate(alice, stopOf([PUMP])));
     expect(codeOf(await known(first.operationId))).toBe('OPERATION_UNKNOWN');
+    must(await bench.operate(alice, stopOf([PUMP])));
+    expect(codeOf(await known(operationId))).toBe('OPERATION_UNKNOWN');
+    // Its selection is open all the same, and lets nobody in under that id.
+    const other = { ...bench.write(VALVE, { CONFIG: 1n }), operationId };
+    expect(codeOf(await bench.operate(await bench.signIn(BOB), other))).toBe('REQUEST_MALFORMED');
     expect(must(await orchestrator.operations(alice, 2_000))).toHaveLength(1_000);
   });
 });

@@ -2,7 +2,7 @@
 
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { VirtualClock } from '#foundation/clock';
+import { type Clock, VirtualClock } from '#foundation/clock';
 import { refuse, succeed } from '#foundation/outcome';
 import type { AuditRecord } from '#model/audit-entry';
 import { EventType } from '#model/event';
@@ -394,7 +394,7 @@ class Records implements AuditPort {
   verify = async () => ({ entries: 0, intact: true, finding: '' });
 }
 
-function book(clock: VirtualClock) {
+function book(clock: Clock) {
   const records = new Records();
   const announcer = new Announcer(clock, new EventHub(clock, () => undefined), records);
   const { track } = bench.kernelBench;
@@ -421,6 +421,23 @@ describe('the book of selections', () => {
     expect(codeOf(selections.room('next'))).toBe('BUSY');
     must(selections.take('operation-3', ALICE));
     expect(codeOf(selections.room('next'))).toBe('BUSY');
+  });
+
+  it('gives out none that is over, also when its timer comes late', () => {
+    let nowMs = 0;
+    const late: Clock = {
+      nowMs: () => nowMs,
+      wallMs: () => nowMs,
+      after: () => () => undefined,
+      sleep: () => new Promise(() => undefined),
+    };
+    const { selections } = book(late);
+    selections.add(selectionOf('operation-1', 'alice', PUMP, 60_000));
+    selections.add(selectionOf('operation-2', 'alice', VALVE, 60_000));
+    nowMs = 59_999;
+    expect(selections.take('operation-1', ALICE).ok).toBe(true);
+    nowMs = 60_000;
+    expect(codeOf(selections.take('operation-2', ALICE))).toBe('SELECTION_UNKNOWN');
   });
 
   it('ends one that was stopped while its operation ran, as soon as it would come back', async () => {
