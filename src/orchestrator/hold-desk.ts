@@ -1,5 +1,6 @@
 // How people put devices on hold and let them go again: one person for what is in doubt, two for a quarantine.
-// Invariants: the permanent quarantine is never let go; kernel lifts a hold before the record says so.
+// Invariants: the permanent quarantine is never let go; kernel lifts a hold before the record says so; a release that
+// cannot be put on record is none.
 
 import type { Clock } from '#foundation/clock';
 import type { Deadline } from '#foundation/deadline';
@@ -23,6 +24,9 @@ export interface HoldDeskParts {
   readonly grant: (operationId: string, act: string, grantedTo: readonly string[]) => Authorization;
   readonly newId: () => string;
 }
+
+/** Puts the end of a hold on record; `beside` runs in the same durable transaction. */
+export type RecordRelease = (told: string, beside: () => void) => Promise<Outcome<unknown>>;
 
 /** Time for the second person, milliseconds. */
 const SECOND_PERSON_MS = 300_000;
@@ -67,6 +71,7 @@ export class HoldDesk {
     device: LinearId,
     reason: string,
     deadline: Deadline,
+    record: RecordRelease,
   ): Promise<Outcome<HoldProgress>> {
     const allowed = this.#allowed(principal, device, reason);
     if (!allowed.ok) return allowed;
@@ -77,9 +82,10 @@ export class HoldDesk {
       const finding = `operation ${open} is not settled yet; kernel has to say first what stands`;
       return refuse(fault('DEVICE_BUSY', { place, finding }));
     }
-    if (holds.has(device, 'quarantined')) return this.#secondPerson(principal, device, deadline);
+    if (holds.has(device, 'quarantined'))
+      return this.#secondPerson(principal, device, deadline, record);
     if (holds.has(device, 'in-doubt')) {
-      return this.#lift(device, 'in-doubt', [principal.id], deadline);
+      return this.#lift(device, 'in-doubt', [principal.id], deadline, record);
     }
     const [other] = holds.of(device);
     const finding =
@@ -93,6 +99,7 @@ export class HoldDesk {
     principal: Principal,
     device: LinearId,
     deadline: Deadline,
+    record: RecordRelease,
   ): Promise<Outcome<HoldProgress>> {
     const { clock } = this.#parts;
     const first = this.#asked.get(device);
@@ -102,7 +109,7 @@ export class HoldDesk {
       return succeed({ released: false, message });
     }
     this.#asked.delete(device);
-    return this.#lift(device, 'quarantined', [first.by.id, principal.id], deadline);
+    return this.#lift(device, 'quarantined', [first.by.id, principal.id], deadline, record);
   }
 
   async #lift(
@@ -110,24 +117,21 @@ export class HoldDesk {
     kind: HoldKind,
     grantedTo: readonly string[],
     deadline: Deadline,
+    record: RecordRelease,
   ): Promise<Outcome<HoldProgress>> {
-    const { kernel, holds, supervision, grant, newId, devices } = this.#parts;
+    const { kernel, holds, supervision, grant, newId } = this.#parts;
     const authorization = grant(newId(), releaseHoldAct(device, kind), grantedTo);
     const lifted = await kernel.lift({ device, kind, authorization }, deadline);
     if (!lifted.ok) return lifted;
-    const place = devices.get(device)?.slug ?? `device ${device}`;
-    const recorded = await onRecord(holds.lift(device, kind), place, {
-      finding: `that it is no longer ${kind} could not be made durable`,
-      consequence: 'the device stays held',
-    });
+    const message = `${kind} was released by ${grantedTo.join(' and ')}`;
+    const recorded = await record(message, () => holds.liftBeside(device, kind));
     if (!recorded.ok) {
+      // Nobody would ever know who let it go: kernel takes the hold back.
+      holds.reread();
       await supervision.refresh();
-      return recorded;
+      return refuse({ ...recorded.fault, consequence: 'the device stays held' });
     }
-    return succeed({
-      released: true,
-      message: `${kind} was released by ${grantedTo.join(' and ')}`,
-    });
+    return succeed({ released: true, message });
   }
 
   #allowed(principal: Principal, device: LinearId, reason: string): Outcome<DeviceDescriptor> {

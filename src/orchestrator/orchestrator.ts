@@ -223,9 +223,13 @@ export class Orchestrator implements OrchestratorPort {
     deadline: Deadline,
   ): Promise<Outcome<HoldProgress>> {
     return this.#as(sessionId, async (principal) => {
-      const progress = await this.#parts.holdDesk.release(principal, device, reason, deadline);
-      const told = progress.ok ? progress.value.message : describeFault(progress.fault);
-      await this.#recordHold('DEVICE_RELEASED', principal, device, reason, origin, told);
+      const { holdDesk } = this.#parts;
+      const record = (told: string, beside?: () => void) =>
+        this.#recordHold('DEVICE_RELEASED', principal, device, reason, origin, told, beside);
+      const progress = await holdDesk.release(principal, device, reason, deadline, record);
+      // A release has its entry; what was only asked for or refused gets one now.
+      if (!progress.ok) await record(describeFault(progress.fault));
+      else if (!progress.value.released) await record(progress.value.message);
       return progress;
     });
   }
@@ -455,8 +459,10 @@ export class Orchestrator implements OrchestratorPort {
     reason: string,
     origin: Origin,
     result: string,
+    beside?: () => void,
   ): Promise<Outcome<AuditEntry>> {
-    return this.#parts.announcer.record(event, principal.id, origin, [device], result, { reason });
+    const { announcer } = this.#parts;
+    return announcer.record(event, principal.id, origin, [device], result, { reason }, beside);
   }
 
   #asker(session: Session, origin: Origin): Asker {
