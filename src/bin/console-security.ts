@@ -134,6 +134,7 @@ class LocalDoor implements Link {
       const known = this.#known(body);
       if (!known.ok) return known;
       if (method === 'port.authenticate') return this.#signIn(handler, known.value, deadline);
+      if (method === 'port.end-session') return this.#signOut(handler, known.value, deadline);
       const operationId = operationOf(method, body);
       if (operationId === null) return handler(known.value, deadline);
       const leave = this.#interfaceTrack.enter(operationId, trackClient(this.#link));
@@ -190,6 +191,12 @@ class LocalDoor implements Link {
     if (this.#left) this.#endSession(id);
     else this.#sessions.add(id);
     return session;
+  }
+
+  #signOut(handler: RequestHandler, body: unknown, deadline: Deadline): Promise<Outcome<unknown>> {
+    const { sessionId } = body as { readonly sessionId?: unknown };
+    if (typeof sessionId === 'string') this.#sessions.delete(sessionId);
+    return handler(body, deadline);
   }
 }
 

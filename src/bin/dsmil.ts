@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// The `dsmil` command: gives the command line its streams, the stop latch and the board check.
+// The `dsmil` command: gives the command line its streams, the stop latch, the consoles and the board check.
 
 import { join } from 'node:path';
 import { describeError, fault } from '#foundation/fault';
@@ -7,7 +7,7 @@ import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { runCli } from '#tracks/interface/cli/program';
 import { PROFILE_DIRECTORIES } from './command-line.ts';
 
-// The latch and the board reader are loaded only when asked for: most commands are one request and start at once.
+// The latch, the consoles and the board reader are loaded only when asked for: most commands are one request and start at once.
 
 /** Sets interface's word of the latch; kernel takes it from there, whatever else is down. */
 async function engageStop(runDirectory: string): Promise<Outcome<void>> {
@@ -24,11 +24,23 @@ async function engageStop(runDirectory: string): Promise<Outcome<void>> {
   }
 }
 
+function complain(error: unknown, where: string): void {
+  process.stderr.write(`${where}: ${describeError(error)}\n`);
+}
+
 process.exitCode = await runCli(process.argv.slice(2), {
   environment: process.env,
   stdout: (text) => void process.stdout.write(text),
   stderr: (text) => void process.stderr.write(text),
   engageStop,
+  openAgentInProcess: async (runDirectory) => {
+    const { openAgentInProcess } = await import('./console-agent.ts');
+    return openAgentInProcess(runDirectory, complain);
+  },
+  openKernel: async (runDirectory) => {
+    const { openKernelConsole } = await import('./console-client.ts');
+    return openKernelConsole(runDirectory, complain);
+  },
   checkBoard: async (file, { variables, profileDirectories }) => {
     const { checkBoard } = await import('#config/board');
     const { formatProblem } = await import('#config/problem');

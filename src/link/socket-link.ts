@@ -46,6 +46,8 @@ const FRAME_BYTES_MIN = 1 + PIECE_HEADER_BYTES;
 const UNREAD_BYTES_MAX = 2 * MESSAGE_BYTES_MAX;
 /** A frame that has begun has to be whole, and what is unread has to be read, within this time. */
 const PATIENCE_MS = 5_000;
+/** After a close, for what was sent before it. */
+const FLUSH_MS_MAX = 1_000;
 const FRAMES_PER_SECOND_MAX = 1_000;
 const TYPES: ReadonlySet<number> = new Set(Object.values(MessageType));
 
@@ -242,7 +244,10 @@ export class SocketLink implements Link {
     this.#received = [];
     this.#receivedBytes = 0;
     this.#core.setPeer(state);
-    this.#stream.end();
+    // What was sent leaves first; a peer that hangs must not keep this process from ending.
+    const cancelFlush = this.#clock.after(FLUSH_MS_MAX, () => this.#stream.destroy());
+    this.#stream.once('close', cancelFlush);
+    this.#stream.end(() => this.#stream.destroy());
     this.#onEnd(finding);
   }
 }

@@ -1,6 +1,12 @@
 // What a verb of the command line is given: its surroundings and the way to run.
 
+import type { Duplex } from 'node:stream';
 import type { Outcome } from '#foundation/outcome';
+import type { LinearId } from '#model/device';
+import type { RegisterReading } from '#model/operation';
+import type { WidthBits } from '#model/register';
+import type { KernelSnapshot } from '#model/snapshot';
+import type { StopReceipt } from '#model/stop';
 import type { ExitCode } from './exit-code.ts';
 import type { Streams } from './output.ts';
 import type { CliSession } from './session.ts';
@@ -12,10 +18,46 @@ export interface BoardCheckOptions {
   readonly profileDirectories: readonly string[];
 }
 
+/** The interface service in this process, on top of security's own console. */
+export interface AgentInProcess {
+  /** A new HTTP connection to its REST application. */
+  connect(): Duplex;
+  close(): Promise<void>;
+}
+
+/** Kernel at its own console, when nobody supervises: nothing of it writes but the stop. */
+export interface UnsupervisedKernel {
+  status(): Promise<
+    Outcome<{
+      /** False while security answers kernel. */
+      readonly unsupervised: boolean;
+      /** Why writes are on hold; empty when they are not. */
+      readonly holdReason: string;
+      readonly devices: readonly {
+        readonly id: LinearId;
+        readonly slug: string;
+        readonly quarantined: boolean;
+      }[];
+      readonly snapshot: KernelSnapshot;
+    }>
+  >;
+  /** No registers: all whose reading has no effect. */
+  read(
+    device: LinearId,
+    registers: readonly string[],
+  ): Promise<Outcome<readonly (RegisterReading & { readonly widthBits: WidthBits })[]>>;
+  stop(reason: string): Promise<Outcome<StopReceipt>>;
+  close(): void;
+}
+
 export interface CliParts extends Streams {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Sets the stop latch in the run directory without the agent; kernel acts on it. */
   readonly engageStop: (runDirectory: string) => Promise<Outcome<void>>;
+  /** Through security, when interface does not answer. */
+  readonly openAgentInProcess: (runDirectory: string) => Promise<Outcome<AgentInProcess>>;
+  /** When security does not answer either. */
+  readonly openKernel: (runDirectory: string) => Promise<Outcome<UnsupervisedKernel>>;
   /** Every problem of a board file as `file:line:column: ...`; empty for a good one. */
   readonly checkBoard: (file: string, options: BoardCheckOptions) => Promise<readonly string[]>;
 }

@@ -1,43 +1,18 @@
-// `dsmil device list | read | write`: devices and their registers.
+// `dsmil device list | read | history | release | quarantine`: devices, their registers, their past and their holds.
 
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import type { Command } from 'commander';
 import type { DeviceJson, ReceiptJson } from '#contract/json-answer';
+import type { HistoryEntryJson, HoldJson } from '#contract/json-state';
 import { REST_BASE } from '#model/operation-table';
-import { RiskLevel } from '#model/risk';
+import { count } from './arguments.ts';
 import type { Run } from './cli-parts.ts';
+import { EXIT, type ExitCode } from './exit-code.ts';
+import { addDeviceOperations } from './operation-commands.ts';
+import { showReceipt } from './receipt-output.ts';
 import type { CliSession } from './session.ts';
+import { readUnsupervised } from './unsupervised.ts';
 
-function assignment(text: string, before: readonly { name: string; value: string }[] = []) {
-  const match = /^([^=]{1,128})=(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,20})$/.exec(text);
-  const [, name, value] = match ?? [];
-  if (name === undefined || value === undefined) {
-    throw new InvalidArgumentError('Give REGISTER=VALUE with a decimal or 0x-hexadecimal value.');
-  }
-  return [...before, { name, value }];
-}
-
-function showReceipt(open: CliSession, receipt: ReceiptJson): void {
-  const rows = receipt.readings.map((reading) => [
-    reading.token,
-    reading.register,
-    reading.value ?? '-',
-    reading.before ?? '',
-    reading.fault === undefined ? '' : `${reading.fault.code}: ${reading.fault.finding}`,
-  ]);
-  if (receipt.transactions !== undefined) {
-    const planned = receipt.transactions.map((transaction) => [transaction]);
-    open.output.data(receipt, ['register transaction'], planned);
-  } else {
-    open.output.data(receipt, ['device', 'register', 'value', 'before', 'fault'], rows);
-  }
-  open.explainReceipt(receipt);
-}
-
-interface WriteOptions {
-  readonly reason?: string;
-  readonly confirm?: string;
-  readonly dryRun?: true;
-}
+const DEVICE = 'token, linear id or name';
 
 export function addDevices(program: Command, run: Run): void {
   const device = program.command('device').description('devices and their registers');
@@ -45,74 +20,103 @@ export function addDevices(program: Command, run: Run): void {
     .command('list')
     .description('every device with its last seen state')
     .action(() =>
-      run((open) =>
-        open.show(open.client.get(`${REST_BASE}/devices`), (json) => {
-          const { devices, stale } = json as { devices: readonly DeviceJson[]; stale: boolean };
-          const rows = devices.map((one) => [
-            one.token,
-            String(one.id),
-            one.slug,
-            one.busKind,
-            one.baseRisk,
-            one.power,
-            one.status,
-            one.lastFault,
-          ]);
-          const head = ['token', 'id', 'name', 'bus', 'risk', 'power', 'status', 'last fault'];
-          open.output.data(json, head, rows);
-          if (stale) open.output.message('the picture is stale: security passes on no news');
-        }),
-      ),
+      run((open) => open.show(open.client.get(`${REST_BASE}/devices`), (json) => list(open, json))),
     );
   device
     .command('read')
     .description('reads registers from the metal; without names all that are safe to read')
-    .argument('<device>', 'token, linear id or name')
+    .argument('<device>', DEVICE)
     .argument('[register...]')
     .action((argument: string, registers: readonly string[]) =>
-      run(async (open) => {
-        const id = await open.device(argument);
-        if (typeof id === 'number') return id;
-        if (!id.ok) return open.fault(id.fault);
-        const names = registers.map(encodeURIComponent).join(',');
-        const query = names === '' ? '' : `?names=${names}`;
-        const path = `${REST_BASE}/devices/${id.value}/registers${query}`;
-        return open.show(open.client.get(path), (json) => showReceipt(open, json as ReceiptJson));
-      }),
+      run((open) => read(open, argument, registers)),
+    );
+  addDeviceOperations(device, run);
+  device
+    .command('history')
+    .description('what changed about a device, the newest first')
+    .argument('<device>', DEVICE)
+    .option('--limit <count>', 'how many', count, 20)
+    .action((argument: string, { limit }: { readonly limit: number }) =>
+      run((open) =>
+        open.withDevice(argument, (id) => {
+          const path = `${REST_BASE}/devices/${id}/history?limit=${limit}`;
+          return open.show(open.client.get(path), (json) => {
+            const { history } = json as { readonly history: readonly HistoryEntryJson[] };
+            const rows = history.map(({ at, what, from, to }) => [at, what, from, to]);
+            open.output.data(json, ['at', 'what', 'from', 'to'], rows);
+          });
+        }),
+      ),
+    );
+  addHolds(device, run);
+}
+
+function addHolds(device: Command, run: Run): void {
+  device
+    .command('release')
+    .description('ends the hold of a device in doubt, or asks for the end of its quarantine')
+    .argument('<device>', DEVICE)
+    .requiredOption('--reason <text>', 'what you found, 10 to 512 characters')
+    .action((argument: string, { reason }: { readonly reason: string }) =>
+      run((open) =>
+        open.withDevice(argument, async (id) => {
+          const answer = await open.client.post(`${REST_BASE}/devices/${id}/release`, { reason });
+          return answer.kind === 'data' ? open.progress(answer.json) : open.failed(answer);
+        }),
+      ),
     );
   device
-    .command('write')
-    .description('writes registers of one device as one transaction')
-    .argument('<device>', 'token, linear id or name')
-    .argument('<register=value...>', 'raw values, decimal or 0x-hexadecimal', assignment)
-    .option('--reason <text>', 'why, 10 to 512 characters')
-    .addOption(
-      new Option('--confirm <risk>', 'the risk you were shown and accept').choices(
-        Object.keys(RiskLevel).filter((name) => name !== 'UNKNOWN'),
-      ),
-    )
-    .option('--dry-run', 'plan, assess and check only')
-    .action(
-      (
-        argument: string,
-        registers: readonly { readonly name: string; readonly value: string }[],
-        options: WriteOptions,
-      ) =>
-        run(async (open) => {
-          const id = await open.device(argument);
-          if (typeof id === 'number') return id;
-          if (!id.ok) return open.fault(id.fault);
-          const body = {
-            operation: 'WRITE',
-            device: id.value,
-            registers,
-            ...(options.reason === undefined ? {} : { justification: options.reason }),
-            ...(options.confirm === undefined ? {} : { confirmedRisk: options.confirm }),
-            ...(options.dryRun === undefined ? {} : { dryRun: true }),
-          };
-          return open.show(open.client.post(`${REST_BASE}/operations`, body), (json) =>
-            showReceipt(open, json as ReceiptJson),
-          );
+    .command('quarantine')
+    .description('keeps everybody from a device until two people release it')
+    .argument('<device>', DEVICE)
+    .requiredOption('--reason <text>', 'why, 10 to 512 characters')
+    .action((argument: string, { reason }: { readonly reason: string }) =>
+      run((open) =>
+        open.withDevice(argument, (id) => {
+          const path = `${REST_BASE}/devices/${id}/quarantine`;
+          return open.show(open.client.post(path, { reason }), (json) => {
+            const { token, kind, since, reason: kept } = json as HoldJson;
+            open.output.data(
+              json,
+              ['device', 'hold', 'since', 'reason'],
+              [[token, kind, since, kept]],
+            );
+          });
         }),
+      ),
     );
+}
+
+function list(open: CliSession, json: unknown): void {
+  const { devices, stale } = json as { devices: readonly DeviceJson[]; stale: boolean };
+  const rows = devices.map((one) => [
+    one.token,
+    String(one.id),
+    one.slug,
+    one.busKind,
+    one.baseRisk,
+    one.power,
+    one.status,
+    one.holds.join(', '),
+    one.lastFault,
+  ]);
+  const head = ['token', 'id', 'name', 'bus', 'risk', 'power', 'status', 'held', 'last fault'];
+  open.output.data(json, head, rows);
+  if (stale) open.output.message('the picture is stale: this is what was seen last');
+}
+
+async function read(
+  open: CliSession,
+  argument: string,
+  registers: readonly string[],
+): Promise<ExitCode> {
+  const found = await open.device(argument);
+  if (found.kind === 'refused') return open.fault(found.fault);
+  if (found.kind === 'failed') return readUnsupervised(open, found.answer, argument, registers);
+  const names = registers.map(encodeURIComponent).join(',');
+  const query = names === '' ? '' : `?names=${names}`;
+  const answer = await open.client.get(`${REST_BASE}/devices/${found.id}/registers${query}`);
+  if (answer.kind !== 'data') return readUnsupervised(open, answer, argument, registers);
+  showReceipt(open, answer.json as ReceiptJson);
+  return EXIT.ok;
 }

@@ -28,6 +28,7 @@ const BY_CODE: Partial<Readonly<Record<FaultCode, ExitCode>>> = {
   APPROVAL_NEEDED: EXIT.needsPeople,
   IN_DOUBT: EXIT.inDoubt,
   TRACK_UNAVAILABLE: EXIT.unreachable,
+  UNSUPERVISED: EXIT.unreachable,
 };
 
 /** 403 and 423 are refusals of the person; what the table does not name is an error. */

@@ -5,6 +5,11 @@ export interface Streams {
   readonly stderr: (text: string) => void;
 }
 
+export interface Table {
+  readonly head: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+}
+
 export type OutputFormat = 'table' | 'json';
 
 /** Columns as wide as their longest cell, two spaces apart, nothing after the last one. */
@@ -43,6 +48,12 @@ export class Output {
     const text =
       this.format === 'json' ? `${JSON.stringify(json, null, 2)}\n` : tableText(head, rows);
     this.#streams.stdout(text);
+  }
+
+  /** Several tables of one thing, with a line between them. */
+  tables(json: unknown, tables: readonly Table[]): void {
+    if (this.format === 'json') this.data(json, [], []);
+    else this.#streams.stdout(tables.map(({ head, rows }) => tableText(head, rows)).join('\n'));
   }
 
   message(text: string): void {

@@ -2,13 +2,16 @@
 // Data goes to standard output, messages to standard error; exit codes are in exit-code.ts.
 
 import { Command, CommanderError, Option } from 'commander';
-import { AgentClient } from './agent-client.ts';
+import { fault } from '#foundation/fault';
+import { refuse } from '#foundation/outcome';
 import type { CliParts, Run } from './cli-parts.ts';
 import { addDevices } from './device-commands.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
 import { addLocal } from './local-commands.ts';
-import { Output, type OutputFormat } from './output.ts';
+import { addOperations } from './operation-commands.ts';
+import type { OutputFormat } from './output.ts';
 import { CliSession } from './session.ts';
+import { addConflicts, addSync } from './state-commands.ts';
 import { addStop } from './stop-commands.ts';
 import { addApprovals, addAudit, addStatus } from './system-commands.ts';
 
@@ -38,11 +41,14 @@ export async function runCli(argv: readonly string[], parts: CliParts): Promise<
 /** Every verb as typed, `device read`; for the completeness test. */
 export function commandNames(): readonly string[] {
   const silent = () => undefined;
+  const nobody = refuse(fault('TRACK_UNAVAILABLE', { place: 'agent', finding: 'not asked' }));
   const parts: CliParts = {
     environment: {},
     stdout: silent,
     stderr: silent,
     engageStop: async () => ({ ok: true, value: undefined }),
+    openAgentInProcess: async () => nobody,
+    openKernel: async () => nobody,
     checkBoard: async () => [],
   };
   const names: string[] = [];
@@ -75,20 +81,28 @@ function buildProgram(parts: CliParts, finish: (code: ExitCode) => void): Comman
     .exitOverride()
     .configureOutput({ writeOut: parts.stdout, writeErr: parts.stderr });
 
-  const session = (): CliSession => {
-    const options = program.opts<GlobalOptions>();
-    const token = options.token ?? environment.DSMIL_TOKEN;
-    const client = new AgentClient({
-      socket: options.socket,
-      ...(token === undefined || token === '' ? {} : { token }),
+  const run: Run = async (action) => {
+    const { socket, token: given, output: format } = program.opts<GlobalOptions>();
+    const token = given ?? environment.DSMIL_TOKEN;
+    const open = new CliSession({
+      parts,
+      socket,
+      token: token === '' ? undefined : token,
+      format,
     });
-    return new CliSession(client, new Output(parts, options.output));
+    try {
+      finish(await action(open));
+    } finally {
+      await open.close();
+    }
   };
-  const run: Run = (action) => Promise.resolve(action(session())).then(finish);
 
   addStatus(program, run);
   addDevices(program, run);
-  addStop(program, run, parts, () => program.opts<GlobalOptions>().socket);
+  addOperations(program, run);
+  addConflicts(program, run);
+  addSync(program, run);
+  addStop(program, run, parts);
   addApprovals(program, run);
   addAudit(program, run);
   addLocal(program, run, parts);

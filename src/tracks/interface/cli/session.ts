@@ -3,10 +3,12 @@
 import type { DeviceJson, ReceiptJson } from '#contract/json-answer';
 import { describeFault, type Fault } from '#foundation/fault';
 import { FAULT_CATALOGUE } from '#foundation/fault-catalogue';
-import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type { Outcome } from '#foundation/outcome';
 import type { LinearId } from '#model/device';
 import { REST_BASE } from '#model/operation-table';
-import type { AgentAnswer, AgentClient } from './agent-client.ts';
+import { type AgentAnswer, AgentClient } from './agent-client.ts';
+import { AgentRoute } from './agent-route.ts';
+import type { CliParts, UnsupervisedKernel } from './cli-parts.ts';
 import {
   type KnownDevice,
   numberedDevice,
@@ -14,15 +16,47 @@ import {
   slugDevice,
 } from './device-argument.ts';
 import { EXIT, type ExitCode, exitCodeOf } from './exit-code.ts';
-import type { Output } from './output.ts';
+import { Output, type OutputFormat } from './output.ts';
+
+type NoData = Exclude<AgentAnswer, { readonly kind: 'data' }>;
+
+export type FoundDevice =
+  | { readonly kind: 'device'; readonly id: LinearId }
+  /** Refused by the command line itself: nothing was sent. */
+  | { readonly kind: 'refused'; readonly fault: Fault }
+  /** Nobody said which devices there are. */
+  | { readonly kind: 'failed'; readonly answer: NoData };
+
+export interface SessionOptions {
+  readonly parts: CliParts;
+  readonly socket: string;
+  readonly token: string | undefined;
+  readonly format: OutputFormat;
+}
 
 export class CliSession {
   readonly client: AgentClient;
   readonly output: Output;
+  readonly #route: AgentRoute;
 
-  constructor(client: AgentClient, output: Output) {
-    this.client = client;
-    this.output = output;
+  constructor({ parts, socket, token, format }: SessionOptions) {
+    this.output = new Output(parts, format);
+    const onMessage = (text: string) => this.output.message(text);
+    this.#route = new AgentRoute({ socket, token, parts, onMessage });
+    this.client = new AgentClient(this.#route, token);
+  }
+
+  get runDirectory(): string {
+    return this.#route.runDirectory;
+  }
+
+  close(): Promise<void> {
+    return this.#route.close();
+  }
+
+  /** Kernel at its own console. */
+  kernel(): Promise<Outcome<UnsupervisedKernel>> {
+    return this.#route.kernel();
   }
 
   /** Prints a good answer with `show`; says what became of any other. */
@@ -33,7 +67,7 @@ export class CliSession {
     return EXIT.ok;
   }
 
-  failed(answer: Exclude<AgentAnswer, { readonly kind: 'data' }>): ExitCode {
+  failed(answer: NoData): ExitCode {
     if (answer.kind === 'unreachable') {
       this.output.message(`agent: ${answer.finding}; nothing is known about the devices`);
       return EXIT.unreachable;
@@ -42,6 +76,13 @@ export class CliSession {
     const operation = (answer.json as { readonly operation?: ReceiptJson }).operation;
     if (operation !== undefined) this.explainReceipt(operation);
     return operation?.effect === 'in-doubt' ? EXIT.inDoubt : exitCodeOf(answer.code);
+  }
+
+  /** What needs two people: done, or one more person has to ask. */
+  progress(json: unknown): ExitCode {
+    const { released, message } = json as { readonly released: boolean; readonly message: string };
+    this.output.data(json, ['released', 'message'], [[released ? 'yes' : 'no', message]]);
+    return released ? EXIT.ok : EXIT.needsPeople;
   }
 
   fault(found: Fault): ExitCode {
@@ -62,20 +103,36 @@ export class CliSession {
   }
 
   /** The device meant; a quarantined one is refused here, and nothing has been sent to it. */
-  async device(argument: string): Promise<Outcome<LinearId> | ExitCode> {
-    const numbered = numberedDevice(argument);
-    if (numbered !== undefined && !numbered.ok) return numbered;
-    if (numbered?.ok === true) {
-      const refused = quarantineFault(numbered.value, []);
-      if (refused !== null) return refuse(refused);
-    }
+  async device(argument: string): Promise<FoundDevice> {
+    const early = deviceAmong(argument, []);
+    if (early.kind === 'refused' && early.fault.code !== 'DEVICE_UNKNOWN') return early;
     const answer = await this.client.get(`${REST_BASE}/devices`);
-    if (answer.kind !== 'data') return this.failed(answer);
+    if (answer.kind !== 'data') return { kind: 'failed', answer };
     const { devices } = answer.json as { readonly devices: readonly DeviceJson[] };
-    const known: readonly KnownDevice[] = devices;
-    const id = numbered ?? slugDevice(argument, known);
-    if (!id.ok) return id;
-    const refused = quarantineFault(id.value, known);
-    return refused === null ? succeed(id.value) : refuse(refused);
+    return deviceAmong(argument, devices);
   }
+
+  /** Acts on the device meant, or says why not. */
+  async withDevice(argument: string, act: (id: LinearId) => Promise<ExitCode>): Promise<ExitCode> {
+    const found = await this.device(argument);
+    switch (found.kind) {
+      case 'device':
+        return act(found.id);
+      case 'refused':
+        return this.fault(found.fault);
+      case 'failed':
+        return this.failed(found.answer);
+    }
+  }
+}
+
+/** By token, linear id or name; quarantine is looked up in the list and in the registry of those that never leave it. */
+export function deviceAmong(
+  argument: string,
+  devices: readonly KnownDevice[],
+): Exclude<FoundDevice, { readonly kind: 'failed' }> {
+  const id = numberedDevice(argument) ?? slugDevice(argument, devices);
+  if (!id.ok) return { kind: 'refused', fault: id.fault };
+  const refused = quarantineFault(id.value, devices);
+  return refused === null ? { kind: 'device', id: id.value } : { kind: 'refused', fault: refused };
 }

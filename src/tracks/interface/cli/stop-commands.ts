@@ -1,60 +1,51 @@
-// `dsmil stop | reset`: the emergency stop, which works even when the agent does not answer.
+// `dsmil stop | acknowledge | reset`: the emergency stop, which works even when the agent does not answer.
 
-import { dirname } from 'node:path';
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import type { StopReportJson } from '#contract/json-answer';
 import { describeFault } from '#foundation/fault';
+import { GROUP_COUNT } from '#model/device';
 import { REST_BASE } from '#model/operation-table';
 import type { CliParts, Run } from './cli-parts.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
 import type { CliSession } from './session.ts';
+import { stopUnsupervised, whyUnsupervised } from './unsupervised.ts';
 
 const STOP_TIMEOUT_MS = 5_000;
+/** An agent that answers has engaged the latch long before; looking for one that does not may take seconds. */
+const LATCH_AFTER_MS = 250;
 
-export function addStop(program: Command, run: Run, parts: CliParts, socket: () => string): void {
-  /** The agent could not confirm the stop: sets the latch itself and says that nobody vouches for the devices. */
-  const engageDirectly = async (open: CliSession, finding: string): Promise<ExitCode> => {
-    const engaged = await parts.engageStop(dirname(socket()));
-    if (!engaged.ok) {
-      open.output.message(`agent: ${finding}\nstop latch: ${describeFault(engaged.fault)}`);
-      return EXIT.unreachable;
-    }
-    open.output.message(
-      `agent: ${finding}\nthe stop latch is engaged; kernel drives the devices to their safe values, but no receipt says so`,
-    );
-    return EXIT.inDoubt;
-  };
+interface StopOptions {
+  readonly reason: string;
+  readonly device?: readonly string[];
+  readonly group?: readonly number[];
+}
+
+function groupNumber(text: string, before: readonly number[] = []): readonly number[] {
+  if (/^[0-9]$/.test(text) && Number(text) < GROUP_COUNT) return [...before, Number(text)];
+  throw new InvalidArgumentError(`Give a group of 0 to ${GROUP_COUNT - 1}.`);
+}
+
+export function addStop(program: Command, run: Run, parts: CliParts): void {
   program
     .command('stop')
-    .description('stops the whole system or the named devices at once')
+    .description('stops the whole system, or only the named groups and devices, at once')
     .requiredOption('--reason <text>', 'why')
+    .option('--group <group...>', 'only these: 0 to 6', groupNumber)
     .option('--device <device...>', 'only these: token or linear id')
-    .action((options: { readonly reason: string; readonly device?: readonly string[] }) =>
-      run(async (open) => {
-        const answer = await open.client.send({
-          method: 'POST',
-          path: `${REST_BASE}/emergency-stop`,
-          body: {
-            reason: options.reason,
-            ...(options.device === undefined ? {} : { devices: options.device }),
-          },
-          timeoutMs: STOP_TIMEOUT_MS,
-        });
-        const whole = options.device === undefined;
-        if (answer.kind === 'unreachable' && whole) return engageDirectly(open, answer.finding);
-        if (answer.kind === 'problem' && whole) return engageDirectly(open, answer.detail);
-        if (answer.kind !== 'data') return open.failed(answer);
-        const report = answer.json as StopReportJson;
-        const rows = report.tracks.map((track) => [
-          track.track,
-          track.ok ? 'ok' : 'FAILED',
-          track.message,
-          track.unsafe.map(({ token, finding }) => `${token} ${finding}`).join('; '),
-        ]);
-        open.output.data(report, ['track', 'result', 'message', 'not safe'], rows);
-        open.output.message(`${report.scope}, ${report.durationMs.toFixed(1)} ms`);
-        return report.success ? EXIT.ok : EXIT.inDoubt;
-      }),
+    .action((options: StopOptions) => run((open) => stop(open, parts, options)));
+  program
+    .command('acknowledge')
+    .description('says that you have seen every stop that stands now')
+    .action(() =>
+      run((open) =>
+        open.show(open.client.post(`${REST_BASE}/emergency-stop/acknowledge`), (json) => {
+          const { acknowledgments } = json as {
+            readonly acknowledgments: readonly AcknowledgmentJson[];
+          };
+          const rows = acknowledgments.map(({ stopId, by, at }) => [String(stopId), by, at]);
+          open.output.data(json, ['stop', 'seen by', 'at'], rows);
+        }),
+      ),
     );
   program
     .command('reset')
@@ -65,10 +56,72 @@ export function addStop(program: Command, run: Run, parts: CliParts, socket: () 
         const path = `${REST_BASE}/emergency-stop/reset`;
         const answer = await open.client.post(path, { reason: options.reason });
         if (answer.kind !== 'data') return open.failed(answer);
-        const progress = answer.json as { readonly released: boolean; readonly message: string };
-        const rows = [[progress.released ? 'yes' : 'no', progress.message]];
-        open.output.data(progress, ['released', 'message'], rows);
-        return progress.released ? EXIT.ok : EXIT.needsPeople;
+        return open.progress(answer.json);
       }),
     );
+}
+
+interface AcknowledgmentJson {
+  readonly stopId: number;
+  readonly by: string;
+  readonly at: string;
+}
+
+async function stop(open: CliSession, parts: CliParts, options: StopOptions): Promise<ExitCode> {
+  const { reason, device, group } = options;
+  const whole = device === undefined && group === undefined;
+  let engaged: ReturnType<CliParts['engageStop']> | undefined;
+  const engage = () => {
+    engaged ??= parts.engageStop(open.runDirectory);
+    return engaged;
+  };
+  const latch = whole ? setTimeout(() => void engage(), LATCH_AFTER_MS) : undefined;
+  const answer = await open.client.send({
+    method: 'POST',
+    path: `${REST_BASE}/emergency-stop`,
+    body: {
+      reason,
+      ...(device === undefined ? {} : { devices: device }),
+      ...(group === undefined ? {} : { groups: group }),
+    },
+    timeoutMs: STOP_TIMEOUT_MS,
+  });
+  clearTimeout(latch);
+  if (answer.kind === 'data') {
+    const report = answer.json as StopReportJson;
+    const kernel = report.tracks.find(({ track, ok }) => track === 'kernel' && ok);
+    if (kernel === undefined && whole) {
+      // Interface engaged the latch, and nobody gave a receipt for the devices.
+      const byKernel = await stopUnsupervised(open, reason, 'no receipt of kernel');
+      if (byKernel !== undefined) return byKernel;
+    }
+    showReport(open, report);
+    const safe = kernel !== undefined && report.tracks.every(({ unsafe }) => unsafe.length === 0);
+    return safe ? EXIT.ok : EXIT.inDoubt;
+  }
+  if (!whole) return open.failed(answer);
+  const why = answer.kind === 'unreachable' ? answer.finding : answer.detail;
+  // The latch first: it needs nobody, and whoever is asked next may not answer.
+  const direct = await engage();
+  const byKernel = await stopUnsupervised(open, reason, whyUnsupervised(answer));
+  if (byKernel !== undefined) return byKernel;
+  if (!direct.ok) {
+    open.output.message(`agent: ${why}\nstop latch: ${describeFault(direct.fault)}`);
+    return EXIT.unreachable;
+  }
+  open.output.message(
+    `agent: ${why}\nthe stop latch is engaged; kernel drives the devices to their safe values, but no receipt says so`,
+  );
+  return EXIT.inDoubt;
+}
+
+function showReport(open: CliSession, report: StopReportJson): void {
+  const rows = report.tracks.map((track) => [
+    track.track,
+    track.ok ? 'ok' : 'FAILED',
+    track.message,
+    track.unsafe.map(({ token, finding }) => `${token} ${finding}`).join('; '),
+  ]);
+  open.output.data(report, ['track', 'result', 'message', 'not safe'], rows);
+  open.output.message(`${report.scope}, ${report.durationMs.toFixed(1)} ms`);
 }

@@ -1,38 +1,94 @@
 // `dsmil status | approvals | approve | audit`: the agent, waiting plans and the record.
 
-import { type Command, InvalidArgumentError } from 'commander';
+import type { Command } from 'commander';
 import type { ApprovalJson, StatusJson } from '#contract/json-answer';
 import { REST_BASE } from '#model/operation-table';
+import { securityIsAway } from './agent-client.ts';
+import { count } from './arguments.ts';
 import type { Run } from './cli-parts.ts';
-import { EXIT } from './exit-code.ts';
+import { EXIT, type ExitCode } from './exit-code.ts';
+import type { CliSession } from './session.ts';
+import { statusUnsupervised, whyUnsupervised } from './unsupervised.ts';
+
+/** Held devices named one by one; more of them are counted. */
+const HELD_NAMED_MAX = 8;
 
 export function addStatus(program: Command, run: Run): void {
   program
     .command('status')
-    .description('state of the agent, its tracks and the emergency stop')
-    .action(() =>
-      run((open) =>
-        open.show(open.client.get(`${REST_BASE}/system/status`), (json) => {
-          const status = json as StatusJson;
-          const rows = [
-            ['state', status.state],
-            ['emergency stop', status.stopEngaged ? 'ENGAGED' : 'released'],
-            ...status.stopCauses.map((cause) => [
-              'stop cause',
-              `${cause.at} ${cause.triggeredBy}: ${cause.reason}`,
-            ]),
-            ...status.tracks.map(({ track, up, finding }) => [
-              track,
-              `${up ? 'up' : 'DOWN'}${finding === '' ? '' : `, ${finding}`}`,
-            ]),
-            ['operations running', String(status.activeOperations)],
-            ['audit entries', String(status.auditSequence)],
-            ['board', status.board.name],
-          ];
-          open.output.data(json, ['what', 'is'], rows);
-        }),
-      ),
-    );
+    .description('state of the agent, its tracks, the emergency stop and what is held')
+    .action(() => run(status));
+}
+
+async function status(open: CliSession): Promise<ExitCode> {
+  const answer = await open.client.get(`${REST_BASE}/system/status`);
+  if (answer.kind !== 'data') {
+    const away = securityIsAway(answer);
+    const direct = away ? await statusUnsupervised(open, whyUnsupervised(answer)) : undefined;
+    return direct ?? open.failed(answer);
+  }
+  const found = answer.json as StatusJson;
+  const security = found.tracks.find(({ track }) => track === 'security');
+  if (security?.up === false) {
+    // Interface knows only what it saw last; kernel sees the devices.
+    const direct = await statusUnsupervised(open, '');
+    if (direct !== undefined) return direct;
+  }
+  open.output.data(found, ['what', 'is'], statusRows(found));
+  return EXIT.ok;
+}
+
+function statusRows(found: StatusJson): readonly (readonly string[])[] {
+  const { stopTest } = found;
+  const test =
+    stopTest === null
+      ? 'not tested yet'
+      : `${stopTest.ok ? 'passed' : 'FAILED'} ${stopTest.at} in ${stopTest.durationMs.toFixed(1)} ms${stopTest.finding === '' ? '' : `: ${stopTest.finding}`}`;
+  return [
+    ['state', found.state],
+    ...found.findings.map((finding) => ['finding', finding]),
+    ['emergency stop', found.stopEngaged ? 'ENGAGED' : 'released'],
+    ...found.stopCauses.map((cause) => {
+      const seen = found.stopAcknowledgments.filter(({ stopId }) => stopId === cause.id);
+      const by =
+        seen.length === 0
+          ? 'seen by nobody yet'
+          : `seen by ${seen.map((one) => one.by).join(', ')}`;
+      const scope =
+        cause.devices.length === 0
+          ? 'whole system'
+          : cause.devices.map(({ token }) => token).join(' ');
+      return [
+        `stop ${cause.id}`,
+        `${scope}, ${cause.at} by ${cause.triggeredBy}: ${cause.reason}; ${by}`,
+      ];
+    }),
+    ['stop test', test],
+    ...found.tracks.map(({ track, up, finding }) => [
+      track,
+      `${up ? 'up' : 'DOWN'}${finding === '' ? '' : `, ${finding}`}`,
+    ]),
+    ...holdRows(found),
+    ['conflicts open', String(found.conflictsOpen)],
+    ['operations running', String(found.activeOperations)],
+    ['audit entries', String(found.auditSequence)],
+    ['board', found.board.name],
+  ];
+}
+
+/** One line for each kind and reason: after a reset every device is held the same way. */
+function holdRows({ holds }: StatusJson): readonly (readonly string[])[] {
+  const groups = new Map<string, { kind: string; reason: string; tokens: string[] }>();
+  for (const { kind, reason, token } of holds) {
+    const key = `${kind} ${reason}`;
+    const group = groups.get(key) ?? { kind, reason, tokens: [] };
+    group.tokens.push(token);
+    groups.set(key, group);
+  }
+  return [...groups.values()].map(({ kind, reason, tokens }) => {
+    const which = tokens.length <= HELD_NAMED_MAX ? tokens.join(' ') : `${tokens.length} devices`;
+    return [`held ${kind}`, `${which}: ${reason}`];
+  });
 }
 
 export function addApprovals(program: Command, run: Run): void {
@@ -86,11 +142,6 @@ interface AuditRow {
   readonly actor: string;
   readonly operation: string;
   readonly result: string;
-}
-
-function count(text: string): number {
-  if (/^[0-9]{1,9}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('Give a whole number.');
 }
 
 export function addAudit(program: Command, run: Run): void {

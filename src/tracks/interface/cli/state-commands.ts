@@ -1,0 +1,102 @@
+// `dsmil conflicts | conflict resolve | sync`: what the tracks together say, and what they disagree about.
+
+import type { Command } from 'commander';
+import type { ConflictJson, SeenDeviceJson } from '#contract/json-state';
+import { REST_BASE } from '#model/operation-table';
+import { CONFLICT_ANSWERS } from '#model/unified-state';
+import { count } from './arguments.ts';
+import type { Run } from './cli-parts.ts';
+import { EXIT, type ExitCode } from './exit-code.ts';
+import type { CliSession } from './session.ts';
+
+const HEAD = ['conflict', 'device', 'rule', 'finding', 'positions', 'answer', 'by', 'until'];
+
+function conflictRow(one: ConflictJson): readonly string[] {
+  return [
+    String(one.id),
+    one.token,
+    one.rule,
+    one.finding,
+    one.positions.map(({ track, value, answer }) => `${track}: ${value} (${answer})`).join('; '),
+    one.answer ?? 'OPEN',
+    one.resolvedBy === '' ? one.method : one.resolvedBy,
+    one.answer === null ? (one.deadline ?? '') : '',
+  ];
+}
+
+export function addConflicts(program: Command, run: Run): void {
+  program
+    .command('conflicts')
+    .description('what the tracks disagree about: what waits for a person, then what was settled')
+    .action(() =>
+      run((open) =>
+        open.show(open.client.get(`${REST_BASE}/conflicts`), (json) => {
+          const { conflicts } = json as { readonly conflicts: readonly ConflictJson[] };
+          open.output.data(json, HEAD, conflicts.map(conflictRow));
+        }),
+      ),
+    );
+  const conflict = program.command('conflict').description('one conflict between the tracks');
+  conflict
+    .command('resolve')
+    .description('settles a conflict that waits for a person')
+    .argument('<id>', 'its number in `conflicts`', count)
+    .addArgument(
+      conflict
+        .createArgument('<answer>', 'what is to be done')
+        .choices(CONFLICT_ANSWERS)
+        .argParser((text: string) => text.toUpperCase()),
+    )
+    .requiredOption('--reason <text>', 'why')
+    .action((id: number, answer: string, { reason }: { readonly reason: string }) =>
+      run((open) =>
+        open.show(
+          open.client.post(`${REST_BASE}/conflicts/${id}/resolve`, { answer, reason }),
+          (json) => open.output.data(json, HEAD, [conflictRow(json as ConflictJson)]),
+        ),
+      ),
+    );
+}
+
+export function addSync(program: Command, run: Run): void {
+  program
+    .command('sync')
+    .description('has all tracks look and compare now; without devices all of them')
+    .argument('[device...]', 'token, linear id or name')
+    .action((given: readonly string[]) => run((open) => synchronize(open, given)));
+}
+
+async function synchronize(open: CliSession, given: readonly string[]): Promise<ExitCode> {
+  const devices: number[] = [];
+  for (const argument of given) {
+    const found = await open.device(argument);
+    if (found.kind === 'refused') return open.fault(found.fault);
+    if (found.kind === 'failed') return open.failed(found.answer);
+    devices.push(found.id);
+  }
+  const path = `${REST_BASE}/devices/synchronize`;
+  const answer = await open.client.post(path, devices.length === 0 ? {} : { devices });
+  if (answer.kind !== 'data') return open.failed(answer);
+  const { devices: seen, finding } = answer.json as {
+    readonly devices: readonly SeenDeviceJson[];
+    /** Why they were not compared; empty when they were. */
+    readonly finding: string;
+  };
+  const rows = seen.map((one) => [
+    one.token,
+    one.slug,
+    one.power,
+    one.unified?.status ?? one.status,
+    one.unified?.security.status ?? '?',
+    one.display,
+    one.unified?.risk ?? '?',
+    one.holds.join(', '),
+    one.openConflicts.join(' '),
+    (one.unified?.synchronization.staleTracks ?? []).join(', '),
+  ]);
+  const head = ['token', 'name', 'power', 'status', 'security', 'shown as', 'risk', 'held'];
+  open.output.data(answer.json, [...head, 'conflicts', 'old news from'], rows);
+  if (finding === '') return EXIT.ok;
+  open.output.message(`not compared, this is what was seen last: ${finding}`);
+  return EXIT.unreachable;
+}
