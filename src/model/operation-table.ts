@@ -108,6 +108,7 @@ export const OPERATION_TABLE = {
     rest: { method: 'POST', path: `${REST_BASE}/devices/synchronize` },
     grpc: [`${COMMUNICATION}/SynchronizeState`],
     websocket: ['SYNCHRONIZE'],
+    cli: ['sync'],
   },
   history: {
     summary: 'What changed about a device, newest first.',
@@ -116,6 +117,7 @@ export const OPERATION_TABLE = {
     idempotent: true,
     rest: { method: 'GET', path: `${REST_BASE}/devices/:id/history` },
     grpc: [`${APPLIANCE}/GetDeviceHistory`],
+    cli: ['device history'],
   },
   releaseDevice: {
     summary: 'Ends the hold of a device: one person for what is in doubt, two for a quarantine.',
@@ -124,6 +126,7 @@ export const OPERATION_TABLE = {
     idempotent: true,
     rest: { method: 'POST', path: `${REST_BASE}/devices/:id/release` },
     grpc: [`${APPLIANCE}/ReleaseDevice`],
+    cli: ['device release'],
   },
   quarantineDevice: {
     summary: 'Puts a device into quarantine until two people release it.',
@@ -132,6 +135,7 @@ export const OPERATION_TABLE = {
     idempotent: true,
     rest: { method: 'POST', path: `${REST_BASE}/devices/:id/quarantine` },
     grpc: [`${APPLIANCE}/QuarantineDevice`],
+    cli: ['device quarantine'],
   },
   conflicts: {
     summary: 'What the tracks disagree about: what waits for a person, then what was settled.',
@@ -140,6 +144,7 @@ export const OPERATION_TABLE = {
     idempotent: true,
     rest: { method: 'GET', path: `${REST_BASE}/conflicts` },
     grpc: [`${APPLIANCE}/ListConflicts`],
+    cli: ['conflicts'],
   },
   resolveConflict: {
     summary: 'Settles a conflict that waits for a person.',
@@ -148,6 +153,7 @@ export const OPERATION_TABLE = {
     idempotent: true,
     rest: { method: 'POST', path: `${REST_BASE}/conflicts/:id/resolve` },
     grpc: [`${APPLIANCE}/ResolveConflict`],
+    cli: ['conflict resolve'],
   },
   readRegisters: {
     summary: 'Reads the registers of a device from the metal.',
@@ -165,7 +171,14 @@ export const OPERATION_TABLE = {
     rest: { method: 'POST', path: `${REST_BASE}/operations` },
     grpc: [`${COMMUNICATION}/CoordinateOperation`, `${APPLIANCE}/Channel`],
     websocket: ['OPERATION'],
-    cli: ['device write'],
+    cli: [
+      'device write',
+      'device config',
+      'device activate',
+      'device deactivate',
+      'device reset',
+      'device select',
+    ],
   },
   operateSelected: {
     summary: 'Performs an operation that the same person selected before.',
@@ -175,6 +188,7 @@ export const OPERATION_TABLE = {
     rest: { method: 'POST', path: `${REST_BASE}/operations/:id/operate` },
     grpc: [`${APPLIANCE}/OperateSelected`],
     websocket: ['OPERATE_SELECTED'],
+    cli: ['operation operate'],
   },
   releaseSelected: {
     summary: 'Frees the devices of a selection without operating them.',
@@ -184,6 +198,7 @@ export const OPERATION_TABLE = {
     rest: { method: 'POST', path: `${REST_BASE}/operations/:id/release` },
     grpc: [`${APPLIANCE}/ReleaseSelected`],
     websocket: ['RELEASE_SELECTED'],
+    cli: ['operation release'],
   },
   operations: {
     summary: 'The last operations and their outcomes.',
@@ -236,6 +251,7 @@ export const OPERATION_TABLE = {
     rest: { method: 'POST', path: `${REST_BASE}/emergency-stop/acknowledge` },
     grpc: [`${APPLIANCE}/AcknowledgeStop`],
     websocket: ['ACKNOWLEDGE'],
+    cli: ['acknowledge'],
   },
   reset: {
     summary: 'Asks to release the emergency stop; two people have to.',
