@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Agent, NODE, type RestAnswer } from '../support/agent.ts';
 import {
+  activateDevice,
   alive,
   entryAfter,
   heldBy,
@@ -75,6 +76,10 @@ async function resetAndNothingMoved(): Promise<void> {
   await pause(1_200);
   expect(await controls()).toEqual(MEMORY_DEVICES.map(() => '0x00000000'));
   expect((await status()).stopCauses).toEqual([]);
+  expect(verdict(await writeRegister(agent, '0x8000', 'CONTROL', '0x1'))).toBe(
+    '423 DEVICE_DEACTIVATED',
+  );
+  for (const device of MEMORY_DEVICES) await activateDevice(agent, device);
   await worksAgain(agent);
 }
 
