@@ -19,13 +19,28 @@ export interface Replay {
 
 /** An order to tell and its event count as one within this time. */
 const SAME_STOP_MS = 2_000;
+const TOLD_STOPS_MAX = 64;
+/** How the orchestrator's event begins to say the scope of a stop of everything. */
+const WHOLE_SYSTEM = 'whole system';
+
+interface ToldStop {
+  readonly by: 'order' | 'event';
+  readonly key: string;
+  readonly atMs: number;
+}
+
+function stopKey(whole: boolean, reason: string): string {
+  return `${whole ? 'all' : 'some'} ${reason}`;
+}
 
 export class EventHub {
   readonly #clock: Clock;
   readonly #capacity: number;
   readonly #ring: AgentEvent[] = [];
   readonly #listeners = new Set<EventListener>();
-  #toldStop = { key: '', atMs: Number.NEGATIVE_INFINITY };
+  /** Stops that were told by one of the two ways and may yet come by the other; oldest first. */
+  #toldStops: readonly ToldStop[] = [];
+  #toldAtMs = Number.NEGATIVE_INFINITY;
   #dropped = 0;
 
   constructor(clock: Clock, capacity = 1024) {
@@ -52,14 +67,18 @@ export class EventHub {
     if (last !== undefined && event.sequence <= last.sequence) this.#ring.length = 0;
     this.#ring.push(event);
     if (this.#ring.length > this.#capacity) this.#ring.shift();
-    if (event.type === EventType.EMERGENCY_STOP && !this.#firstOfStop(event.data.reason ?? ''))
-      return;
+    if (event.type === EventType.EMERGENCY_STOP) {
+      const scope = event.data.scope ?? WHOLE_SYSTEM;
+      const key = stopKey(scope.startsWith(WHOLE_SYSTEM), event.data.reason ?? '');
+      if (!this.#firstOfStop('event', key)) return;
+    }
     this.#send(event);
   }
 
   /** Tells every client of a stop at once; how many took it and how many could not be told. */
   announceStop(order: StopOrder): { readonly told: number; readonly missed: number } {
-    if (!this.#firstOfStop(order.cause.reason)) return { told: this.#listeners.size, missed: 0 };
+    const key = stopKey(order.cause.devices.length === 0, order.cause.reason);
+    if (!this.#firstOfStop('order', key)) return { told: this.#listeners.size, missed: 0 };
     return this.#send({
       sequence: 0,
       type: EventType.EMERGENCY_STOP,
@@ -72,7 +91,7 @@ export class EventHub {
         requires_acknowledgment: 'true',
         scope:
           order.cause.devices.length === 0
-            ? 'whole system'
+            ? WHOLE_SYSTEM
             : `devices ${order.cause.devices.join(', ')}`,
       },
     });
@@ -93,14 +112,20 @@ export class EventHub {
   }
 
   toldStopRecently(): boolean {
-    return this.#clock.nowMs() - this.#toldStop.atMs <= SAME_STOP_MS;
+    return this.#clock.nowMs() - this.#toldAtMs <= SAME_STOP_MS;
   }
 
-  #firstOfStop(key: string): boolean {
+  /** An order goes with one event, and an event with one order: a second stop for the same reason is told too. */
+  #firstOfStop(by: ToldStop['by'], key: string): boolean {
     const nowMs = this.#clock.nowMs();
-    const first = this.#toldStop.key !== key || nowMs - this.#toldStop.atMs > SAME_STOP_MS;
-    this.#toldStop = { key, atMs: nowMs };
-    return first;
+    this.#toldAtMs = nowMs;
+    const recent = this.#toldStops.filter(({ atMs }) => nowMs - atMs <= SAME_STOP_MS);
+    const same = recent.find((told) => told.by !== by && told.key === key);
+    this.#toldStops =
+      same === undefined
+        ? [...recent, { by, key, atMs: nowMs }].slice(-TOLD_STOPS_MAX)
+        : recent.filter((told) => told !== same);
+    return same === undefined;
   }
 
   #send(event: AgentEvent): { told: number; missed: number } {

@@ -214,10 +214,12 @@ export class WebSocketClient {
   async #acknowledge(id: string, caller: Caller, deadline: Deadline): Promise<Outcome<object>> {
     if (!isStopId(id)) return succeed({ type: 'ACKNOWLEDGED', id });
     const given = await this.#parts.service.stops.acknowledge(caller, deadline);
-    if (!given.ok) return given;
+    // A stop that was reset meanwhile needs nobody's word any more.
+    const over = !given.ok && given.fault.code === 'STOP_NOT_ENGAGED';
+    if (!given.ok && !over) return given;
     this.#unacknowledged.get(id)?.cancel();
     this.#unacknowledged.delete(id);
-    const acknowledgments = given.value.map(acknowledgmentToJson);
+    const acknowledgments = given.ok ? given.value.map(acknowledgmentToJson) : [];
     return succeed({ type: 'ACKNOWLEDGED', id, acknowledgments });
   }
 
