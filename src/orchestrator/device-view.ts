@@ -28,6 +28,7 @@ export interface Judgement {
   readonly lookAgainMs: number;
 }
 
+const NEVER_MS = Number.NEGATIVE_INFINITY;
 /** Between two looks at what has outlived its grace but was not looked at since. */
 const LOOK_AGAIN_MS = 1_000;
 /** Of a timer that fires early, milliseconds. */
@@ -42,8 +43,8 @@ export class DeviceView {
   #security: SecurityDeviceState;
   #interface: InterfaceDeviceState;
   readonly #order: Record<TrackName, number> = { kernel: 0, security: 0, interface: 0 };
-  #kernelLookMs = Number.NEGATIVE_INFINITY;
-  #interfaceLookMs = Number.NEGATIVE_INFINITY;
+  #kernelLookMs = NEVER_MS;
+  #interfaceLookMs = NEVER_MS;
   /** Monotonic milliseconds since when each rule has been broken. */
   readonly #since = new Map<ConflictRule, number>();
 
@@ -67,15 +68,16 @@ export class DeviceView {
   }
 
   get interfaceSeen(): boolean {
-    return this.#interfaceLookMs > Number.NEGATIVE_INFINITY;
+    return this.#interfaceLookMs > NEVER_MS;
   }
 
   /** `lookMs`: not later than the moment kernel said so (monotonic). */
   takeKernel(state: KernelDeviceState, lookMs: number): void {
-    if (state.version < this.#kernel.version) return;
+    const first = this.#kernelLookMs === NEVER_MS;
+    if (!first && state.version < this.#kernel.version) return;
     this.#kernelLookMs = Math.max(this.#kernelLookMs, lookMs);
     // The same version with a later access is the same state, seen once more.
-    if (state.version === this.#kernel.version) {
+    if (!first && state.version === this.#kernel.version) {
       if (state.lastAccessMs > this.#kernel.lastAccessMs) this.#kernel = state;
       return;
     }
@@ -86,16 +88,15 @@ export class DeviceView {
   /** Kernel started anew: its versions and counts begin again, and what it had found is no longer known. */
   forgetKernel(): void {
     // What is seen last stays visible until the new life has looked.
-    this.#kernel = { ...this.#kernel, version: -1, unexplained: '' };
-    this.#kernelLookMs = Number.NEGATIVE_INFINITY;
+    this.#kernel = { ...this.#kernel, unexplained: '' };
+    this.#kernelLookMs = NEVER_MS;
     this.#order.kernel = this.#receipts.next();
     this.#since.clear();
   }
 
   /** Panels started anew: their versions begin again. */
   forgetInterface(): void {
-    this.#interface = { ...this.#interface, version: -1 };
-    this.#interfaceLookMs = Number.NEGATIVE_INFINITY;
+    this.#interfaceLookMs = NEVER_MS;
   }
 
   takeSecurity(state: SecurityDeviceState): void {
@@ -106,8 +107,9 @@ export class DeviceView {
 
   takeInterface(state: InterfaceDeviceState, lookMs: number): void {
     if (lookMs < this.#interfaceLookMs) return;
+    const first = !this.interfaceSeen;
     this.#interfaceLookMs = lookMs;
-    if (state.version === this.#interface.version) return;
+    if (!first && state.version === this.#interface.version) return;
     this.#interface = state;
     this.#order.interface = this.#receipts.next();
   }

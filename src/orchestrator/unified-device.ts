@@ -34,7 +34,7 @@ export function overallOf(parts: DeviceParts, surroundings: UnifiedSurroundings)
   if (faulty(kernel) || kernel.holds.includes('in-doubt')) return OverallStatus.FAULT;
   if (kernel.status === OverallStatus.UNKNOWN) return OverallStatus.UNKNOWN;
   const limited =
-    surroundings.staleTracks.length > 0 ||
+    surroundings.staleTracks.includes('kernel') ||
     kernel.holds.length > 0 ||
     security.status === SecurityStatus.ALERT ||
     security.status === SecurityStatus.LOCKED;

@@ -12,8 +12,8 @@ import type { AgentEvent } from '#model/event';
 import { type Intent, type OperationReceipt, OperationType } from '#model/operation';
 import { ClearanceLevel, COMPARTMENTS, type Origin, type Principal } from '#model/principal';
 import { type RiskAssessment, RiskLevel } from '#model/risk';
-import { DEFAULT_POLICY } from '#model/safety-policy';
-import type { TrackSnapshot } from '#model/snapshot';
+import { DEFAULT_POLICY, type SafetyPolicy } from '#model/safety-policy';
+import type { InterfaceDeviceState, TrackSnapshot } from '#model/snapshot';
 import type { StopOrder, StopReceipt } from '#model/stop';
 import type { CommitReceipt, CommitRequest, KernelTrack, PrepareVote, Track } from '#model/track';
 import type { TrackName } from '#model/track-name';
@@ -50,6 +50,8 @@ export class PlainInterface implements Track {
   answers: 'at once' | 'with a fault' | 'never' = 'at once';
   readonly aborted: string[] = [];
   readonly stops: StopOrder[] = [];
+  /** What it says that panels show. */
+  devices: readonly InterfaceDeviceState[] = [];
 
   async #answer<T>(value: T, deadline: Deadline): Promise<Outcome<T>> {
     if (this.answers === 'never') await new Promise(() => undefined);
@@ -81,7 +83,8 @@ export class PlainInterface implements Track {
   }
 
   snapshot(deadline: Deadline): Promise<Outcome<TrackSnapshot>> {
-    const shown = { version: 1, devices: [], sessions: 0, pictureAgeMs: 0 };
+    const { devices } = this;
+    const shown = { version: 1, devices, sessions: 0, pictureAgeMs: 0 };
     return this.#answer({ track: 'interface', ...shown }, deadline);
   }
 }
@@ -141,7 +144,7 @@ export class AgentBench {
   tolerated: unknown[] | null = null;
   readonly #links: Readonly<Record<'kernel' | 'interface', LoopbackPair>>;
 
-  private constructor(kernelBench: KernelBench) {
+  private constructor(kernelBench: KernelBench, policy: SafetyPolicy) {
     this.kernelBench = kernelBench;
     const { clock, devices, track, securityLatch } = kernelBench;
     const onError = (error: unknown) => {
@@ -165,7 +168,7 @@ export class AgentBench {
         certificateUris: [],
         localUids: [],
       })),
-      policy: DEFAULT_POLICY,
+      policy,
       store: this.store,
       bootId: 'boot-1',
       clock,
@@ -183,8 +186,9 @@ export class AgentBench {
   }
 
   /** Kernel is supervised and everything answers. */
-  static async open(options: BenchOptions = {}): Promise<AgentBench> {
-    const bench = new AgentBench(await KernelBench.open(options));
+  static async open(options: BenchOptions & { readonly policy?: SafetyPolicy } = {}) {
+    const { policy = DEFAULT_POLICY, ...metal } = options;
+    const bench = new AgentBench(await KernelBench.open(metal), policy);
     await bench.settle(bench.security.start());
     await bench.settle(bench.security.supervision.take());
     return bench;
