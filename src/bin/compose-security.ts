@@ -74,6 +74,7 @@ export interface ComposedSecurity {
   readonly track: SecurityTrack;
   readonly principals: Principals;
   readonly holds: HoldBook;
+  readonly holdDesk: HoldDesk;
   readonly journal: Journal;
   readonly recovery: TransactionRecovery;
   readonly runner: OperationRunner;
@@ -324,6 +325,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     track,
     principals,
     holds,
+    holdDesk,
     journal,
     recovery,
     runner,

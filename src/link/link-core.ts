@@ -12,7 +12,7 @@ import {
   DEADLINE_MS_MAX,
   type LinkCounters,
   MESSAGE_BYTES_MAX,
-  type MessageType,
+  MessageType,
   OUTSTANDING_MAX,
   type PeerState,
   type RequestHandler,
@@ -27,6 +27,9 @@ import {
   type SendResult,
 } from './request-server.ts';
 import { faultFromPeer } from './wire-fault.ts';
+
+/** The notice by which a peer learns that a frame of its own was thrown away. */
+const FRAME_LOST = 'link.frame-lost';
 
 export interface LinkCoreOptions {
   readonly self: TrackName;
@@ -144,6 +147,15 @@ export class LinkCore {
     this.#failAll('restarted');
   }
 
+  /**
+   * A frame of the peer did not pass its check and was thrown away. It may have held the answer to any open request, and
+   * as well a request of the peer, who is told so: nobody waits for a whole deadline for what can no longer come.
+   */
+  frameLost(): void {
+    this.#failLost();
+    if (this.#peerState === 'up') this.notify(MessageType.HEALTH, FRAME_LOST, undefined);
+  }
+
   setPeer(state: PeerState): void {
     if (state === this.#peerState) return;
     const before = this.#peerState;
@@ -237,7 +249,20 @@ export class LinkCore {
     this.#finish(message.correlation, outcome);
   }
 
+  #failLost(): void {
+    for (const [correlation, open] of [...this.#open]) {
+      const finding = `a frame was thrown away while ${open.method} was open`;
+      const consequence = 'nobody knows whether it was done';
+      const lost = this.#fault('LINK_CORRUPT', { finding, consequence, metal: 'unknown' });
+      this.#finish(correlation, refuse(lost));
+    }
+  }
+
   #noticed(message: Message): void {
+    if (message.method === FRAME_LOST) {
+      this.#failLost();
+      return;
+    }
     const listeners = this.#noticeListeners.get(message.method);
     const body = decodeBody(message.text);
     if (listeners === undefined || !body.ok) {
@@ -289,7 +314,12 @@ export class LinkCore {
   }
 
   #fault(
-    code: 'LINK_OVERRUN' | 'REQUEST_TOO_LARGE' | 'TRACK_UNAVAILABLE' | 'DEADLINE_EXCEEDED',
+    code:
+      | 'LINK_OVERRUN'
+      | 'LINK_CORRUPT'
+      | 'REQUEST_TOO_LARGE'
+      | 'TRACK_UNAVAILABLE'
+      | 'DEADLINE_EXCEEDED',
     details: Omit<FaultDetails, 'place'>,
   ): Fault {
     return fault(code, { place: `${this.peer} track`, ...details });

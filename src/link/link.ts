@@ -52,7 +52,7 @@ export interface Link {
   readonly peerState: PeerState;
   /**
    * The peer's outcome. Faults of the link itself: TRACK_UNAVAILABLE, LINK_OVERRUN, DEADLINE_EXCEEDED, LINK_PROTOCOL,
-   * REQUEST_TOO_LARGE; their `metal` is `unknown` once the request had been sent.
+   * LINK_CORRUPT, REQUEST_TOO_LARGE; their `metal` is `unknown` once the request had been sent.
    */
   request(
     type: MessageType,

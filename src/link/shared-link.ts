@@ -248,6 +248,7 @@ export class SharedLink implements Link {
       if (size === POP_CORRUPT) {
         this.#core.counts.corruptFrames += 1;
         this.#reportCorrupt('a frame did not pass its check and was thrown away');
+        this.#core.frameLost();
       } else {
         this.#takeFrame(size);
       }
