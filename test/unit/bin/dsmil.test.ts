@@ -81,9 +81,23 @@ it('writes a register of a device named by its name and prints the receipt', asy
   expect(JSON.parse(read.stdout).readings[0].value).toBe('0xFFFFFFFFFFFFFFFE');
 });
 
-it('shows the register transactions of a dry run and passes on the confirmed risk', async () => {
+it('shows what a dry run would change, its transactions and risks, and passes on the confirmed risk', async () => {
   const ran = await dsmil('device', 'write', '0', 'CONTROL=1', '--dry-run', '--confirm', 'LOW');
-  expect(ran.stdout).toBe('register transaction\nwrite tpm-control.CONTROL 0x00000001\n');
+  expect(ran.stdout.split('\n')).toEqual([
+    'device  register  now  then  way back',
+    '0x8000  CONTROL   0x0  0x1   write CONTROL 0x00000000',
+    '',
+    'register transaction',
+    'write tpm-control.CONTROL 0x00000001',
+    '',
+    'risk  says      because',
+    'LOW   kernel    base risk SAFE',
+    '                WRITE +2',
+    'SAFE  security',
+    'LOW   together',
+    '',
+  ]);
+  expect(ran.stderr).toContain('takes at most 13 ms\nnothing was written');
   expect(orchestrator.intents[0]).toMatchObject({ dryRun: true, confirmedRisk: 2 });
 });
 
@@ -137,6 +151,51 @@ it('says that the agent cannot be reached, with its own exit code', async () => 
   const ran = await dsmil('--socket', join(directory, 'nothing.sock'), 'status');
   expect(ran.code).toBe(7);
   expect(ran.stderr).toContain('ENOENT');
+});
+
+it('selects, operates and releases, and says how to go on', async () => {
+  const reason = ['--reason', 'routine calibration'];
+  const ran = await dsmil('device', 'select', '0', 'write', 'DATA=5', '--seconds', '60', ...reason);
+  expect(ran.code).toBe(0);
+  const { operationId: id = '' } = orchestrator.intents[0] ?? {};
+  expect(orchestrator.intents[0]).toMatchObject({ selectForSeconds: 60, type: 2 });
+  expect(ran.stderr).toContain(`dsmil operation operate ${id}`);
+  const done = await dsmil('operation', 'operate', id, '--confirm', 'LOW');
+  expect(done.stdout).toMatch(/0x8000 +DATA +0x5/);
+  const again = await dsmil('operation', 'release', id);
+  expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('SELECTION_UNKNOWN')]);
+});
+
+it('shows the past of a device, holds it, releases it and compares the tracks', async () => {
+  const past = await dsmil('device', 'history', '0', '--limit', '2');
+  expect(past.stdout.split('\n')).toHaveLength(4);
+  expect(past.stdout).toMatch(/power +OFF +ON$/m);
+  const reason = ['--reason', 'strange readings'];
+  const held = await dsmil('device', 'quarantine', '1', ...reason);
+  expect(held.stdout).toMatch(/0x8001 +quarantined +2023-11-14T22:13:20.000Z +strange readings/);
+  const status = await dsmil('status');
+  expect(status.stdout).toMatch(/^held quarantined +0x8001: strange readings$/m);
+  expect((await dsmil('device', 'release', 'boot-security', ...reason)).stdout).toContain('yes');
+  expect((await dsmil('sync', '0')).stdout).toMatch(/^0x8000 +tpm-control /m);
+  expect(orchestrator.synchronized).toEqual([[0]]);
+});
+
+it('shows conflicts and settles one, taking no answer that it does not know', async () => {
+  const listed = await dsmil('conflicts');
+  expect(listed.stdout).toMatch(/^7 .*OPEN/m);
+  const wrong = await dsmil('conflict', 'resolve', '7', 'ignore', '--reason', 'known work');
+  expect([wrong.code, wrong.stderr]).toEqual([2, expect.stringContaining('QUARANTINE, STOP')]);
+  const settled = await dsmil('conflict', 'resolve', '7', 'accept', '--reason', 'known work');
+  expect(settled.stdout).toMatch(/^7 .*ACCEPT/m);
+  expect((await dsmil('acknowledge')).stdout).toMatch(/^3 +/m);
+});
+
+it('stops groups and devices, and never the whole system for them', async () => {
+  const ran = await dsmil('stop', '--group', '1', '--device', '0', '--reason', 'smoke');
+  expect(ran.code).toBe(0);
+  expect(orchestrator.stops[0]).toMatchObject({ groups: [1], devices: [0] });
+  const none = await dsmil('stop', '--group', '7', '--reason', 'smoke');
+  expect(none.code).toBe(2);
 });
 
 it('stops through the agent, and without it engages the latch that kernel reads', async () => {

@@ -38,7 +38,7 @@ export function addDevices(program: Command, run: Run): void {
     .option('--limit <count>', 'how many', count, 20)
     .action((argument: string, { limit }: { readonly limit: number }) =>
       run((open) =>
-        open.withDevice(argument, (id) => {
+        open.withDevice(argument, 'record', (id) => {
           const path = `${REST_BASE}/devices/${id}/history?limit=${limit}`;
           return open.show(open.client.get(path), (json) => {
             const { history } = json as { readonly history: readonly HistoryEntryJson[] };
@@ -59,7 +59,7 @@ function addHolds(device: Command, run: Run): void {
     .requiredOption('--reason <text>', 'what you found, 10 to 512 characters')
     .action((argument: string, { reason }: { readonly reason: string }) =>
       run((open) =>
-        open.withDevice(argument, async (id) => {
+        open.withDevice(argument, 'record', async (id) => {
           const answer = await open.client.post(`${REST_BASE}/devices/${id}/release`, { reason });
           return answer.kind === 'data' ? open.progress(answer.json) : open.failed(answer);
         }),
@@ -72,7 +72,7 @@ function addHolds(device: Command, run: Run): void {
     .requiredOption('--reason <text>', 'why, 10 to 512 characters')
     .action((argument: string, { reason }: { readonly reason: string }) =>
       run((open) =>
-        open.withDevice(argument, (id) => {
+        open.withDevice(argument, 'record', (id) => {
           const path = `${REST_BASE}/devices/${id}/quarantine`;
           return open.show(open.client.post(path, { reason }), (json) => {
             const { token, kind, since, reason: kept } = json as HoldJson;
@@ -110,7 +110,7 @@ async function read(
   argument: string,
   registers: readonly string[],
 ): Promise<ExitCode> {
-  const found = await open.device(argument);
+  const found = await open.device(argument, 'touch');
   if (found.kind === 'refused') return open.fault(found.fault);
   if (found.kind === 'failed') return readUnsupervised(open, found.answer, argument, registers);
   const names = registers.map(encodeURIComponent).join(',');

@@ -61,7 +61,7 @@ export function addDeviceOperations(device: Command, run: Run): void {
     options: OperationOptions,
   ) =>
     run((open) =>
-      open.withDevice(argument, (id) => {
+      open.withDevice(argument, 'touch', (id) => {
         const { reason, confirm, dryRun, seconds: held } = options;
         const body = {
           operation,

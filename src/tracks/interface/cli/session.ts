@@ -16,7 +16,8 @@ import {
   slugDevice,
 } from './device-argument.ts';
 import { EXIT, type ExitCode, exitCodeOf } from './exit-code.ts';
-import { Output, type OutputFormat } from './output.ts';
+import { Output, type OutputFormat, tableText } from './output.ts';
+import { planTables } from './plan-tables.ts';
 
 type NoData = Exclude<AgentAnswer, { readonly kind: 'data' }>;
 
@@ -26,6 +27,9 @@ export type FoundDevice =
   | { readonly kind: 'refused'; readonly fault: Fault }
   /** Nobody said which devices there are. */
   | { readonly kind: 'failed'; readonly answer: NoData };
+
+/** `record`: what is known of a device, and its holds; nothing is asked of the device itself. */
+export type DeviceUse = 'touch' | 'record';
 
 export interface SessionOptions {
   readonly parts: CliParts;
@@ -75,6 +79,10 @@ export class CliSession {
     this.output.message(`${answer.code}: ${answer.detail}\n${answer.action}`);
     const operation = (answer.json as { readonly operation?: ReceiptJson }).operation;
     if (operation !== undefined) this.explainReceipt(operation);
+    if (operation?.preview !== undefined) {
+      const tables = planTables(operation).map(({ head, rows }) => tableText(head, rows));
+      this.output.message(`\n${tables.join('\n')}`.trimEnd());
+    }
     return operation?.effect === 'in-doubt' ? EXIT.inDoubt : exitCodeOf(answer.code);
   }
 
@@ -95,26 +103,32 @@ export class CliSession {
   /** What a person wants to know beside the data: plan, risk, effect, who is still needed. */
   explainReceipt(receipt: ReceiptJson): void {
     const lines = [`operation ${receipt.operationId}: ${receipt.state}, effect ${receipt.effect}`];
-    lines.push(`risk ${receipt.risk}${receipt.reasons.map((reason) => `\n  ${reason}`).join('')}`);
+    // A plan shows it in a table of its own.
+    const reasons = receipt.preview === undefined ? receipt.reasons : [];
+    lines.push(`risk ${receipt.risk}${reasons.map((reason) => `\n  ${reason}`).join('')}`);
     for (const needed of receipt.approvalsNeeded ?? []) lines.push(`needed: ${needed}`);
     if (receipt.planDigest !== '') lines.push(`plan ${receipt.planDigest}`);
     if (receipt.auditSequence > 0) lines.push(`audit entry ${receipt.auditSequence}`);
     this.output.message(lines.join('\n'));
   }
 
-  /** The device meant; a quarantined one is refused here, and nothing has been sent to it. */
-  async device(argument: string): Promise<FoundDevice> {
-    const early = deviceAmong(argument, []);
+  /** The device meant; where it is to be touched, a quarantined one is refused here, and nothing has been sent to it. */
+  async device(argument: string, use: DeviceUse): Promise<FoundDevice> {
+    const early = deviceAmong(argument, [], use);
     if (early.kind === 'refused' && early.fault.code !== 'DEVICE_UNKNOWN') return early;
     const answer = await this.client.get(`${REST_BASE}/devices`);
     if (answer.kind !== 'data') return { kind: 'failed', answer };
     const { devices } = answer.json as { readonly devices: readonly DeviceJson[] };
-    return deviceAmong(argument, devices);
+    return deviceAmong(argument, devices, use);
   }
 
   /** Acts on the device meant, or says why not. */
-  async withDevice(argument: string, act: (id: LinearId) => Promise<ExitCode>): Promise<ExitCode> {
-    const found = await this.device(argument);
+  async withDevice(
+    argument: string,
+    use: DeviceUse,
+    act: (id: LinearId) => Promise<ExitCode>,
+  ): Promise<ExitCode> {
+    const found = await this.device(argument, use);
     switch (found.kind) {
       case 'device':
         return act(found.id);
@@ -130,9 +144,10 @@ export class CliSession {
 export function deviceAmong(
   argument: string,
   devices: readonly KnownDevice[],
+  use: DeviceUse,
 ): Exclude<FoundDevice, { readonly kind: 'failed' }> {
   const id = numberedDevice(argument) ?? slugDevice(argument, devices);
   if (!id.ok) return { kind: 'refused', fault: id.fault };
-  const refused = quarantineFault(id.value, devices);
+  const refused = use === 'touch' ? quarantineFault(id.value, devices) : null;
   return refused === null ? { kind: 'device', id: id.value } : { kind: 'refused', fault: refused };
 }

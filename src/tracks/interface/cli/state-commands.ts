@@ -1,9 +1,9 @@
 // `dsmil conflicts | conflict resolve | sync`: what the tracks together say, and what they disagree about.
 
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import type { ConflictJson, SeenDeviceJson } from '#contract/json-state';
 import { REST_BASE } from '#model/operation-table';
-import { CONFLICT_ANSWERS } from '#model/unified-state';
+import { CONFLICT_ANSWERS, type ConflictAnswer } from '#model/unified-state';
 import { count } from './arguments.ts';
 import type { Run } from './cli-parts.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
@@ -24,6 +24,12 @@ function conflictRow(one: ConflictJson): readonly string[] {
   ];
 }
 
+function conflictAnswer(text: string): ConflictAnswer {
+  const answer = CONFLICT_ANSWERS.find((one) => one === text.toUpperCase());
+  if (answer !== undefined) return answer;
+  throw new InvalidArgumentError(`Give one of ${CONFLICT_ANSWERS.join(', ')}.`);
+}
+
 export function addConflicts(program: Command, run: Run): void {
   program
     .command('conflicts')
@@ -41,14 +47,9 @@ export function addConflicts(program: Command, run: Run): void {
     .command('resolve')
     .description('settles a conflict that waits for a person')
     .argument('<id>', 'its number in `conflicts`', count)
-    .addArgument(
-      conflict
-        .createArgument('<answer>', 'what is to be done')
-        .choices(CONFLICT_ANSWERS)
-        .argParser((text: string) => text.toUpperCase()),
-    )
+    .argument('<answer>', CONFLICT_ANSWERS.join(', '), conflictAnswer)
     .requiredOption('--reason <text>', 'why')
-    .action((id: number, answer: string, { reason }: { readonly reason: string }) =>
+    .action((id: number, answer: ConflictAnswer, { reason }: { readonly reason: string }) =>
       run((open) =>
         open.show(
           open.client.post(`${REST_BASE}/conflicts/${id}/resolve`, { answer, reason }),
@@ -69,7 +70,7 @@ export function addSync(program: Command, run: Run): void {
 async function synchronize(open: CliSession, given: readonly string[]): Promise<ExitCode> {
   const devices: number[] = [];
   for (const argument of given) {
-    const found = await open.device(argument);
+    const found = await open.device(argument, 'record');
     if (found.kind === 'refused') return open.fault(found.fault);
     if (found.kind === 'failed') return open.failed(found.answer);
     devices.push(found.id);

@@ -10,7 +10,7 @@ import { EXIT, type ExitCode } from './exit-code.ts';
 import type { CliSession } from './session.ts';
 import { statusUnsupervised, whyUnsupervised } from './unsupervised.ts';
 
-/** Held devices named one by one; more of them are counted. */
+/** Devices named one by one; more of them are counted. */
 const HELD_NAMED_MAX = 8;
 
 export function addStatus(program: Command, run: Run): void {
@@ -57,7 +57,7 @@ function statusRows(found: StatusJson): readonly (readonly string[])[] {
       const scope =
         cause.devices.length === 0
           ? 'whole system'
-          : cause.devices.map(({ token }) => token).join(' ');
+          : named(cause.devices.map(({ token }) => token));
       return [
         `stop ${cause.id}`,
         `${scope}, ${cause.at} by ${cause.triggeredBy}: ${cause.reason}; ${by}`,
@@ -76,6 +76,10 @@ function statusRows(found: StatusJson): readonly (readonly string[])[] {
   ];
 }
 
+function named(tokens: readonly string[]): string {
+  return tokens.length <= HELD_NAMED_MAX ? tokens.join(' ') : `${tokens.length} devices`;
+}
+
 /** One line for each kind and reason: after a reset every device is held the same way. */
 function holdRows({ holds }: StatusJson): readonly (readonly string[])[] {
   const groups = new Map<string, { kind: string; reason: string; tokens: string[] }>();
@@ -86,7 +90,7 @@ function holdRows({ holds }: StatusJson): readonly (readonly string[])[] {
     groups.set(key, group);
   }
   return [...groups.values()].map(({ kind, reason, tokens }) => {
-    const which = tokens.length <= HELD_NAMED_MAX ? tokens.join(' ') : `${tokens.length} devices`;
+    const which = named(tokens);
     return [`held ${kind}`, `${which}: ${reason}`];
   });
 }

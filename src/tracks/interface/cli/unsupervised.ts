@@ -47,7 +47,7 @@ export async function readUnsupervised(
   if (typeof kernel === 'number') return kernel;
   const status = await kernel.status();
   if (!status.ok) return open.fault(status.fault);
-  const found = deviceAmong(argument, status.value.devices);
+  const found = deviceAmong(argument, status.value.devices, 'touch');
   if (found.kind === 'refused') return open.fault(found.fault);
   const readings = await kernel.read(found.id, registers);
   if (!readings.ok) return open.fault(readings.fault);
