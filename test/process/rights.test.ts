@@ -31,13 +31,13 @@ function isSecret(path: string): boolean {
 }
 
 describe('the interface process', () => {
-  it('waits for the network and the local console, as nobody else does', () => {
-    const { pids, socket } = agent.ready;
+  it('waits for the network as nobody else does, and each process for its own console', () => {
+    const { pids, socket, runDirectory } = agent.ready;
     const waiting = listeners(pids.interface);
     expect(waiting.filter((one) => one.startsWith('tcp'))).toHaveLength(2);
     expect(waiting.filter((one) => one.startsWith('unix'))).toEqual([`unix ${socket}`]);
-    expect(listeners(pids.kernel)).toEqual([]);
-    expect(listeners(pids.security)).toEqual([]);
+    expect(listeners(pids.kernel)).toEqual([`unix ${join(runDirectory, 'kernel.sock')}`]);
+    expect(listeners(pids.security)).toEqual([`unix ${join(runDirectory, 'security.sock')}`]);
   });
 
   it('holds no device, no key and no database', () => {
