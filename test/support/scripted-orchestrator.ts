@@ -157,12 +157,12 @@ export class ScriptedOrchestrator implements OrchestratorPort {
     this.intents.push(intent);
     if (this.throwing !== null) throw this.throwing;
     await this.gate;
+    const acts = !intent.dryRun && intent.selectForSeconds === undefined;
     const readings = intent.targets.flatMap((target) =>
       target.registers.map((access) => {
         const key = `${target.device}.${access.register}`;
         const before = this.registers.get(key) ?? 0n;
-        const writes = !intent.dryRun && intent.selectForSeconds === undefined;
-        if (access.value !== undefined && writes) this.registers.set(key, access.value);
+        if (access.value !== undefined && acts) this.registers.set(key, access.value);
         const value = this.registers.get(key) ?? 0n;
         return { device: target.device, register: access.register, value, before };
       }),
@@ -174,7 +174,7 @@ export class ScriptedOrchestrator implements OrchestratorPort {
       result: CoordinationResult.SUCCESS,
       risk: RiskLevel.LOW,
       reasons: ['kernel: scripted'],
-      effect: intent.type === OperationType.WRITE && !intent.dryRun ? 'committed' : 'none',
+      effect: intent.type === OperationType.WRITE && acts ? 'committed' : 'none',
       planDigest: 'ab'.repeat(32),
       readings,
       tracks: [{ track: 'kernel', ok: true, durationMs: 0.5 }],
