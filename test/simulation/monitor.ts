@@ -222,6 +222,9 @@ export class Monitor implements BenchWatch {
 
   #checkQuarantine(cell: Cell, what: string): void {
     const model = this.#hardware.models.get(cell.device);
+    // A kernel that starts has to be told of it first: its holds lie with security.
+    if (this.acknowledgedQuarantine.has(cell.device) && !this.#quarantined.has(cell.device))
+      this.count('quarantined device touched by a kernel that was not told yet');
     if (model?.device.quarantined !== true && !this.#quarantined.has(cell.device)) return;
     this.violate('I6', `${cell.place} was ${what} although the device is quarantined`);
   }
