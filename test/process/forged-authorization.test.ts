@@ -73,6 +73,11 @@ async function becomeSecurity(): Promise<void> {
   });
   kernel = kernelTrackClient(link);
   await until('kernel', () => link.peerState === 'up');
+  // Kernel writes nothing for a security that has not taken charge.
+  await until('kernel to be supervised', async () => {
+    const order = { holds: [], writes: 'allow', accounted: [] } as const;
+    return (await kernel.supervise(order, soon())).ok;
+  });
 }
 
 beforeAll(async () => {
@@ -269,6 +274,31 @@ describe('a plan sent straight into the kernel ring', () => {
     const good = signer.grant(act.operationId, digest, PEOPLE);
     expect(codeOf(await commit(good, act))).toBe('PLAN_UNKNOWN');
     expect(window()).toEqual(before);
+  });
+});
+
+describe('a transaction to settle, sent straight into the kernel ring', () => {
+  it('is undone only under an authorization of security for recovery', async () => {
+    const plan = await planToWrite(0x77n);
+    const operationId = newId();
+    // As another life of kernel left it.
+    const held = window();
+    held.writeUInt32LE(0x77, CONFIG_OFFSET);
+    writeFileSync(join(directory, 'window'), held, { flag: 'r+' });
+    const priors = [{ device: 0, register: 'CONFIG', value: 0x11n }];
+    const settle = (authorization: Authorization, changed: RegisterPlan = plan) =>
+      kernel.recover({ operationId, plan: changed, priors, authorization }, soon());
+    const good = signer.grant(operationId, plan.digest, ['recovery']);
+    const unsigned = { ...good, signature: Buffer.alloc(64).toString('base64') };
+    expect(codeOf(await settle(unsigned))).toBe('AUTHORIZATION_INVALID');
+    const toCommit = signer.grant(operationId, plan.digest, PEOPLE);
+    expect(codeOf(await settle(toCommit))).toBe('AUTHORIZATION_INVALID');
+    const other = await planToWrite(0x78n);
+    const swapped = { ...other, digest: plan.digest };
+    expect(codeOf(await settle(good, swapped))).toBe('PLAN_CHANGED');
+    expect(window()).toEqual(held);
+    expect(await settle(good)).toMatchObject({ ok: true, value: { effect: 'committed' } });
+    expect(codeOf(await settle(good))).toBe('AUTHORIZATION_INVALID');
   });
 });
 

@@ -152,12 +152,12 @@ export class KernelDeviceTrack implements KernelTrack {
     const found = this.#plans.known(request.planDigest);
     if (!found.ok) return found;
     const plan = found.value;
+    const redeemed = this.authorizations.redeem(request.authorization, request);
+    if (!redeemed.ok) return redeemed;
     if (this.#recovery.isClosed(request.operationId)) {
       const finding = 'the operation has come to its end already';
       return refuse(fault('PLAN_UNKNOWN', { place: `operation ${request.operationId}`, finding }));
     }
-    const redeemed = this.authorizations.redeem(request.authorization, request);
-    if (!redeemed.ok) return redeemed;
     const hasWrites = writesOf(plan).length > 0;
     const guarded = hasWrites ? this.#preparation.begin(request.operationId, plan) : [];
     if (guarded === undefined) {
