@@ -554,7 +554,7 @@ export const FAULT_CATALOGUE = {
     'refusal',
     'later',
     'FAILED_PRECONDITION',
-    503,
+    409,
     'the emergency stop stays engaged',
     'Close the stop circuit, then ask for the reset again.',
   ),

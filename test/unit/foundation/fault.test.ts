@@ -30,7 +30,12 @@ describe('the fault catalogue', () => {
       return kind === 'refusal' && http >= 500;
     });
     // These are refusals by load or state that the client can do nothing about.
-    expect(refusedByServer.sort()).toEqual(['BUS_QUEUE_FULL', 'EMERGENCY_STOPPED', 'RISK_UNKNOWN']);
+    expect(refusedByServer.sort()).toEqual([
+      'BUS_QUEUE_FULL',
+      'EMERGENCY_STOPPED',
+      'RISK_UNKNOWN',
+      'UNSUPERVISED',
+    ]);
     const ownFault = CODES.filter(
       (code) => FAULT_CATALOGUE[code].kind === 'operating' && FAULT_CATALOGUE[code].http < 500,
     );
