@@ -230,7 +230,7 @@ describe('concurrent operations', () => {
     must(await prepare(first));
     expect(codeOf(await prepare(second))).toBe('DEVICE_BUSY');
     must(await commit(first));
-    expect(codeOf(await commit(first))).toBe('PLAN_UNKNOWN');
+    expect(codeOf(await commit(first))).toBe('AUTHORIZATION_INVALID');
     must(await prepare(second));
     expect(must(await commit(second)).effect).toBe('committed');
   });
