@@ -209,10 +209,11 @@ export class BusQueue {
             resolve(refuse(fault('DEADLINE_EXCEEDED', { place: cell.place, finding })));
             return;
           }
-          // The accesses before this one may have opened the circuit: a dead device holds up the bus no further.
-          const opened = this.#circuit(cell, priority, breaker);
-          if (opened !== undefined) {
-            resolve(refuse(opened));
+          // While it waited the device may have gone into quarantine, or the accesses before it have opened the circuit:
+          // a dead device holds up the bus no further.
+          const refusal = this.#quarantine(cell) ?? this.#circuit(cell, priority, breaker);
+          if (refusal !== undefined) {
+            resolve(refuse(refusal));
             return;
           }
           resolve(this.#judge(breaker, await call(deadline.within(limitMs))));

@@ -212,6 +212,21 @@ describe('the circuit of a device', () => {
 });
 
 describe('a quarantined device', () => {
+  it('is not reached by an access that waited for its bus when the quarantine came', async () => {
+    const running = queue.read(cell(1, 'running'), soon(), Priority.OBSERVE);
+    const waiting = [
+      queue.read(cell(2, 'poll'), soon(), Priority.OBSERVE),
+      queue.readMany([cell(2, 'first'), cell(2, 'second')], soon(), Priority.OPERATION),
+      queue.write(cell(2, 'write'), 1n, soon(), Priority.OPERATION),
+    ];
+    quarantined.add(2);
+    await settled(clock, Promise.all([running, ...waiting]));
+    expect(places()).toEqual(['device-1.running']);
+    for (const outcome of (await Promise.all(waiting)).flat()) {
+      expect(codeOf(outcome)).toBe('DEVICE_QUARANTINED');
+    }
+  });
+
   it('never reaches the bus, by no kind of access and with no priority', async () => {
     quarantined.add(9);
     for (const priority of Object.values(Priority)) {
