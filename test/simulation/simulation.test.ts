@@ -18,6 +18,7 @@ const REGRESSIONS: readonly {
     found:
       'a late order of a dead security process let kernel write, and nobody called its successor',
   },
+  { seed: 5_011, durationMs: 30_000, found: 'a poll that waited read a device in quarantine' },
   { seed: 44, durationMs: 6_000, found: 'a device was let go on a full disk without a record' },
 ];
 
