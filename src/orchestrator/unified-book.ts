@@ -4,6 +4,7 @@
 import type { Clock } from '#foundation/clock';
 import type { LinearId } from '#model/device';
 import type { HoldKind } from '#model/hold';
+import { OverallStatus } from '#model/snapshot';
 import { TRACKS, type TrackName } from '#model/track-name';
 import type { SyncTrigger, UnifiedDeviceState } from '#model/unified-state';
 import type { ConflictDesk } from './conflict-desk.ts';
@@ -72,7 +73,10 @@ export class UnifiedBook {
       staleTracks,
     };
     this.#pages.set(id, { state, orders });
-    if (before !== undefined) this.#remember(before, state);
+    // The first look after a start finds out; it changes nothing.
+    if (before !== undefined && before.kernel.status !== OverallStatus.UNKNOWN) {
+      this.#remember(before, state);
+    }
     return state;
   }
 
