@@ -69,8 +69,7 @@ class CableEnd implements Link {
     body: unknown,
     deadline: Deadline,
   ): Promise<Outcome<unknown>> {
-    if (!this.alive) return new Promise(() => undefined);
-    return this.core.request(type, method, body, deadline);
+    return this.#whileAlive(() => this.core.request(type, method, body, deadline));
   }
 
   notify(type: MessageType, method: string, body: unknown): Outcome<void> {
@@ -78,6 +77,12 @@ class CableEnd implements Link {
     return refuse(
       fault('TRACK_UNAVAILABLE', { place: this.peer, finding: 'this process is dead' }),
     );
+  }
+
+  /** Whoever asked and died hears nothing, not even that its time was over. */
+  async #whileAlive<T>(ask: () => Promise<T>): Promise<T> {
+    const answer = this.alive ? await ask() : undefined;
+    return this.alive && answer !== undefined ? answer : new Promise(() => undefined);
   }
 
   serve(method: string, handler: RequestHandler): void {
