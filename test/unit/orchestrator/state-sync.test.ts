@@ -479,17 +479,25 @@ describe('a track that is away', () => {
   });
 });
 
-it('keeps the history of a device: power, status, holds, operations and conflicts', async () => {
+it('keeps the history of a device: status, holds, operations and conflicts', async () => {
   const session = await bench.signIn(ALICE);
   must(await bench.operate(session, bench.intent(OperationType.WRITE, PUMP, { DATA: 7n })));
   // After an operation the first look is taken as it comes.
   await synchronize(PUMP);
   bench.kernelBench.poke(PUMP, OFFSET.CONTROL, 1);
   await synchronize(PUMP);
+  const request = {
+    reason: 'smoke',
+    priority: EmergencyPriority.HIGH,
+    devices: [PUMP],
+    groups: [],
+  };
+  await bench.settle(bench.stops.stop(request, 'interface', 'alice'));
+  await synchronize(PUMP);
   await pass(3_000);
   const lines = sync().history(PUMP, 100);
   expect(lines.map(({ what }) => what)).toEqual(
-    expect.arrayContaining(['power', 'status', 'operation', 'conflict', 'security status']),
+    expect.arrayContaining(['status', 'holds', 'operation', 'conflict', 'security status']),
   );
   expect(lines.find(({ what }) => what === 'operation')).toMatchObject({ to: 'committed' });
   expect(lines.map(({ wallMs }) => wallMs)).toEqual(
