@@ -34,6 +34,8 @@ export interface OperationTrack {
   readonly recoveryPriors: RegisterReading[];
   readonly leasedAtMs: number;
   window: 'closed' | 'commit' | 'recover';
+  /** Security signed for what kernel was asked to do now, and in time. */
+  permitted: boolean;
   commits: number;
   /** Devices that a stop or a hold covered when the last window closed. */
   covered: ReadonlySet<LinearId>;
@@ -98,6 +100,7 @@ export class Ledger {
       recoveryPriors: [],
       leasedAtMs: nowMs,
       window: 'closed',
+      permitted: false,
       commits: 0,
       covered: new Set(),
       holding: new Set(),
@@ -121,8 +124,9 @@ export class Ledger {
     if (window === 'commit') operation.commits += 1;
     const key = `${operation.operationId} ${operation.plan.digest}`;
     const signed = this.#granted.get(key)?.find((one) => one.signature === authorization.signature);
+    operation.permitted = signed !== undefined && signed.expiresAtMs > nowMs;
     if (signed === undefined) return 'security never signed its authorization';
-    return signed.expiresAtMs > nowMs ? null : 'its authorization had expired';
+    return operation.permitted ? null : 'its authorization had expired';
   }
 
   closes(operation: OperationTrack, covered: ReadonlySet<LinearId>, nowMs: number): void {
@@ -163,6 +167,7 @@ export class Ledger {
     const spec = this.#spec(device, register);
     const safe = spec?.safeValue === word;
     if (handed.stopped) return safe ? 'safe' : null;
+    if (operation?.permitted === false) return safe ? 'safe' : null;
     if (operation !== null && operation.window !== 'recover') {
       if (this.#forward(operation, handed, safe)) return 'forward';
       if (this.#undo(operation, handed)) return 'undo';

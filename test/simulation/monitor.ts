@@ -319,7 +319,7 @@ export class Monitor implements BenchWatch {
     const operation = this.ledger.preparing(operationId, digest, nowMs);
     this.#trace.add('kernel', `${window} ${operationId}`);
     if (operation === null) return null;
-    // Without a permission kernel has to refuse; what it writes nevertheless is found by its own.
+    // Kernel has to refuse it; what it writes nevertheless is explained by nothing.
     const wrong = this.ledger.opens(operation, window, authorization, nowMs);
     if (wrong !== null) this.#trace.add('kernel', `${operationId}: ${wrong}`);
     return operation;

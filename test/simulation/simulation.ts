@@ -62,7 +62,7 @@ export interface RunResult {
 
 let board: Board | null = null;
 
-function benchBoard(): Board {
+export function benchBoard(): Board {
   if (board !== null) return board;
   const loaded = loadBoard(join(PROFILES, 'boards/bench.yaml'), { profileDirectories: [PROFILES] });
   if (!loaded.ok) throw new Error(describeFault(loaded.fault));
