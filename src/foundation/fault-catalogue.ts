@@ -506,7 +506,7 @@ export const FAULT_CATALOGUE = {
     'operating',
     'later',
     'FAILED_PRECONDITION',
-    409,
+    503,
     'no further register was written',
     'Let the device cool down, then ask again.',
   ),

@@ -78,7 +78,7 @@ describe('a stop input', () => {
 
   it('lets no reset pass while it is open, and one that follows its closing', async () => {
     const [, refused] = await resetStop(agent);
-    expect([refused?.status, refused?.body.code]).toEqual([503, 'STOP_INPUT_OPEN']);
+    expect([refused?.status, refused?.body.code]).toEqual([409, 'STOP_INPUT_OPEN']);
     expect(refused?.body.detail).toContain('door of the rack');
     expect((await status()).stopEngaged).toBe(true);
     await circuit('0x0');
