@@ -21,6 +21,7 @@ export class DurableStore {
   #writers: Writer[] = [];
   #scheduled = false;
   #flushes = 0;
+  #closed = false;
 
   constructor(path: string) {
     this.database = new DatabaseSync(path);
@@ -54,6 +55,10 @@ export class DurableStore {
     const writers = this.#writers;
     if (writers.length === 0) return;
     this.#writers = [];
+    if (this.#closed) {
+      for (const { reject } of writers) reject(new Error('the store is closed'));
+      return;
+    }
     const settled: (() => void)[] = [];
     try {
       this.#begin.run();
@@ -85,6 +90,7 @@ export class DurableStore {
 
   close(): void {
     this.flush();
+    this.#closed = true;
     this.database.close();
   }
 }

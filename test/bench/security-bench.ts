@@ -21,7 +21,7 @@ import type { DeviceDescriptor } from '#model/device';
 import { type Intent, NO_REQUIREMENTS, OperationType, type Target } from '#model/operation';
 import { ClearanceLevel, COMPARTMENTS, type Origin, type Principal } from '#model/principal';
 import { RiskLevel } from '#model/risk';
-import { DEFAULT_POLICY } from '#model/safety-policy';
+import { DEFAULT_POLICY, type SafetyPolicy } from '#model/safety-policy';
 import type { KernelTrack } from '#model/track';
 import type { Decision } from '#orchestrator/journal-row';
 import { AuthorizationSigner } from '#tracks/security/authorization';
@@ -43,9 +43,18 @@ const PEOPLE: readonly Principal[] = ['first', 'second'].map((id) => ({
   devices: null,
   underReview: false,
 }));
-/** Nothing periodic may come between the samples. */
-const QUIET_POLICY = {
+/** Nothing periodic may come between the samples, and a change by hand may be accepted at once. */
+const QUIET_POLICY: SafetyPolicy = {
   ...DEFAULT_POLICY,
+  conflicts: [
+    {
+      rule: 'CHANGED_WITHOUT_OPERATION',
+      method: 'AUTHORITY',
+      devices: null,
+      deadlineSeconds: 60,
+      authority: ['kernel', 'security', 'interface'],
+    },
+  ],
   sync: { ...DEFAULT_POLICY.sync, periodMs: 3_600_000 },
   stop: { selfTestPeriodMs: 3_600_000 },
 };
