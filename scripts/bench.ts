@@ -30,13 +30,13 @@ function print(row: BenchRow): void {
         ? `  goal ${row.goal}: reached`
         : `  goal ${row.goal}: MISSED`;
   process.stdout.write(
-    `${row.name.padEnd(52)} ${row.unit.padEnd(3)} ${figures}   x ${String(row.ratio).padEnd(7)} of ${row.beside.name} (${row.beside.p50} / ${row.beside.p95})${mark}\n`,
+    `${`${row.name} (${row.bus})`.padEnd(72)} ${row.unit.padEnd(3)} ${figures}   x ${String(row.ratio).padEnd(7)} of ${row.beside.name} (${row.beside.p50} / ${row.beside.p95})${mark}\n`,
   );
 }
 
 const rows: BenchRow[] = [];
 process.stdout.write(
-  `${''.padEnd(57)}      P50      P95      P99   ratio of P95 to the one beside (P50 / P95)\n`,
+  `${''.padEnd(77)}      P50      P95      P99   ratio of P95 to the one beside (P50 / P95)\n`,
 );
 for (const [name, suite] of Object.entries(SUITES)) {
   if (values.only.length > 0 && !values.only.includes(name)) continue;

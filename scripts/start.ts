@@ -14,6 +14,7 @@ import { COMPILED_SUFFIX, writeCompiledBoard } from '../src/config/compiled-boar
 import { layoutOf } from '../src/config/layout.ts';
 import { formatProblem } from '../src/config/problem.ts';
 import { bundle, bundlePath, type Program } from './bundle.ts';
+import { NODE_FLAGS } from './node-flags.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const DEFAULT_BOARD = join(root, 'drivers/profiles/boards/default.yaml');
@@ -24,16 +25,6 @@ const READY_LIMIT_MS = 60_000;
 const SIMULATOR_VARIABLE = `$\{SIMULATOR}`;
 const FAILPOINT_BACKOFF_MS = 100;
 const ORDER = ['kernel', 'security', 'interface'] as const;
-/** The agent's heaps are small: larger young generations and more arenas cost more memory than they save time. */
-const NODE_FLAGS = [
-  '--disable-warning=ExperimentalWarning',
-  '--max-semi-space-size=1',
-  '--optimize-for-size',
-  '--max-old-space-size=256',
-];
-/** Kernel's work is short and its metal is native: the optimizing compiler costs it 6 MiB and buys nothing. */
-const KERNEL_FLAGS = [...NODE_FLAGS, '--no-opt'];
-
 const { values } = parseArgs({
   options: {
     'state-dir': { type: 'string' },
@@ -85,7 +76,7 @@ function make(name: Program, processArguments: readonly string[]): SupervisedPro
     name,
     script: bundlePath(name),
     arguments: processArguments,
-    nodeFlags: name === 'kernel' ? KERNEL_FLAGS : NODE_FLAGS,
+    nodeFlags: NODE_FLAGS,
     environment: {
       ...process.env,
       NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/compile'),

@@ -312,6 +312,7 @@ export class OperationRunner {
     const { effect } = progress;
     const beside = decided === undefined ? undefined : () => decided.closeBeside(effect);
     const entry = await audit.append(operationRecord(order, progress), beside);
+    await decided?.followed();
     decided?.recorded(entry.ok ? 'durable' : 'failed', effect);
     if (entry.ok) return entry.value.sequence;
     if (progress.fault === undefined) {

@@ -79,6 +79,7 @@ export class Transaction {
   #limit: Deadline | null = null;
   #priors: readonly RegisterReading[] = [];
   #decided = false;
+  #following: readonly Promise<void>[] = [];
   /** Who writes the outcome down: this object, or recovery because an answer was lost. */
   #closing: 'here' | 'by recovery' | 'later' = 'here';
 
@@ -92,7 +93,7 @@ export class Transaction {
     return this.#decided;
   }
 
-  /** Kernel last: only its promise concerns something that cannot be un-happened. */
+  /** All at once: kernel's promise reads and writes nothing, and a refusal of another gives the devices free again. */
   async prepare(): Promise<Outcome<void>> {
     this.#reached('PREPARING');
     const { plan } = this.#order;
@@ -103,12 +104,13 @@ export class Transaction {
       const place = this.#parts.devices.get(device)?.slug ?? `device ${device}`;
       return refuse(fault('DEVICE_INHIBITED', { place, finding: doubt.reason }));
     }
+    const asking = this.#ask('kernel', limit);
     const votes = await Promise.all(
       this.#others().map((name) => this.#ask(name, limit.within(OTHERS_LIMIT_MS))),
     );
     const no = votes.find((vote) => !vote.ok);
     if (no !== undefined && !no.ok) return no;
-    const vote = await this.#ask('kernel', limit);
+    const vote = await asking;
     if (!vote.ok) return vote;
     this.#priors = vote.value.priors;
     this.#reached('PREPARED');
@@ -142,7 +144,7 @@ export class Transaction {
     return durable;
   }
 
-  /** Kernel first; the other tracks follow its outcome and cannot change it. */
+  /** Kernel first; the other tracks follow its outcome, cannot change it, and are heard while it is written down. */
   async commit(): Promise<CommitReceipt> {
     const receipt = await this.#commitKernel();
     // Recovery tells the others itself, as soon as it knows what to tell.
@@ -151,17 +153,20 @@ export class Transaction {
     const limit = Deadline.after(clock, OTHERS_LIMIT_MS);
     const request = { ...this.#request(), deadlineMs: limit.atMs };
     const committed = receipt.fault === undefined;
-    await Promise.all(
-      this.#others().map(async (name) => {
-        const startMs = clock.nowMs();
-        const track = this.#parts[name];
-        const settled: Outcome<unknown> = committed
-          ? await track.commit(request, limit)
-          : await track.abort(request.operationId, limit);
-        this.#order.note(name, startMs, settled);
-      }),
-    );
+    this.#following = this.#others().map(async (name) => {
+      const startMs = clock.nowMs();
+      const track = this.#parts[name];
+      const settled: Outcome<unknown> = committed
+        ? await track.commit(request, limit)
+        : await track.abort(request.operationId, limit);
+      this.#order.note(name, startMs, settled);
+    });
     return receipt;
+  }
+
+  /** Resolves when the other tracks have followed, or had their time to. */
+  async followed(): Promise<void> {
+    await Promise.all(this.#following);
   }
 
   /** Reaches whoever promised or may have. */
@@ -210,8 +215,8 @@ export class Transaction {
     this.#toAbort.add(name);
     const vote = await this.#parts[name].prepare(this.#request(), deadline);
     this.#votes[name] = vote.ok ? 'yes' : 'no';
+    this.#order.note(name, startMs, vote);
     if (!vote.ok) {
-      this.#order.note(name, startMs, vote);
       const kept = name === 'kernel' && this.#order.selected;
       if (!MAY_HAVE_PROMISED.has(vote.fault.code) && !kept) this.#toAbort.delete(name);
     }

@@ -19,7 +19,7 @@ import { type BenchRow, type Percentiles, percentiles, rowOf } from './row.ts';
 import { must, SecurityBench } from './security-bench.ts';
 
 const COUNT = Number(process.env.BENCH_COUNT ?? 1_000);
-const WARM_UP = 100;
+const WARM_UP = 300;
 /** A real kill costs a process start each; enough for a median. */
 const KILLS = 30;
 const MEMORY_ORIGIN = 0x6000_0000;
@@ -134,7 +134,7 @@ async function synchronization(bench: SecurityBench): Promise<readonly BenchRow[
           must(await orchestrator.synchronize(bench.session, devices, bench.deadline()));
         }),
       count,
-      WARM_UP / 10,
+      20,
     );
     rows.push(
       rowOf({
@@ -154,20 +154,17 @@ async function synchronization(bench: SecurityBench): Promise<readonly BenchRow[
 /** Between two conflicts of one device: a knob that is turned again and again is one matter. */
 const QUIET_MS = 10_500;
 
-/** CONFIG changes behind the agent's back; the next look finds it, kernel's word settles it, and it is on record. */
+/** CONFIG changes behind the agent's back; the next look finds it, settles it and tells the tracks. */
 async function conflicts(bench: SecurityBench): Promise<readonly BenchRow[]> {
   const { orchestrator } = bench.security;
   const devices = onBus(bench, 'memory');
   const metal = new ConfigRegisters(bench);
-  /** Until it is settled and the record of that is durable. */
-  const settle = async (device: DeviceDescriptor, sought: string) => {
+  const settle = async (device: DeviceDescriptor, sought: string): Promise<number> => {
     must(await orchestrator.synchronize(bench.session, [device.id], bench.deadline()));
-    for (;;) {
-      const found = must(await orchestrator.conflicts(bench.session));
-      const ours = found.find((each) => each.device === device.id && each.finding.includes(sought));
-      if (ours?.answer === 'ACCEPT') return;
-      await new Promise((resolve) => setImmediate(resolve));
-    }
+    const found = must(await orchestrator.conflicts(bench.session));
+    const ours = found.find((each) => each.device === device.id && each.finding.includes(sought));
+    if (ours?.answer !== 'REVIEW') throw new Error(`the change of ${device.slug} went unnoticed`);
+    return ours.id;
   };
   let value = 0x100n;
   const samples: number[] = [];
@@ -175,7 +172,14 @@ async function conflicts(bench: SecurityBench): Promise<readonly BenchRow[]> {
     process.stderr.write(`  conflicts: ${samples.length} of ${COUNT}\r`);
     for (const device of devices) {
       metal.poke(device, ++value);
-      samples.push(await timed(() => settle(device, `to 0x${hex(value).padStart(8, '0')}`)));
+      let id = 0;
+      const sought = `to 0x${hex(value).padStart(8, '0')}`;
+      samples.push(
+        await timed(async () => {
+          id = await settle(device, sought);
+        }),
+      );
+      await bench.accept(id);
     }
     await new Promise((resolve) => setTimeout(resolve, QUIET_MS));
   }

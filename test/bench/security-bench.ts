@@ -21,12 +21,13 @@ import type { DeviceDescriptor } from '#model/device';
 import { type Intent, NO_REQUIREMENTS, OperationType, type Target } from '#model/operation';
 import { ClearanceLevel, COMPARTMENTS, type Origin, type Principal } from '#model/principal';
 import { RiskLevel } from '#model/risk';
-import { DEFAULT_POLICY, type SafetyPolicy } from '#model/safety-policy';
+import { DEFAULT_POLICY } from '#model/safety-policy';
 import type { KernelTrack } from '#model/track';
 import type { Decision } from '#orchestrator/journal-row';
 import { AuthorizationSigner } from '#tracks/security/authorization';
 import { hashToken } from '#tracks/security/principals';
 import { bundle, bundlePath, type Program } from '../../scripts/bundle.ts';
+import { NODE_FLAGS } from '../../scripts/node-flags.ts';
 import { PROFILE_DIRECTORIES } from '../../src/bin/command-line.ts';
 import { type ComposedSecurity, composeSecurity } from '../../src/bin/compose-security.ts';
 import { provisionDemo } from '../../src/bin/provision.ts';
@@ -43,18 +44,9 @@ const PEOPLE: readonly Principal[] = ['first', 'second'].map((id) => ({
   devices: null,
   underReview: false,
 }));
-/** Nothing periodic may come between the samples, and a change by hand may be accepted at once. */
-const QUIET_POLICY: SafetyPolicy = {
+/** Nothing periodic may come between the samples. */
+const QUIET_POLICY = {
   ...DEFAULT_POLICY,
-  conflicts: [
-    {
-      rule: 'CHANGED_WITHOUT_OPERATION',
-      method: 'AUTHORITY',
-      devices: null,
-      deadlineSeconds: 60,
-      authority: ['kernel', 'security', 'interface'],
-    },
-  ],
   sync: { ...DEFAULT_POLICY.sync, periodMs: 3_600_000 },
   stop: { selfTestPeriodMs: 3_600_000 },
 };
@@ -130,9 +122,11 @@ export class SecurityBench {
           name,
           script: bundlePath(name),
           arguments: processArguments,
-          nodeFlags: ['--disable-warning=ExperimentalWarning'],
+          nodeFlags: NODE_FLAGS,
           environment: process.env,
           logFile: join(directory, 'log', `${name}.log`),
+          // Killed again and again on purpose: no wait may grow between two starts.
+          backoffLastMs: 100,
           onDied: () => undefined,
           onReady: () => resolve(),
         });
@@ -254,6 +248,8 @@ export class SecurityBench {
       confirmedRisk: RiskLevel.CRITICAL,
       dryRun: false,
       involved: [],
+      // As interface sends it along with every request.
+      interfaceRisk: { track: 'interface', level: RiskLevel.SAFE, reasons: [] },
       ...changes,
     };
   }
@@ -262,6 +258,13 @@ export class SecurityBench {
     const intent = this.#intent(type, targets, changes);
     const { orchestrator } = this.security;
     return must(await orchestrator.operate(this.session, intent, ORIGIN, this.deadline()));
+  }
+
+  /** A person accepts a change by hand, which ends the review of its device. */
+  async accept(conflictId: number): Promise<void> {
+    const { orchestrator } = this.security;
+    const reason = 'changed by the bench itself';
+    must(await orchestrator.resolveConflict(this.session, conflictId, 'ACCEPT', reason, ORIGIN));
   }
 
   stop(devices: readonly number[]) {
