@@ -34,11 +34,11 @@ process.exitCode = await runCli(process.argv.slice(2), {
   stderr: (text) => void process.stderr.write(text),
   engageStop,
   openAgentInProcess: async (runDirectory) => {
-    const { openAgentInProcess } = await import('./console-agent.ts');
+    const { openAgentInProcess } = await import('./console/agent.ts');
     return openAgentInProcess(runDirectory, complain);
   },
   openKernel: async (runDirectory) => {
-    const { openKernelConsole } = await import('./console-client.ts');
+    const { openKernelConsole } = await import('./console/client.ts');
     return openKernelConsole(runDirectory, complain);
   },
   checkBoard: async (file, { variables, profileDirectories }) => {

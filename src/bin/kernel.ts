@@ -13,10 +13,11 @@ import { SharedLink } from '#link/shared-link';
 import { SharedStopLatch } from '#link/stop-latch';
 import { loadBoardFile } from './board-file.ts';
 import { announceReady, endOnRequest, readProcessArguments } from './command-line.ts';
-import { ComposedKernel } from './compose-kernel.ts';
-import { openConsoleDoor } from './console-door.ts';
+import { ComposedKernel } from './compose/kernel.ts';
+import { openConsoleDoor } from './console/door.ts';
 import { watchLink } from './link-watch.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
+import { QuarantineFile } from './quarantine-file.ts';
 
 const log = openLog('kernel');
 dieOnSurprise(log);
@@ -58,6 +59,9 @@ const kernel = new ComposedKernel({
   openBus: (description, devices) => openBus(description, devices, clock),
   createDriver: createRegisterDriver,
   trustedKey: () => createPublicKey(readFileSync(layout.authorizationKey, 'utf8')),
+  quarantine: new QuarantineFile(layout.quarantine, (error) =>
+    log.error({ err: error }, 'the quarantine file'),
+  ),
   life: randomUUID(),
   log,
 });

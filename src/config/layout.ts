@@ -24,6 +24,8 @@ export interface Layout {
   readonly securityConsole: string;
   /** Kernel's own door for the administrator of this machine, when security does not answer either. */
   readonly kernelConsole: string;
+  /** Devices quarantined at run time, for a kernel process that starts again; kernel only. */
+  readonly quarantine: string;
 }
 
 export function layoutOf(stateDirectory: string, runDirectory: string): Layout {
@@ -43,6 +45,7 @@ export function layoutOf(stateDirectory: string, runDirectory: string): Layout {
     },
     authorizationKey: join(runDirectory, 'authorization-key.pem'),
     localSocket: join(runDirectory, 'agent.sock'),
+    quarantine: join(runDirectory, 'quarantine.json'),
     ...consolesIn(runDirectory),
   };
 }

@@ -22,6 +22,8 @@ export interface SupervisionParts {
 const SETTLE_LIMIT_MS = 10_000;
 const ORDER_LIMIT_MS = 6_000;
 const AGAIN_MS = 100;
+/** The stop of a restarted kernel waits for this at most. */
+const QUARANTINE_LIMIT_MS = 500;
 
 export class Supervision {
   readonly #parts: SupervisionParts;
@@ -55,6 +57,7 @@ export class Supervision {
     const { clock, stopStands, engageStop, settle, onError } = this.#parts;
     const losses = this.#losses;
     try {
+      await this.#keepQuarantine();
       if (stopStands()) engageStop();
       // Kernel goes on calling while it waits, so what is not settled now is tried again.
       const settled = await settle(Deadline.after(clock, SETTLE_LIMIT_MS));
@@ -71,6 +74,15 @@ export class Supervision {
   /** Holds changed, or somebody accounted for changes of a device; false when kernel could not be told. */
   async refresh(accounted: SupervisionOrder['accounted'] = []): Promise<boolean> {
     return this.#inCharge && (await this.#order(accounted));
+  }
+
+  /** Before anything else is asked of kernel, even the stop: a device in quarantine is not touched for any of it. */
+  async #keepQuarantine(): Promise<void> {
+    const { clock, kernel, holds } = this.#parts;
+    const quarantined = holds.standing().filter((hold) => hold.kind === 'quarantined');
+    if (quarantined.length === 0) return;
+    const order = { holds: quarantined, writes: 'hold', accounted: [] } as const;
+    await kernel.supervise(order, Deadline.after(clock, QUARANTINE_LIMIT_MS));
   }
 
   async #order(accounted: SupervisionOrder['accounted']): Promise<boolean> {

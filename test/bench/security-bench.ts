@@ -29,7 +29,7 @@ import { hashToken } from '#tracks/security/principals';
 import { bundle, bundlePath, type Program } from '../../scripts/bundle.ts';
 import { NODE_FLAGS } from '../../scripts/node-flags.ts';
 import { PROFILE_DIRECTORIES } from '../../src/bin/command-line.ts';
-import { type ComposedSecurity, composeSecurity } from '../../src/bin/compose-security.ts';
+import { type ComposedSecurity, composeSecurity } from '../../src/bin/compose/security.ts';
 import { provisionDemo } from '../../src/bin/provision.ts';
 import { SupervisedProcess } from '../../src/bin/supervised-process.ts';
 import { REPOSITORY } from '../support/agent.ts';

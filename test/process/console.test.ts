@@ -5,7 +5,7 @@ import { lstatSync } from 'node:fs';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { openKernelConsole } from '../../src/bin/console-client.ts';
+import { openKernelConsole } from '../../src/bin/console/client.ts';
 import { Agent } from '../support/agent.ts';
 import { dsmil } from './console.ts';
 import {

@@ -17,7 +17,7 @@ import { writesOf } from '#model/plan';
 import { widthMask, writable } from '#model/register';
 import type { CommitRequest } from '#model/track';
 import { TRACKS, type TrackName } from '#model/track-name';
-import type { Bench } from '../../src/bin/bench.ts';
+import type { Bench } from '../../src/bin/bench/agent.ts';
 import type { Monitor, MonitorHooks } from './monitor.ts';
 import type { Trace } from './trace.ts';
 

@@ -24,8 +24,8 @@ import type {
 } from '#model/track';
 import type { TrackName } from '#model/track-name';
 import type { RecoveryRequest } from '#model/transaction';
-import type { Bench, BenchWatch, KernelCall } from '../../src/bin/bench.ts';
-import type { FlushMoment } from '../../src/bin/bench-life.ts';
+import type { Bench, BenchWatch, KernelCall } from '../../src/bin/bench/agent.ts';
+import type { FlushMoment } from '../../src/bin/bench/life.ts';
 import { type Handed, Ledger, type OperationTrack } from './ledger.ts';
 import type { Trace } from './trace.ts';
 import type { Invariant, Violation } from './violation.ts';

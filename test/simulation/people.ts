@@ -29,7 +29,7 @@ import { type RegisterSpec, writable } from '#model/register';
 import { RiskLevel } from '#model/risk';
 import { EmergencyPriority } from '#model/stop';
 import { type Account, hashToken } from '#tracks/security/principals';
-import type { Bench } from '../../src/bin/bench.ts';
+import type { Bench } from '../../src/bin/bench/agent.ts';
 import type { Monitor } from './monitor.ts';
 import type { Trace } from './trace.ts';
 

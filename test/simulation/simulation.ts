@@ -14,7 +14,7 @@ import { describeError, describeFault } from '#foundation/fault';
 import type { Board } from '#model/board';
 import { DEFAULT_POLICY } from '#model/safety-policy';
 import { TRACKS } from '#model/track-name';
-import { Bench } from '../../src/bin/bench.ts';
+import { Bench } from '../../src/bin/bench/agent.ts';
 import { Chaos } from './chaos.ts';
 import { Monitor } from './monitor.ts';
 import { ACCOUNTS, People } from './people.ts';

@@ -7,6 +7,12 @@ import type { DeviceHold, HoldKind } from '#model/hold';
 import { OperationType } from '#model/operation';
 import type { StopLatch } from '#model/stop';
 
+/** Outlives the process, not the machine: a restarted kernel knows whom it must not touch before anybody tells it. */
+export interface QuarantineMemory {
+  recall(): readonly DeviceHold[];
+  remember(holds: readonly DeviceHold[]): void;
+}
+
 /** What may be done to a device between the reset of a stop and its activation. */
 const WHILE_DEACTIVATED: ReadonlySet<OperationType> = new Set([
   OperationType.READ,
@@ -17,12 +23,15 @@ const WHILE_DEACTIVATED: ReadonlySet<OperationType> = new Set([
 
 export class Interlock {
   readonly #latch: StopLatch;
+  #quarantine: QuarantineMemory | null = null;
   readonly #holds = new Map<LinearId, Map<HoldKind, DeviceHold>>();
   #holdReason: string | null = null;
   #holdCount = 0;
 
-  constructor(latch: StopLatch) {
+  constructor(latch: StopLatch, quarantine: QuarantineMemory | null = null) {
     this.#latch = latch;
+    for (const hold of quarantine?.recall() ?? []) this.add(hold);
+    this.#quarantine = quarantine;
   }
 
   /** True when the executor must not write another register of this device. */
@@ -54,12 +63,19 @@ export class Interlock {
   /** The first reason and time stand when the device is held so already. */
   add(hold: DeviceHold): void {
     const held = this.#holds.get(hold.device) ?? new Map<HoldKind, DeviceHold>();
-    if (!held.has(hold.kind)) held.set(hold.kind, hold);
+    if (held.has(hold.kind)) return;
+    held.set(hold.kind, hold);
     this.#holds.set(hold.device, held);
+    if (hold.kind === 'quarantined') this.#rememberQuarantine();
   }
 
   lift(device: LinearId, kind: HoldKind): void {
-    this.#holds.get(device)?.delete(kind);
+    const lifted = this.#holds.get(device)?.delete(kind);
+    if (lifted === true && kind === 'quarantined') this.#rememberQuarantine();
+  }
+
+  #rememberQuarantine(): void {
+    this.#quarantine?.remember(this.holds().filter((hold) => hold.kind === 'quarantined'));
   }
 
   liftAll(kind: HoldKind): readonly LinearId[] {

@@ -51,6 +51,8 @@ export interface KernelTrackParts {
   readonly safeStateBudgetMs: number;
   /** Circuits that have to be healthy before a stop is released; none where the board has none. */
   readonly stopInputs?: { open(deadline: Deadline): Promise<readonly string[]> };
+  /** Security has handed over every hold for the first time in this life of the process. */
+  readonly onSupervised?: () => void;
   /** A stop that kernel executed, whoever asked for it; for the security track's audit and state. */
   readonly onStopped: (cause: StopCause | null, receipt: StopReceipt) => void;
 }
@@ -81,6 +83,7 @@ export class KernelDeviceTrack implements KernelTrack {
   #lastSafeState: SafeStateReport | null = null;
   /** The drive that an engaged latch began, until it ends. */
   #latchDrive: Promise<SafeStateReport> | null = null;
+  #supervised = false;
   /** Drives to safe values under way. */
   #drives = 0;
   /** Stops so far, so that a release notices one that came meanwhile. */
@@ -221,11 +224,21 @@ export class KernelDeviceTrack implements KernelTrack {
     return this.#preparation.select(request.operationId, plan.value, request.untilMs);
   }
 
+  /** True once security has handed over every hold to this life of the process. */
+  get supervised(): boolean {
+    return this.#supervised;
+  }
+
   async supervise(order: SupervisionOrder): Promise<Outcome<readonly DeviceHold[]>> {
     const driven: LinearId[] = [];
     const { holdCount } = this.interlock;
     for (const hold of order.holds) {
       if (this.interlock.has(hold.device, hold.kind)) continue;
+      // Quarantined before this process knew anything: it was driven then, and is not touched now.
+      if (hold.kind === 'quarantined' && !this.#supervised) {
+        this.interlock.add(hold);
+        continue;
+      }
       // Last chance to reach a device that goes into quarantine: after this it is never touched.
       // What is in doubt belongs into its safe state, also after a restart that knows nothing of it.
       if (hold.kind !== 'deactivated') driven.push(hold.device);
@@ -235,7 +248,11 @@ export class KernelDeviceTrack implements KernelTrack {
     for (const hold of order.holds) this.interlock.add(hold);
     for (const { device, changeCount } of order.accounted) this.memory.account(device, changeCount);
     // Security may have died while the devices were driven: only who comes after it may allow writes again.
-    if (order.writes === 'allow') this.interlock.resume(holdCount);
+    if (order.writes === 'allow') {
+      this.interlock.resume(holdCount);
+      if (!this.#supervised) this.#parts.onSupervised?.();
+      this.#supervised = true;
+    }
     return succeed(this.interlock.holds());
   }
 

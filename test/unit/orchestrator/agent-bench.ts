@@ -18,7 +18,7 @@ import type { StopOrder, StopReceipt } from '#model/stop';
 import type { CommitReceipt, CommitRequest, KernelTrack, PrepareVote, Track } from '#model/track';
 import type { TrackName } from '#model/track-name';
 import { hashToken } from '#tracks/security/principals';
-import { type ComposedSecurity, composeSecurity } from '../../../src/bin/compose-security.ts';
+import { type ComposedSecurity, composeSecurity } from '../../../src/bin/compose/security.ts';
 import { type BenchOptions, KernelBench } from '../../support/kernel-bench.ts';
 
 export const ORIGIN: Origin = { transport: 'grpc', peer: '127.0.0.1:4000' };

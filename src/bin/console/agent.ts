@@ -19,8 +19,8 @@ import type { AgentInProcess } from '#tracks/interface/cli/cli-parts';
 import { RestApp } from '#tracks/interface/rest/rest-app';
 import { InterfaceService } from '#tracks/interface/service';
 import { InterfaceTrack } from '#tracks/interface/track';
-import { ANSWER_MS_MAX, openConsoleLink, type Report } from './console-client.ts';
-import type { BoardPart } from './console-security.ts';
+import { ANSWER_MS_MAX, openConsoleLink, type Report } from './client.ts';
+import type { BoardPart } from './security-console.ts';
 
 const clock = systemClock;
 const BOARD_MS_MAX = 5_000;

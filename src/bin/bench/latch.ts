@@ -5,7 +5,7 @@
 import type { Clock } from '#foundation/clock';
 import type { StopLatch } from '#model/stop';
 import { TRACKS, type TrackName } from '#model/track-name';
-import type { Life } from './bench-life.ts';
+import type { Life } from './life.ts';
 
 /** From a ring of the bell until the event loop of kernel hears it, milliseconds. */
 const WAKE_MS = 0.05;

@@ -16,17 +16,19 @@ import { orchestratorClient } from '#link/orchestrator-client';
 import { serveTrack } from '#link/track-server';
 import type { Authorization } from '#model/authorization';
 import type { Board } from '#model/board';
+import type { DeviceHold } from '#model/hold';
 import type { OrchestratorPort } from '#model/orchestrator-port';
 import type { SafetyPolicy } from '#model/safety-policy';
 import type { TrackName } from '#model/track-name';
 import { InterfaceService } from '#tracks/interface/service';
 import { InterfaceTrack } from '#tracks/interface/track';
+import type { QuarantineMemory } from '#tracks/kernel/interlock';
 import { AuthorizationSigner } from '#tracks/security/authorization';
 import type { Account } from '#tracks/security/principals';
-import { LatchMemory, type LatchWatch } from './bench-latch.ts';
-import { type BusWatch, type FlushMoment, Life, MortalBus, MortalStore } from './bench-life.ts';
-import { ComposedKernel } from './compose-kernel.ts';
-import { type ComposedSecurity, composeSecurity } from './compose-security.ts';
+import { ComposedKernel } from '../compose/kernel.ts';
+import { type ComposedSecurity, composeSecurity } from '../compose/security.ts';
+import { LatchMemory, type LatchWatch } from './latch.ts';
+import { type BusWatch, type FlushMoment, Life, MortalBus, MortalStore } from './life.ts';
 
 /** Everything that happens, as it happens; any of these may kill a track. */
 export interface BenchWatch extends BusWatch {
@@ -131,6 +133,14 @@ export class Bench {
   #security: Running<ComposedSecurity> | null = null;
   #interface: Running<InterfaceParts> | null = null;
   #publicKeyPem = '';
+  /** What lies in the run directory: it outlives every process. */
+  #quarantined: readonly DeviceHold[] = [];
+  readonly #quarantine: QuarantineMemory = {
+    recall: () => this.#quarantined,
+    remember: (holds) => {
+      this.#quarantined = holds;
+    },
+  };
   #lives = 0;
   #ids = 0;
 
@@ -242,6 +252,7 @@ export class Bench {
         new MortalBus(simulatedBus({ id, kind, hardware, clock: life.wireClock }), life, watch),
       createDriver: createRegisterDriver,
       trustedKey: () => createPublicKey(this.#publicKeyPem),
+      quarantine: this.#quarantine,
       life: `life-${life.number}`,
       log: { info: note, warn: note, error: note },
     });

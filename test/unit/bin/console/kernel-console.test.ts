@@ -2,7 +2,7 @@
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ACCESSES_MAX, CONSOLE_REGISTERS_MAX } from '#link/kernel-console';
-import { KernelConsole } from '../../../src/bin/console-kernel.ts';
+import { KernelConsole } from '../../../../src/bin/console/kernel-console.ts';
 import {
   codeOf,
   FORBIDDEN,
@@ -11,7 +11,7 @@ import {
   OFFSET,
   PUMP,
   VALVE,
-} from '../../support/kernel-bench.ts';
+} from '../../../support/kernel-bench.ts';
 
 const ROOT = 'uid 0 pid 7';
 

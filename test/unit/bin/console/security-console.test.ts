@@ -15,11 +15,14 @@ import type { OrchestratorPort, Session } from '#model/orchestrator-port';
 import type { Credential, Origin } from '#model/principal';
 import { RiskLevel } from '#model/risk';
 import type { KernelTrack, Track } from '#model/track';
-import { type BoardPart, serveSecurityConsole } from '../../../src/bin/console-security.ts';
-import { InterfaceByDoor } from '../../../src/bin/interface-by-door.ts';
-import { ScriptedOrchestrator } from '../../support/scripted-orchestrator.ts';
-import { smallBoard } from '../../support/small-board.ts';
-import { PlainInterface } from '../orchestrator/agent-bench.ts';
+import { InterfaceByDoor } from '../../../../src/bin/console/interface-by-door.ts';
+import {
+  type BoardPart,
+  serveSecurityConsole,
+} from '../../../../src/bin/console/security-console.ts';
+import { ScriptedOrchestrator } from '../../../support/scripted-orchestrator.ts';
+import { smallBoard } from '../../../support/small-board.ts';
+import { PlainInterface } from '../../orchestrator/agent-bench.ts';
 
 const PEER = { uid: 1234, gid: 5, pid: 77 };
 const FORGED: Origin = { transport: 'grpc', peer: 'somebody else' };

@@ -42,9 +42,9 @@ import { AuditChain } from '#tracks/security/audit-chain';
 import type { AuthorizationSigner } from '#tracks/security/authorization';
 import { type Account, Principals } from '#tracks/security/principals';
 import { SecurityTrack } from '#tracks/security/track';
-import { type ComposedState, composeState } from './compose-state.ts';
-import { recordUnsupervised } from './console-security.ts';
-import { InterfaceByDoor } from './interface-by-door.ts';
+import { InterfaceByDoor } from '../console/interface-by-door.ts';
+import { recordUnsupervised } from '../console/security-console.ts';
+import { type ComposedState, composeState } from './state.ts';
 
 export interface SecurityParts {
   readonly board: Board;

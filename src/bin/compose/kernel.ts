@@ -15,10 +15,10 @@ import type { Driver } from '#model/driver';
 import { EmergencyPriority, type StopCause, type StopLatch, type StopReceipt } from '#model/stop';
 import { BusQueue } from '#tracks/kernel/bus-queue';
 import { DeviceAccess } from '#tracks/kernel/device-access';
-import { Interlock } from '#tracks/kernel/interlock';
+import { Interlock, type QuarantineMemory } from '#tracks/kernel/interlock';
 import { StopInputs } from '#tracks/kernel/stop-inputs';
 import { KernelDeviceTrack } from '#tracks/kernel/track';
-import { KernelConsole } from './console-kernel.ts';
+import { KernelConsole } from '../console/kernel-console.ts';
 
 const QUEUE_LIMITS = { waitingMax: 256, failuresMax: 3, coolDownMs: 2_000 } as const;
 /** Within what security waits for the receipt of a stop. */
@@ -52,6 +52,7 @@ export interface KernelParts {
   readonly createDriver: (device: DeviceDescriptor) => Driver;
   /** Security's public key of its present life. */
   readonly trustedKey: () => KeyObject;
+  readonly quarantine: QuarantineMemory;
   /** Of this process, random. */
   readonly life: string;
   readonly log: KernelLog;
@@ -78,7 +79,7 @@ export class ComposedKernel {
   constructor(parts: KernelParts) {
     const { board, clock, latch, link } = parts;
     this.#parts = parts;
-    this.interlock = new Interlock(latch);
+    this.interlock = new Interlock(latch, parts.quarantine);
     this.interlock.hold('security has not taken charge yet');
     this.devices = board.devices.filter(
       (device) => !device.quarantined && !permanentlyQuarantined(device.id),
@@ -115,6 +116,8 @@ export class ComposedKernel {
       clock,
       life: parts.life,
       safeStateBudgetMs: SAFE_STATE_BUDGET_MS,
+      // Panels need not wait for the next round of looks.
+      onSupervised: () => setImmediate(() => void this.#observe()),
       onStopped: (cause, receipt) => {
         parts.log.warn({ cause, receipt }, 'devices driven to their safe values');
         this.#unreported.push({ cause, receipt });
@@ -277,6 +280,8 @@ export class ComposedKernel {
 
   async #observe(): Promise<void> {
     const { clock } = this.#parts;
+    // After a reboot nobody but security knows which devices must not even be looked at.
+    if (!this.track.supervised) return;
     // Devices of one bus in turn, buses side by side: a slow line delays only itself.
     await Promise.all(
       [...this.queues.keys()].map(async (busId) => {
