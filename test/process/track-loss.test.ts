@@ -17,6 +17,7 @@ import {
   readRegister,
   resetStop,
   verdict,
+  withSimulator,
   worksAgain,
   writeRegister,
 } from './watch.ts';
@@ -214,5 +215,27 @@ describe('a killed security process', () => {
     expect(verified.body).toMatchObject({ intact: true });
     const starts = (await auditOf(agent)).filter(({ event }) => event === 'AGENT_STARTED');
     expect(starts.length).toBeGreaterThan(1);
+  });
+});
+
+describe('a device quarantined at run time', () => {
+  it('is touched neither by a kernel that starts again nor by its stop', async () => {
+    const device = '0x8020';
+    const reason = 'its readings make no sense';
+    const quarantined = await agent.rest(0, 'POST', `devices/${device}/quarantine`, { reason });
+    expect([quarantined.status, quarantined.body.code]).toEqual([200, undefined]);
+    const { kernel } = agent.ready.pids;
+    // Where a drive to safe values would be seen.
+    await withSimulator(agent, (control) => control.set(device, 'CONTROL', '1'));
+    process.kill(kernel, 'SIGKILL');
+    await agent.waitUntil('kernel', () => agent.ready.pids.kernel !== kernel);
+    await worksAgain(agent);
+    expect((await agent.rest(0, 'POST', 'emergency-stop', { reason: 'a test' })).status).toBe(200);
+    await agent.waitUntil('the drive', async () => {
+      return (await heldBy(agent, '0x8000', 'CONTROL')) === '0x00000000';
+    });
+    expect(await heldBy(agent, device, 'CONTROL')).toBe('0x00000001');
+    expect((await readRegister(agent, device, 'CONFIG')).status).toBe(403);
+    await resetStop(agent);
   });
 });

@@ -7,7 +7,7 @@ import { Deadline } from '#foundation/deadline';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { type Authorization, RELEASE_STOP_ACT } from '#model/authorization';
-import { formatToken, type LinearId, permanentlyQuarantined } from '#model/device';
+import { type LinearId, permanentlyQuarantined } from '#model/device';
 import type { Driver } from '#model/driver';
 import { type DeviceHold, releaseHoldAct } from '#model/hold';
 import { type Intent, OperationType, type RegisterReading } from '#model/operation';

@@ -59,6 +59,19 @@ describe('security that takes charge', () => {
     expect(order).toEqual(['stop', 'settle']);
   });
 
+  it('names whom not to touch before it engages the stop', async () => {
+    await bench.settle(bench.security.holds.add([{ ...HOLD, kind: 'quarantined' }]));
+    const order: string[] = [];
+    const { supervise } = bench.line;
+    bench.line.supervise = (asked, deadline) => {
+      order.push(`${asked.writes} ${asked.holds.map((hold) => hold.kind).join()}`);
+      return supervise(asked, deadline);
+    };
+    const taking = supervision({ stopStands: () => true, engageStop: () => order.push('stop') });
+    await bench.settle(taking.take());
+    expect(order).toEqual(['hold quarantined', 'stop', 'allow quarantined']);
+  });
+
   it('is not in charge while a transaction is open, while kernel refuses, or after an error', async () => {
     bench.kernelBench.interlock.hold('kernel has just started');
     const unsettled = supervision({ settle: async () => false });

@@ -3,6 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { DeviceHold, HoldKind } from '#model/hold';
 import { OperationType } from '#model/operation';
+import { Interlock } from '#tracks/kernel/interlock';
 import { BENCH_DEVICES, codeOf, KernelBench, PUMP, VALVE } from '../../../support/kernel-bench.ts';
 
 const { READ, WRITE, RESET, ACTIVATE, DEACTIVATE, CONFIG } = OperationType;
@@ -91,5 +92,31 @@ describe('the interlock', () => {
     ]);
     expect(bench.interlock.liftAll('stopped')).toEqual([PUMP, VALVE]);
     expect(bench.interlock.kindsOf(VALVE)).toEqual(['in-doubt']);
+  });
+});
+
+describe('the memory of quarantine', () => {
+  it('is told of every change of it and of nothing else, and holds the devices after a restart', () => {
+    let kept: readonly DeviceHold[] = [];
+    let changes = 0;
+    const memory = {
+      recall: () => kept,
+      remember: (holds: readonly DeviceHold[]) => {
+        kept = holds;
+        changes += 1;
+      },
+    };
+    const first = new Interlock(bench.latch, memory);
+    first.add(hold('in-doubt'));
+    first.add(hold('quarantined'));
+    first.add(hold('quarantined', 'again'));
+    first.add(hold('quarantined', 'because', VALVE));
+    first.lift(VALVE, 'quarantined');
+    first.lift(VALVE, 'quarantined');
+    first.lift(PUMP, 'in-doubt');
+    expect(changes).toBe(3);
+    const second = new Interlock(bench.latch, memory);
+    expect(second.holds()).toEqual([hold('quarantined')]);
+    expect(changes).toBe(3);
   });
 });

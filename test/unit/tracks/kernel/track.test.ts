@@ -500,3 +500,33 @@ describe('what kernel shows', () => {
     expect(snapshot.devices).toHaveLength(6);
   });
 });
+
+describe('a device in quarantine', () => {
+  const order = (device: number, writes: 'hold' | 'allow') => ({
+    holds: [{ device, kind: 'quarantined', reason: 'odd', sinceWallMs: 1 } as const],
+    writes,
+    accounted: [],
+  });
+
+  it('is driven to its safe values once, when a supervised kernel hears of it, and never again', async () => {
+    must(await bench.run(bench.track.supervise({ holds: [], writes: 'allow', accounted: [] })));
+    bench.poke(PUMP, OFFSET.DATA, 7);
+    must(await bench.run(bench.track.supervise(order(PUMP, 'allow'))));
+    expect(bench.peek(PUMP, OFFSET.DATA)).toBe(0x5afe);
+    bench.poke(PUMP, OFFSET.DATA, 8);
+    must(await bench.run(bench.track.supervise(order(PUMP, 'allow'))));
+    must(await bench.run(bench.track.stop({ cause: STOP_CAUSE })));
+    expect(bench.peek(PUMP, OFFSET.DATA)).toBe(8);
+    expect(bench.peek(VALVE, OFFSET.DATA)).toBe(0x5afe);
+  });
+
+  it('is not touched at all by a kernel that starts after it was quarantined', async () => {
+    bench.poke(PUMP, OFFSET.DATA, 7);
+    must(await bench.run(bench.track.supervise(order(PUMP, 'hold'))));
+    expect(bench.track.supervised).toBe(false);
+    must(await bench.run(bench.track.supervise(order(PUMP, 'allow'))));
+    must(await bench.run(bench.track.stop({ cause: STOP_CAUSE })));
+    expect(bench.peek(PUMP, OFFSET.DATA)).toBe(7);
+    expect(bench.peek(VALVE, OFFSET.DATA)).toBe(0x5afe);
+  });
+});
