@@ -18,7 +18,7 @@ export interface DeviceText {
   readonly clearance: ClearanceName;
   readonly compartments: readonly Compartment[];
   readonly quarantined?: boolean | 'yes' | 'no';
-  readonly stop_stage: number;
+  readonly stopStage: number;
 }
 
 export interface StopInputText {
@@ -33,7 +33,7 @@ export interface StopInputText {
     readonly minimum?: WordText;
     readonly maximum?: WordText;
   };
-  readonly period_ms: number;
+  readonly periodMs: number;
 }
 
 export interface BoardText {
@@ -41,7 +41,7 @@ export interface BoardText {
   readonly groups: readonly string[];
   readonly buses: readonly BusDescription[];
   readonly devices: readonly DeviceText[];
-  readonly stop_inputs?: readonly StopInputText[];
+  readonly stopInputs?: readonly StopInputText[];
 }
 
 export interface MemoryAt {

@@ -61,7 +61,7 @@ export function stopInputs(
     const piece = { document, path: [...path, 'healthy'], text: condition };
     const healthy = registerCondition(piece, specs, report);
     if (healthy === undefined) return [];
-    const { name, period_ms: periodMs } = text;
+    const { name, periodMs } = text;
     return [{ name, device: device.id, healthy, periodMs }];
   });
 }

@@ -122,9 +122,9 @@ class BoardReader {
     devices: readonly DeviceDescriptor[],
   ): readonly StopInput[] {
     // Where devices are wrong, an input that names one of them would be reported for their fault.
-    if (!Array.isArray(text.stop_inputs) || devices.length < text.devices.length) return [];
-    const entries = text.stop_inputs
-      .map((input, index) => ({ text: input, path: ['stop_inputs', index] }))
+    if (!Array.isArray(text.stopInputs) || devices.length < text.devices.length) return [];
+    const entries = text.stopInputs
+      .map((input, index) => ({ text: input, path: ['stopInputs', index] }))
       .filter(({ path }) => sound(path));
     return stopInputs(this.#document, entries, devices, (problem) => this.#problems.add(problem));
   }
@@ -162,7 +162,7 @@ class BoardReader {
       quarantined: permanentlyQuarantined(id) || isQuarantined(text),
       clearanceMinimum: ClearanceLevel[text.clearance],
       compartments: [...text.compartments],
-      ...(text.stop_stage === 0 ? {} : { stopStage: text.stop_stage }),
+      ...(text.stopStage === 0 ? {} : { stopStage: text.stopStage }),
       behaviour: profile.behaviour,
       ...placed,
     };

@@ -11,8 +11,8 @@ import { entryAfter, lastSequence, resetStop, withSimulator, worksAgain } from '
 const DEFAULT_BOARD = join(REPOSITORY, 'drivers/profiles/boards/default.yaml');
 /** Healthy while bit 30 of DEBUG is clear: a simulated device takes what is written there and changes nothing. */
 const INPUT = `
-stop_inputs:
-  - { name: door of the rack, device: 0x8004, register: DEBUG, healthy: { bits: 30, value: 0 }, period_ms: 50 }
+stopInputs:
+  - { name: door of the rack, device: 0x8004, register: DEBUG, healthy: { bits: 30, value: 0 }, periodMs: 50 }
 `;
 
 let agent: Agent;

@@ -50,9 +50,9 @@ describe('the stop of a board', () => {
   test('takes its inputs from conditions on registers, by name, token or id', () => {
     const board = changed(
       `
-stop_inputs:
+stopInputs:
   - { name: button, device: first-of-all, register: control, healthy: { bits: 3, value: 1 } }
-  - { name: door, device: 0x8001, register: wide, healthy: { mask: 0xFF00, minimum: 0x100 }, period_ms: 50 }
+  - { name: door, device: 0x8001, register: wide, healthy: { mask: 0xFF00, minimum: 0x100 }, periodMs: 50 }
   - { name: lid, device: 14, register: value, healthy: { maximum: 7 } }
 `,
       ['name: First,', 'name: First Of All,'],
@@ -81,7 +81,7 @@ stop_inputs:
   });
 
   test('takes the stage of each device', () => {
-    const board = changed('', ['name: Card,', 'name: Card, stop_stage: 3,']);
+    const board = changed('', ['name: Card,', 'name: Card, stopStage: 3,']);
     expect(deviceOf(board, 'card').stopStage).toBe(3);
     expect(deviceOf(board, 'shared').stopStage).toBeUndefined();
   });
