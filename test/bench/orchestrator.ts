@@ -18,7 +18,7 @@ import { RiskLevel } from '#model/risk';
 import { type BenchRow, type Percentiles, percentiles, rowOf } from './row.ts';
 import { must, SecurityBench } from './security-bench.ts';
 
-const COUNT = Number(process.env.BENCH_COUNT ?? 1_000);
+const COUNT = 1_000;
 const WARM_UP = 300;
 /** A real kill costs a process start each; enough for a median. */
 const KILLS = 30;
