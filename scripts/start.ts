@@ -14,7 +14,7 @@ import { COMPILED_SUFFIX, writeCompiledBoard } from '../src/config/compiled-boar
 import { layoutOf } from '../src/config/layout.ts';
 import { formatProblem } from '../src/config/problem.ts';
 import { bundle, bundlePath, type Program } from './bundle.ts';
-import { NODE_FLAGS } from './node-flags.ts';
+import { nodeFlagsOf } from './node-flags.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const DEFAULT_BOARD = join(root, 'drivers/profiles/boards/default.yaml');
@@ -76,7 +76,7 @@ function make(name: Program, processArguments: readonly string[]): SupervisedPro
     name,
     script: bundlePath(name),
     arguments: processArguments,
-    nodeFlags: NODE_FLAGS,
+    nodeFlags: nodeFlagsOf(name),
     environment: {
       ...process.env,
       NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/compile'),

@@ -49,6 +49,8 @@ const link = new SharedLink({
   self: 'kernel',
   peer: 'security',
   clock,
+  // Between any few requests of panels the loop has to hear the stop bell.
+  framesPerTurn: 4,
   onError: (error, where) => log.error({ err: error, where }, 'handler failed'),
 });
 const kernel = new ComposedKernel({

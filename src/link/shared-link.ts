@@ -47,13 +47,15 @@ export interface SharedLinkOptions {
   readonly heartbeatMs?: number;
   /** A peer whose heartbeat stands still for this long is silent. */
   readonly silentAfterMs?: number;
+  /** Frames taken in one turn of the loop; a side whose loop must hear other bells soon takes few. */
+  readonly framesPerTurn?: number;
 }
 
 /** Holds one largest message; 2.1 MB for the two directions. */
 export const SLOTS_DEFAULT = 256;
 export const HEARTBEAT_MS = 20;
 export const SILENT_AFTER_MS = 500;
-const FRAMES_PER_WAKE_MAX = 64;
+const FRAMES_PER_TURN_DEFAULT = 64;
 const PIECE_BYTES = FRAME_PAYLOAD_BYTES - PIECE_HEADER_BYTES;
 /** A UTF-16 unit becomes at most three bytes. */
 const TEXT_LENGTH_SURE = Math.floor((PIECE_BYTES - 255) / 3);
@@ -81,6 +83,7 @@ export class SharedLink implements Link {
   readonly #corruptListeners = new Set<(finding: string) => void>();
   readonly #onError: (error: unknown, where: string) => void;
   readonly #silentAfterMs: number;
+  readonly #framesPerTurn: number;
   readonly #heartbeat: NodeJS.Timeout;
   readonly #stopListening: () => void;
   #stopWatching: (() => void) | null = null;
@@ -96,6 +99,7 @@ export class SharedLink implements Link {
     this.peer = options.peer;
     this.#clock = options.clock;
     this.#onError = options.onError;
+    this.#framesPerTurn = options.framesPerTurn ?? FRAMES_PER_TURN_DEFAULT;
     this.#silentAfterMs = options.silentAfterMs ?? SILENT_AFTER_MS;
     this.#core = new LinkCore({ ...options, send: (message) => this.#send(message) });
     const base = join(options.directory, linkName(options.self, options.peer));
@@ -221,7 +225,7 @@ export class SharedLink implements Link {
       return;
     }
     this.#meetPeer();
-    this.#takeFrames(FRAMES_PER_WAKE_MAX);
+    this.#takeFrames(this.#framesPerTurn);
     this.#core.flush();
   }
 
@@ -253,6 +257,8 @@ export class SharedLink implements Link {
         this.#takeFrame(size);
       }
     }
+    // What is left waits for one turn of the loop, so that other bells are heard between.
+    if (!this.#closed) setImmediate(() => this.#onBell());
   }
 
   #takeFrame(size: number): void {

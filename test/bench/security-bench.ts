@@ -27,7 +27,7 @@ import type { Decision } from '#orchestrator/journal-row';
 import { AuthorizationSigner } from '#tracks/security/authorization';
 import { hashToken } from '#tracks/security/principals';
 import { bundle, bundlePath, type Program } from '../../scripts/bundle.ts';
-import { NODE_FLAGS } from '../../scripts/node-flags.ts';
+import { nodeFlagsOf } from '../../scripts/node-flags.ts';
 import { PROFILE_DIRECTORIES } from '../../src/bin/command-line.ts';
 import { type ComposedSecurity, composeSecurity } from '../../src/bin/compose/security.ts';
 import { provisionDemo } from '../../src/bin/provision.ts';
@@ -122,7 +122,7 @@ export class SecurityBench {
           name,
           script: bundlePath(name),
           arguments: processArguments,
-          nodeFlags: NODE_FLAGS,
+          nodeFlags: nodeFlagsOf(name),
           environment: process.env,
           logFile: join(directory, 'log', `${name}.log`),
           // Killed again and again on purpose: no wait may grow between two starts.

@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { statSync } from 'node:fs';
+import { constants, getPriority, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { checkBoard } from '#config/board';
 import { RegisterWindow, WindowBatch } from '#drivers/native/windows';
@@ -59,9 +60,13 @@ export async function benchStop(agent: Agent): Promise<readonly BenchRow[]> {
     }
     return samples;
   };
+  const ordinary = getPriority();
   const idle = await measure(COUNT);
   const panels = await startPanels(agent);
+  // Else it is this process, on a machine that panels keep busy, whose wait is measured.
+  setPriority(constants.priority.PRIORITY_HIGHEST);
   const loaded = await measure(COUNT_LOADED).finally(panels.close);
+  setPriority(ordinary);
   mapped.value.close();
   const store = measureLimit('store', memory, 2_000, cells.length);
   const perDevice = cells.length / 1e6;
