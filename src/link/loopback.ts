@@ -1,18 +1,9 @@
 // Two links inside one process, for bench and simulation: same rules, bodies through the same codec.
 
 import type { Clock } from '#foundation/clock';
-import type { Deadline } from '#foundation/deadline';
-import type { Outcome } from '#foundation/outcome';
 import type { TrackName } from '#model/track-name';
-import {
-  type Link,
-  type LinkCounters,
-  MESSAGE_BYTES_MAX,
-  type MessageType,
-  type PeerState,
-  type RequestHandler,
-} from './link.ts';
-import { LinkCore } from './link-core.ts';
+import { type Link, MESSAGE_BYTES_MAX } from './link.ts';
+import { LinkEnd } from './link-end.ts';
 import { bytesOf, type Message } from './message.ts';
 import type { SendResult } from './request-server.ts';
 
@@ -27,63 +18,19 @@ export interface LoopbackOptions {
 
 const CAPACITY_DEFAULT = 256;
 
-class LoopbackEnd implements Link {
-  readonly self: TrackName;
-  readonly peer: TrackName;
-  readonly core: LinkCore;
+class LoopbackEnd extends LinkEnd {
   readonly #options: LoopbackOptions;
   #other: LoopbackEnd | null = null;
   #underWay = 0;
 
   constructor(self: TrackName, peer: TrackName, options: LoopbackOptions) {
-    this.self = self;
-    this.peer = peer;
+    super({ self, peer, clock: options.clock, onError: options.onError });
     this.#options = options;
-    this.core = new LinkCore({
-      self,
-      peer,
-      clock: options.clock,
-      onError: options.onError,
-      send: (message) => this.#send(message),
-    });
   }
 
   join(other: LoopbackEnd): void {
     this.#other = other;
     this.core.setPeer('up');
-  }
-
-  get peerState(): PeerState {
-    return this.core.peerState;
-  }
-
-  request(
-    type: MessageType,
-    method: string,
-    body: unknown,
-    deadline: Deadline,
-  ): Promise<Outcome<unknown>> {
-    return this.core.request(type, method, body, deadline);
-  }
-
-  notify(type: MessageType, method: string, body: unknown): Outcome<void> {
-    return this.core.notify(type, method, body);
-  }
-
-  serve(method: string, handler: RequestHandler): void {
-    this.core.serve(method, handler);
-  }
-
-  onNotice(method: string, listener: (body: unknown) => void): void {
-    this.core.onNotice(method, listener);
-  }
-
-  onPeer(listener: (state: PeerState) => void): () => void {
-    return this.core.onPeer(listener);
-  }
-
-  counters(): LinkCounters {
-    return this.core.counters();
   }
 
   close(): void {
@@ -94,12 +41,23 @@ class LoopbackEnd implements Link {
     other.leave();
   }
 
+  /** As if the other process had ended. */
+  lose(): void {
+    this.core.setPeer('lost');
+  }
+
+  /** As if the other process had started again. */
+  meetAgain(): void {
+    this.core.peerReplaced();
+    this.core.setPeer('up');
+  }
+
   leave(): void {
     this.#other = null;
     this.core.setPeer('absent');
   }
 
-  #send(message: Message): SendResult {
+  protected send(message: Message): SendResult {
     if (this.#other === null) return 'broken';
     if (bytesOf(message) > MESSAGE_BYTES_MAX) return 'too-large';
     if (this.#underWay >= (this.#options.capacity ?? CAPACITY_DEFAULT)) return 'full';
@@ -144,12 +102,11 @@ export function loopbackPair(
     left,
     right,
     part: () => {
-      for (const end of [left, right]) end.core.setPeer('lost');
+      for (const end of [left, right]) end.lose();
     },
     restart: () => {
       for (const end of [left, right]) {
-        end.core.peerReplaced();
-        end.core.setPeer('up');
+        end.meetAgain();
       }
     },
   };

@@ -12,18 +12,9 @@ import {
 } from '#drivers/native/rings';
 import { Doorbell, watchProcess } from '#drivers/native/signal';
 import type { Clock } from '#foundation/clock';
-import type { Deadline } from '#foundation/deadline';
-import type { Outcome } from '#foundation/outcome';
 import { SOURCE_NUMBER, TRACKS, type TrackName } from '#model/track-name';
-import {
-  type Link,
-  type LinkCounters,
-  MESSAGE_BYTES_MAX,
-  type MessageType,
-  type PeerState,
-  type RequestHandler,
-} from './link.ts';
-import { LinkCore } from './link-core.ts';
+import { MESSAGE_BYTES_MAX } from './link.ts';
+import { LinkEnd } from './link-end.ts';
 import {
   Assembler,
   bytesOf,
@@ -71,11 +62,8 @@ export function linkName(left: TrackName, right: TrackName): string {
  * Attaches one side. Throws an Error with an errno `code` when the files cannot be made or used: EMEDIUMTYPE for a
  * file of another size or kind, EAGAIN when a process already holds this side.
  */
-export class SharedLink implements Link {
-  readonly self: TrackName;
-  readonly peer: TrackName;
+export class SharedLink extends LinkEnd {
   readonly #clock: Clock;
-  readonly #core: LinkCore;
   readonly #rings: Rings;
   readonly #ownBell: Doorbell;
   readonly #peerBell: Doorbell;
@@ -95,13 +83,11 @@ export class SharedLink implements Link {
   #broken = false;
 
   constructor(options: SharedLinkOptions) {
-    this.self = options.self;
-    this.peer = options.peer;
+    super(options);
     this.#clock = options.clock;
     this.#onError = options.onError;
     this.#framesPerTurn = options.framesPerTurn ?? FRAMES_PER_TURN_DEFAULT;
     this.#silentAfterMs = options.silentAfterMs ?? SILENT_AFTER_MS;
-    this.#core = new LinkCore({ ...options, send: (message) => this.#send(message) });
     const base = join(options.directory, linkName(options.self, options.peer));
     this.#ownBell = new Doorbell(`${base}.${options.self}.bell`);
     this.#peerBell = new Doorbell(`${base}.${options.peer}.bell`);
@@ -123,43 +109,10 @@ export class SharedLink implements Link {
     this.#heartbeat = setInterval(() => this.#onHeartbeat(), options.heartbeatMs ?? HEARTBEAT_MS);
   }
 
-  get peerState(): PeerState {
-    return this.#core.peerState;
-  }
-
-  request(
-    type: MessageType,
-    method: string,
-    body: unknown,
-    deadline: Deadline,
-  ): Promise<Outcome<unknown>> {
-    return this.#core.request(type, method, body, deadline);
-  }
-
-  notify(type: MessageType, method: string, body: unknown): Outcome<void> {
-    return this.#core.notify(type, method, body);
-  }
-
-  serve(method: string, handler: RequestHandler): void {
-    this.#core.serve(method, handler);
-  }
-
-  onNotice(method: string, listener: (body: unknown) => void): void {
-    this.#core.onNotice(method, listener);
-  }
-
-  onPeer(listener: (state: PeerState) => void): () => void {
-    return this.#core.onPeer(listener);
-  }
-
   /** Called for every frame, message or file that cannot be trusted, with what was found. */
   onCorrupt(listener: (finding: string) => void): () => void {
     this.#corruptListeners.add(listener);
     return () => this.#corruptListeners.delete(listener);
-  }
-
-  counters(): LinkCounters {
-    return this.#core.counters();
   }
 
   close(): void {
@@ -171,10 +124,10 @@ export class SharedLink implements Link {
     this.#rings.close();
     this.#ownBell.close();
     this.#peerBell.close();
-    this.#core.close();
+    this.core.close();
   }
 
-  #send(message: Message): SendResult {
+  protected send(message: Message): SendResult {
     if (this.#closed || this.#broken) return 'broken';
     const { method, text } = message;
     if (text.length > TEXT_LENGTH_SURE) return this.#sendInPieces(message);
@@ -184,7 +137,7 @@ export class SharedLink implements Link {
     const totalBytes = methodBytes + textBytes;
     writePieceHeader(frame, message, { id: this.#nextMessageId(), totalBytes, offset: 0 });
     const result = this.#rings.push(message.type, PIECE_HEADER_BYTES + totalBytes);
-    if (result === 'sent') this.#core.counts.framesSent += 1;
+    if (result === 'sent') this.core.counts.framesSent += 1;
     return result;
   }
 
@@ -208,7 +161,7 @@ export class SharedLink implements Link {
       writePieceHeader(frame, message, { id, totalBytes, offset });
       const result = this.#rings.push(message.type, PIECE_HEADER_BYTES + length);
       if (result !== 'sent') return result;
-      this.#core.counts.framesSent += 1;
+      this.core.counts.framesSent += 1;
     }
     return 'sent';
   }
@@ -226,7 +179,7 @@ export class SharedLink implements Link {
     }
     this.#meetPeer();
     this.#takeFrames(this.#framesPerTurn);
-    this.#core.flush();
+    this.core.flush();
   }
 
   #onHeartbeat(): void {
@@ -238,7 +191,7 @@ export class SharedLink implements Link {
     this.#meetPeer();
     if (this.#closed) return;
     this.#noteHeartbeat();
-    this.#core.flush();
+    this.core.flush();
   }
 
   #takeFrames(limit: number): void {
@@ -250,9 +203,9 @@ export class SharedLink implements Link {
         return;
       }
       if (size === POP_CORRUPT) {
-        this.#core.counts.corruptFrames += 1;
+        this.core.counts.corruptFrames += 1;
         this.#reportCorrupt('a frame did not pass its check and was thrown away');
-        this.#core.frameLost();
+        this.core.frameLost();
       } else {
         this.#takeFrame(size);
       }
@@ -262,7 +215,7 @@ export class SharedLink implements Link {
   }
 
   #takeFrame(size: number): void {
-    const { counts } = this.#core;
+    const { counts } = this.core;
     counts.framesReceived += 1;
     if (this.#rings.frameEpoch !== this.#peerEpoch) {
       // Perhaps a peer that attached since the last look.
@@ -283,7 +236,7 @@ export class SharedLink implements Link {
       this.#reportCorrupt(message.finding);
       return;
     }
-    this.#core.receive(message);
+    this.core.receive(message);
   }
 
   /** Compares the peer's words with what was known of it. */
@@ -295,7 +248,7 @@ export class SharedLink implements Link {
       this.#stopWatching?.();
       this.#stopWatching = null;
       this.#assembler.reset();
-      if (known) this.#core.peerReplaced();
+      if (known) this.core.peerReplaced();
       if (peerPid === 0) return;
       this.#watch(peerPid);
       return;
@@ -304,7 +257,7 @@ export class SharedLink implements Link {
       this.#stopWatching();
       this.#stopWatching = null;
       this.#takeFrames(Number.POSITIVE_INFINITY);
-      this.#core.setPeer('absent');
+      this.core.setPeer('absent');
     }
   }
 
@@ -323,7 +276,7 @@ export class SharedLink implements Link {
     if (this.#stopWatching === null) return;
     this.#peerBeat = this.#rings.peerHeartbeat;
     this.#peerBeatAtMs = this.#clock.nowMs();
-    this.#core.setPeer('up');
+    this.core.setPeer('up');
   }
 
   #onPeerEnd(): void {
@@ -332,7 +285,7 @@ export class SharedLink implements Link {
     this.#stopWatching = null;
     this.#takeFrames(Number.POSITIVE_INFINITY);
     // Its words may already be those of a successor.
-    if (this.#stopWatching === null) this.#core.setPeer('lost');
+    if (this.#stopWatching === null) this.core.setPeer('lost');
   }
 
   #noteHeartbeat(): void {
@@ -341,9 +294,9 @@ export class SharedLink implements Link {
     if (this.#rings.peerHeartbeat !== this.#peerBeat) {
       this.#peerBeat = this.#rings.peerHeartbeat;
       this.#peerBeatAtMs = nowMs;
-      this.#core.setPeer('up');
+      this.core.setPeer('up');
     } else if (nowMs - this.#peerBeatAtMs > this.#silentAfterMs) {
-      this.#core.setPeer('silent');
+      this.core.setPeer('silent');
     }
   }
 
@@ -353,9 +306,9 @@ export class SharedLink implements Link {
     this.#broken = true;
     this.#stopWatching?.();
     this.#stopWatching = null;
-    this.#core.counts.corruptFrames += 1;
+    this.core.counts.corruptFrames += 1;
     this.#reportCorrupt('the link file was cut short');
-    this.#core.setPeer('lost');
+    this.core.setPeer('lost');
   }
 
   #reportCorrupt(finding: string): void {

@@ -4,18 +4,9 @@
 
 import type { Duplex } from 'node:stream';
 import type { Cancel, Clock } from '#foundation/clock';
-import type { Deadline } from '#foundation/deadline';
-import type { Outcome } from '#foundation/outcome';
 import type { TrackName } from '#model/track-name';
-import {
-  type Link,
-  type LinkCounters,
-  MESSAGE_BYTES_MAX,
-  MessageType,
-  type PeerState,
-  type RequestHandler,
-} from './link.ts';
-import { LinkCore } from './link-core.ts';
+import { MESSAGE_BYTES_MAX, MessageType } from './link.ts';
+import { LinkEnd } from './link-end.ts';
 import {
   Assembler,
   bytesOf,
@@ -51,10 +42,7 @@ const FLUSH_MS_MAX = 1_000;
 const FRAMES_PER_SECOND_MAX = 1_000;
 const TYPES: ReadonlySet<number> = new Set(Object.values(MessageType));
 
-export class SocketLink implements Link {
-  readonly self: TrackName;
-  readonly peer: TrackName;
-  readonly #core: LinkCore;
+export class SocketLink extends LinkEnd {
   readonly #clock: Clock;
   readonly #stream: Duplex;
   readonly #onEnd: (finding: string) => void;
@@ -70,52 +58,17 @@ export class SocketLink implements Link {
   #closed = false;
 
   constructor(options: SocketLinkOptions) {
-    this.self = options.self;
-    this.peer = options.peer;
+    super(options);
     this.#clock = options.clock;
     this.#stream = options.stream;
     this.#onEnd = options.onEnd ?? (() => undefined);
     this.#framesPerSecondMax = options.framesPerSecondMax ?? FRAMES_PER_SECOND_MAX;
-    this.#core = new LinkCore({ ...options, send: (message) => this.#send(message) });
     this.#stream.on('data', (bytes: Buffer) => this.#take(bytes));
     this.#stream.on('drain', () => this.#onDrain());
     this.#stream.on('error', () => this.#end('the connection broke', 'lost'));
     this.#stream.on('end', () => this.#end('the peer closed', 'absent'));
     this.#stream.on('close', () => this.#end('the connection closed', 'lost'));
-    this.#core.setPeer('up');
-  }
-
-  get peerState(): PeerState {
-    return this.#core.peerState;
-  }
-
-  request(
-    type: MessageType,
-    method: string,
-    body: unknown,
-    deadline: Deadline,
-  ): Promise<Outcome<unknown>> {
-    return this.#core.request(type, method, body, deadline);
-  }
-
-  notify(type: MessageType, method: string, body: unknown): Outcome<void> {
-    return this.#core.notify(type, method, body);
-  }
-
-  serve(method: string, handler: RequestHandler): void {
-    this.#core.serve(method, handler);
-  }
-
-  onNotice(method: string, listener: (body: unknown) => void): void {
-    this.#core.onNotice(method, listener);
-  }
-
-  onPeer(listener: (state: PeerState) => void): () => void {
-    return this.#core.onPeer(listener);
-  }
-
-  counters(): LinkCounters {
-    return this.#core.counters();
+    this.core.setPeer('up');
   }
 
   /** Lets what was sent reach the peer, then closes. */
@@ -123,7 +76,7 @@ export class SocketLink implements Link {
     this.#end('closed here', 'absent');
   }
 
-  #send(message: Message): SendResult {
+  protected send(message: Message): SendResult {
     if (this.#closed) return 'broken';
     const totalBytes = bytesOf(message);
     if (totalBytes > MESSAGE_BYTES_MAX) return 'too-large';
@@ -137,7 +90,7 @@ export class SocketLink implements Link {
     const methodBytes = header.write(message.method, PIECE_HEADER_BYTES, 'latin1');
     header.write(message.text, PIECE_HEADER_BYTES + methodBytes, 'utf8');
     this.#stream.write(frame);
-    this.#core.counts.framesSent += 1;
+    this.core.counts.framesSent += 1;
     return 'sent';
   }
 
@@ -181,7 +134,7 @@ export class SocketLink implements Link {
     if (this.#closed) return;
     this.#cancelUnread?.();
     this.#cancelUnread = null;
-    this.#core.flush();
+    this.core.flush();
     this.#takeFrames();
     if (this.#stream.isPaused() && this.#cancelUnread === null) this.#stream.resume();
   }
@@ -226,12 +179,12 @@ export class SocketLink implements Link {
       this.#cutOff(`a malformed frame: ${message?.finding ?? 'its message is not whole'}`);
       return;
     }
-    this.#core.counts.framesReceived += 1;
-    this.#core.receive(message);
+    this.core.counts.framesReceived += 1;
+    this.core.receive(message);
   }
 
   #cutOff(finding: string): void {
-    this.#core.counts.corruptFrames += 1;
+    this.core.counts.corruptFrames += 1;
     this.#end(finding, 'lost');
     this.#stream.destroy();
   }
@@ -243,7 +196,7 @@ export class SocketLink implements Link {
     this.#cancelUnread?.();
     this.#received = [];
     this.#receivedBytes = 0;
-    this.#core.setPeer(state);
+    this.core.setPeer(state);
     // What was sent leaves first; a peer that hangs must not keep this process from ending.
     const cancelFlush = this.#clock.after(FLUSH_MS_MAX, () => this.#stream.destroy());
     this.#stream.once('close', cancelFlush);
