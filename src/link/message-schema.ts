@@ -155,7 +155,7 @@ const target = object<Target>({
   ),
 });
 
-const operationType: Shape<OperationType> = oneOf(Object.values(OperationType));
+export const operationType: Shape<OperationType> = oneOf(Object.values(OperationType));
 
 export const riskAssessmentShape = object<RiskAssessment>({
   track,

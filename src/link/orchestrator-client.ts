@@ -2,6 +2,11 @@
 
 import type { Deadline } from '#foundation/deadline';
 import type { Outcome } from '#foundation/outcome';
+import type {
+  AdministrationAnswer,
+  AdministrationKey,
+  AdministrationRequest,
+} from '#model/administration';
 import type { AuditEntry } from '#model/audit-entry';
 import type { LinearId } from '#model/device';
 import type { AgentEvent } from '#model/event';
@@ -13,6 +18,7 @@ import type {
   OrchestratorPort,
   ResetProgress,
   Session,
+  SessionsEnded,
   StopReport,
   StopRequest,
   SystemStatus,
@@ -42,6 +48,7 @@ type Effect = 'writes' | 'none';
 class OrchestratorClient implements OrchestratorPort {
   readonly #link: Link;
   readonly #events = new Set<(event: AgentEvent) => void>();
+  readonly #ended = new Set<(ended: SessionsEnded) => void>();
   readonly #snapshots = new Set<(snapshot: KernelSnapshot) => void>();
   readonly #unified = new Set<(states: readonly UnifiedDeviceState[]) => void>();
 
@@ -51,6 +58,9 @@ class OrchestratorClient implements OrchestratorPort {
       for (const event of body as readonly AgentEvent[]) {
         for (const listen of [...this.#events]) listen(event);
       }
+    });
+    link.onNotice('port.sessions-ended', (body) => {
+      for (const listen of [...this.#ended]) listen(body as SessionsEnded);
     });
     link.onNotice('port.kernel-snapshot', (body) => {
       for (const listen of [...this.#snapshots]) listen(body as KernelSnapshot);
@@ -66,6 +76,21 @@ class OrchestratorClient implements OrchestratorPort {
     deadline: Deadline,
   ): Promise<Outcome<Session>> {
     return this.#ask('port.authenticate', { credential, origin }, deadline, 'none');
+  }
+
+  administer<K extends AdministrationKey>(
+    sessionId: string | null,
+    key: K,
+    request: AdministrationRequest<K>,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<AdministrationAnswer<K>>> {
+    return this.#ask('port.administer', { sessionId, key, request, origin }, deadline, 'none');
+  }
+
+  onSessionsEnded(listen: (ended: SessionsEnded) => void): () => void {
+    this.#ended.add(listen);
+    return () => this.#ended.delete(listen);
   }
 
   endSession(sessionId: string, deadline: Deadline): Promise<Outcome<void>> {

@@ -1,14 +1,17 @@
 // Serves the orchestrator's port to the interface process, which is trusted with nothing: bodies are checked, and no
 // fault leaves with what only this machine's log may hold.
 
+import type { Deadline } from '#foundation/deadline';
 import { type Fault, FaultError } from '#foundation/fault';
-import { type Outcome, succeed } from '#foundation/outcome';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type { AdministrationKey, AdministrationRequest } from '#model/administration';
 import { type AgentEvent, Severity } from '#model/event';
 import type { Intent, OperationReceipt } from '#model/operation';
 import type { OrchestratorPort, StopRequest } from '#model/orchestrator-port';
 import type { Credential, Origin } from '#model/principal';
 import type { RiskLevel } from '#model/risk';
 import { CONFLICT_ANSWERS, type ConflictAnswer } from '#model/unified-state';
+import { administrationShapes } from './administration-shape.ts';
 import { type Link, MessageType } from './link.ts';
 import {
   credentialShape,
@@ -21,7 +24,17 @@ import {
   risk,
   stopRequestShape,
 } from './message-schema.ts';
-import { conform, integer, listOf, nothing, nullable, object, oneOf, text } from './shape.ts';
+import {
+  conform,
+  integer,
+  listOf,
+  nothing,
+  nullable,
+  object,
+  oneOf,
+  type Shape,
+  text,
+} from './shape.ts';
 import { serveChecked } from './track-server.ts';
 import { faultForPeer } from './wire-fault.ts';
 
@@ -112,6 +125,19 @@ const auditShape = object<InSession & { readonly fromSequence: number; readonly 
   limit: integer(1, LIST_MAX),
 });
 
+interface AdministrationBody {
+  readonly sessionId: string | null;
+  readonly key: AdministrationKey;
+  readonly request: unknown;
+  readonly origin: Origin;
+}
+const administerShape = object<AdministrationBody>({
+  sessionId: nullable(sessionId),
+  key: oneOf(Object.keys(administrationShapes) as AdministrationKey[]),
+  request: () => null,
+  origin: originShape,
+});
+
 export interface RefusalReport {
   readonly sessionId: string | null;
   readonly origin: Origin;
@@ -135,6 +161,9 @@ export function serveOrchestrator(link: Link, port: OrchestratorPort): () => voi
   );
   serveChecked(link, 'port.end-session', inSession, (body, deadline) =>
     port.endSession(body.sessionId, deadline),
+  );
+  serveChecked(link, 'port.administer', administerShape, (body, deadline) =>
+    administer(port, body, deadline),
   );
   serveChecked(
     link,
@@ -240,11 +269,28 @@ export function serveOrchestrator(link: Link, port: OrchestratorPort): () => voi
   const stopUnified = port.onUnifiedState((states) => {
     link.notify(MessageType.STATE_SYNC, 'port.unified-state', states);
   });
+  const stopEnded = port.onSessionsEnded((ended) => {
+    link.notify(MessageType.EVENT, 'port.sessions-ended', ended);
+  });
   return () => {
+    stopEnded();
     stopEvents();
     stopSnapshots();
     stopUnified();
   };
+}
+
+/** The request's own shape is known once its key is. */
+async function administer<K extends AdministrationKey>(
+  port: OrchestratorPort,
+  body: AdministrationBody & { readonly key: K },
+  deadline: Deadline,
+): Promise<Outcome<unknown>> {
+  const { key, origin } = body;
+  const shape = administrationShapes[key] as Shape<AdministrationRequest<K>>;
+  const request = conform(shape, body.request, `port.administer ${key}`);
+  if (!request.ok) return refuse(request.fault);
+  return port.administer(body.sessionId, key, request.value, origin, deadline);
 }
 
 function publicReceipt(outcome: Outcome<OperationReceipt>): Outcome<OperationReceipt> {

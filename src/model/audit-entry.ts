@@ -29,7 +29,32 @@ export type AuditEventName =
   | 'SELECTION_ENDED'
   | 'CONFLICT_OPENED'
   | 'CONFLICT_RESOLVED'
-  | 'UNSUPERVISED_ACCESS';
+  | 'UNSUPERVISED_ACCESS'
+  | 'SIGNED_IN'
+  | 'SESSION_ENDED'
+  | 'ACCOUNT_LOCKED'
+  | 'ACCOUNT_UNLOCKED'
+  | 'ACCOUNT_CREATED'
+  | 'ACCOUNT_CHANGED'
+  | 'ACCOUNT_INVITED'
+  | 'ACCOUNT_ENROLLED'
+  | 'PASSWORD_CHANGED'
+  | 'TOKEN_CREATED'
+  | 'TOKEN_REVOKED'
+  | 'CERTIFICATE_ISSUED'
+  | 'CERTIFICATE_REVOKED'
+  | 'KEY_ROTATED'
+  | 'CHANGE_PROPOSED'
+  | 'ADMINISTRATION_REFUSED'
+  | 'AUDIT_VERIFIED'
+  | 'AUDIT_TAMPERED'
+  | 'AUDIT_EXPORTED'
+  | 'AUDIT_ARCHIVED'
+  | 'INCIDENT_OPENED'
+  | 'INCIDENT_ESCALATED'
+  | 'INCIDENT_CLOSED'
+  | 'CHAOS_STARTED'
+  | 'CHAOS_ENDED';
 
 export interface AuditRecord {
   readonly event: AuditEventName;
@@ -59,4 +84,23 @@ export interface AuditEntry extends AuditRecord {
   /** Hex SHA-256 of the entry before; 64 zeros for the first. */
   readonly previousHash: string;
   readonly hash: string;
+}
+
+/** A record of nothing but who and what; the caller adds the rest. */
+export function blankRecord(event: AuditEventName, actor: string): AuditRecord {
+  return {
+    event,
+    actor,
+    origin: null,
+    devices: [],
+    operationId: '',
+    operation: '',
+    risk: '',
+    planDigest: '',
+    decision: '',
+    reason: '',
+    result: '',
+    tracks: [],
+    details: {},
+  };
 }

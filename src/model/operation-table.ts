@@ -4,8 +4,11 @@
 
 import type { ClearanceName } from './principal.ts';
 
-/** anyone: no identity. signed-in: any identity. nobody: known, and always refused. Else the least clearance. */
-export type Who = 'anyone' | 'signed-in' | 'nobody' | ClearanceName;
+/**
+ * anyone: no identity. signed-in: any identity. administrator: an account that is one. nobody: known, and always
+ * refused. Else the least clearance.
+ */
+export type Who = 'anyone' | 'signed-in' | 'administrator' | 'nobody' | ClearanceName;
 
 export interface OperationRow {
   readonly summary: string;
@@ -14,6 +17,8 @@ export interface OperationRow {
   readonly audit: 'calls' | 'refusals' | 'none';
   /** Whether sending the same request twice does no more than sending it once. */
   readonly idempotent: boolean;
+  /** Members of the request, at any depth, that never reach a log, an event or the audit chain. */
+  readonly secrets?: readonly string[];
   readonly rest?: { readonly method: 'GET' | 'POST'; readonly path: string };
   /** Service and method: `DsmilCommunicationService/CoordinateOperation`. */
   readonly grpc?: readonly string[];
@@ -44,10 +49,12 @@ export const OPERATION_TABLE = {
     rest: { method: 'GET', path: `${REST_BASE}/openapi.json` },
   },
   login: {
-    summary: 'Signs in with a token; answers with a session cookie.',
+    summary:
+      'Signs in with password and one-time code, or with a token; answers with a session cookie.',
     who: 'anyone',
-    audit: 'refusals',
+    audit: 'calls',
     idempotent: false,
+    secrets: ['password', 'code', 'token'],
     rest: { method: 'POST', path: `${REST_BASE}/auth/login` },
     websocket: ['AUTHENTICATE'],
   },
@@ -292,6 +299,265 @@ export const OPERATION_TABLE = {
     audit: 'refusals',
     idempotent: true,
     grpc: [`${COMMUNICATION}/PublishEvent`],
+  },
+  setup: {
+    summary:
+      'Makes the first two administrators; once, by root at this machine, never over the network.',
+    who: 'nobody',
+    audit: 'calls',
+    idempotent: false,
+    cli: ['setup'],
+  },
+  enrol: {
+    summary: 'Sets the password of an invited person and gives the secret of the one-time codes.',
+    who: 'anyone',
+    audit: 'calls',
+    idempotent: false,
+    secrets: ['invitation', 'password', 'secret', 'uri'],
+    rest: { method: 'POST', path: `${REST_BASE}/auth/enrol` },
+    cli: ['enrol'],
+  },
+  confirmEnrolment: {
+    summary: 'Proves the first one-time code; the invitation is used up.',
+    who: 'anyone',
+    audit: 'calls',
+    idempotent: false,
+    secrets: ['invitation', 'code'],
+    rest: { method: 'POST', path: `${REST_BASE}/auth/enrol/confirm` },
+  },
+  changePassword: {
+    summary: 'Changes the own password and ends every other session of the account.',
+    who: 'signed-in',
+    audit: 'calls',
+    idempotent: false,
+    secrets: ['password', 'code', 'next'],
+    rest: { method: 'POST', path: `${REST_BASE}/auth/password` },
+    cli: ['password'],
+  },
+  rights: {
+    summary: 'What the caller may do and, where not, what is missing and who could.',
+    who: 'signed-in',
+    audit: 'none',
+    idempotent: true,
+    rest: { method: 'GET', path: `${REST_BASE}/auth/rights` },
+    grpc: [`${APPLIANCE}/ExplainRights`],
+    websocket: ['REQUEST_RIGHTS'],
+    cli: ['rights'],
+  },
+  sessions: {
+    summary: 'Open sessions: the own ones, for an administrator all.',
+    who: 'signed-in',
+    audit: 'none',
+    idempotent: true,
+    rest: { method: 'GET', path: `${REST_BASE}/auth/sessions` },
+    cli: ['session list'],
+  },
+  revokeSession: {
+    summary: 'Ends a session at once: one of the own, for an administrator any.',
+    who: 'signed-in',
+    audit: 'calls',
+    idempotent: true,
+    rest: { method: 'POST', path: `${REST_BASE}/auth/sessions/:id/end` },
+    cli: ['session end'],
+  },
+  accounts: {
+    summary: 'People and machines, their rights and whether they are locked.',
+    who: 'administrator',
+    audit: 'none',
+    idempotent: true,
+    rest: { method: 'GET', path: `${REST_BASE}/accounts` },
+    cli: ['account list'],
+  },
+  createAccount: {
+    summary: 'Makes an account; two administrators have to ask.',
+    who: 'administrator',
+    audit: 'calls',
+    idempotent: false,
+    secrets: ['invitation'],
+    rest: { method: 'POST', path: `${REST_BASE}/accounts` },
+    cli: ['account create'],
+  },
+  changeAccount: {
+    summary:
+      'Changes an account; what gives rights takes two administrators, what takes them is done at once.',
+    who: 'administrator',
+    audit: 'calls',
+    idempotent: true,
+    rest: { method: 'POST', path: `${REST_BASE}/accounts/:id` },
+    cli: ['account change', 'account disable'],
+  },
+  inviteAccount: {
+    summary:
+      'Has a person set a new password and new one-time codes; two administrators have to ask.',
+    who: 'administrator',
+    audit: 'calls',
+    idempotent: false,
+    secrets: ['invitation'],
+    rest: { method: 'POST', path: `${REST_BASE}/accounts/:id/invite` },
+    cli: ['account invite'],
+  },
+  unlockAccount: {
+    summary: 'Ends the lock of an account before its time.',
+    who: 'administrator',
+    audit: 'calls',
+    idempotent: true,
+    rest: { method: 'POST', path: `${REST_BASE}/accounts/:id/unlock` },
+    cli: ['account unlock'],
+  },
+  tokens: {
+    summary: 'API tokens: the own ones, for an administrator all.',
+    who: 'signed-in',
+    audit: 'none',
+    idempotent: true,
+    rest: { method: 'GET', path: `${REST_BASE}/tokens` },
+    cli: ['token list'],
+  },
+  createToken: {
+    summary:
+      'Makes an API token, scoped and expiring; for another account two administrators have to ask.',
+    who: 'signed-in',
+    audit: 'calls',
+    idempotent: false,
+    secrets: ['token'],
+    rest: { method: 'POST', path: `${REST_BASE}/tokens` },
+    cli: ['token create'],
+  },
+  revokeToken: {
+    summary: 'Makes an API token worthless at once.',
+    who: 'signed-in',
+    audit: 'calls',
+    idempotent: true,
+    rest: { method: 'POST', path: `${REST_BASE}/tokens/:id/revoke` },
+    cli: ['token revoke'],
+  },
+  authority: {
+    summary: 'The certificate of the private authority and its revocation list.',
+    who: 'signed-in',
+    audit: 'none',
+    idempotent: true,
+    rest: { method: 'GET', path: `${REST_BASE}/certificates/authority` },
+    cli: ['pki authority'],
+  },
+  certificates: {
+    summary: 'Certificates issued here.',
+    who: 'administrator',
+    audit: 'none',
+    idempotent: true,
+    rest: { method: 'GET', path: `${REST_BASE}/certificates` },
+    cli: ['pki list'],
+  },
+  issueCertificate: {
+    summary: 'Issues a client certificate for an account; two administrators have to ask.',
+    who: 'administrator',
+    audit: 'calls',
+    idempotent: false,
+    rest: { method: 'POST', path: `${REST_BASE}/certificates` },
+    cli: ['pki issue'],
+  },
+  renewCertificate: {
+    summary: 'Issues the successor of a good certificate for the same account.',
+    who: 'signed-in',
+    audit: 'calls',
+    idempotent: false,
+    rest: { method: 'POST', path: `${REST_BASE}/certificates/:id/renew` },
+    cli: ['pki renew'],
+  },
+  revokeCertificate: {
+    summary: 'Makes a certificate worthless at once.',
+    who: 'administrator',
+    audit: 'calls',
+    idempotent: true,
+    rest: { method: 'POST', path: `${REST_BASE}/certificates/:id/revoke` },
+    cli: ['pki revoke'],
+  },
+  rotateKey: {
+    summary: 'Replaces a signing key while the agent runs; two administrators have to ask.',
+    who: 'administrator',
+    audit: 'calls',
+    idempotent: false,
+    rest: { method: 'POST', path: `${REST_BASE}/keys/rotate` },
+    cli: ['keys rotate'],
+  },
+  auditCheckpoint: {
+    summary: 'The newest signed checkpoint of the audit chain, to be kept elsewhere.',
+    who: 'RESTRICTED',
+    audit: 'none',
+    idempotent: true,
+    rest: { method: 'GET', path: `${REST_BASE}/audit/checkpoint` },
+    grpc: [`${APPLIANCE}/GetAuditCheckpoint`],
+    cli: ['audit checkpoint'],
+  },
+  exportAudit: {
+    summary: 'The audit chain as JSON Lines, for the offline verifier.',
+    who: 'SECRET',
+    audit: 'calls',
+    idempotent: true,
+    rest: { method: 'GET', path: `${REST_BASE}/audit/export` },
+    cli: ['audit export'],
+  },
+  archiveAudit: {
+    summary: 'Seals what the retention policy lets go into a segment file.',
+    who: 'administrator',
+    audit: 'calls',
+    idempotent: true,
+    rest: { method: 'POST', path: `${REST_BASE}/audit/archive` },
+    cli: ['audit archive'],
+  },
+  checkAudit: {
+    summary: 'Checks an export of the audit chain; answered by the command line itself.',
+    who: 'anyone',
+    audit: 'none',
+    idempotent: true,
+    cli: ['audit check'],
+  },
+  incidents: {
+    summary: 'Incidents of threat detection, the open ones first.',
+    who: 'SECRET',
+    audit: 'none',
+    idempotent: true,
+    rest: { method: 'GET', path: `${REST_BASE}/incidents` },
+    grpc: [`${APPLIANCE}/ListIncidents`],
+    cli: ['incident list'],
+  },
+  closeIncident: {
+    summary: 'Closes an incident with a reason.',
+    who: 'SECRET',
+    audit: 'calls',
+    idempotent: true,
+    rest: { method: 'POST', path: `${REST_BASE}/incidents/:id/close` },
+    cli: ['incident close'],
+  },
+  threat: {
+    summary: 'The threat score of a person, device or source, and what it is made of.',
+    who: 'SECRET',
+    audit: 'none',
+    idempotent: true,
+    rest: { method: 'GET', path: `${REST_BASE}/threats/:kind/:id` },
+    cli: ['incident explain'],
+  },
+  chaosScenarios: {
+    summary: 'The attacks that can be tried against this appliance.',
+    who: 'SECRET',
+    audit: 'none',
+    idempotent: true,
+    rest: { method: 'GET', path: `${REST_BASE}/chaos` },
+    cli: ['chaos list'],
+  },
+  startChaos: {
+    summary: 'Starts an exercise; on real hardware two administrators have to ask.',
+    who: 'administrator',
+    audit: 'calls',
+    idempotent: false,
+    secrets: ['token'],
+    rest: { method: 'POST', path: `${REST_BASE}/chaos` },
+    cli: ['chaos run'],
+  },
+  endChaos: {
+    summary: 'Ends an exercise and puts its report on record.',
+    who: 'administrator',
+    audit: 'calls',
+    idempotent: true,
+    rest: { method: 'POST', path: `${REST_BASE}/chaos/:id/end` },
   },
   explain: {
     summary: 'What a fault code means and what to do; answered by the command line itself.',

@@ -2,6 +2,12 @@
 
 import type { Deadline } from '#foundation/deadline';
 import type { Outcome } from '#foundation/outcome';
+import type { SignInWay } from './account.ts';
+import type {
+  AdministrationAnswer,
+  AdministrationKey,
+  AdministrationRequest,
+} from './administration.ts';
 import type { AuditEntry } from './audit-entry.ts';
 import type { LinearId } from './device.ts';
 import type { AgentEvent } from './event.ts';
@@ -28,7 +34,17 @@ import type {
 export interface Session {
   readonly id: string;
   readonly principal: Principal;
+  readonly administrator: boolean;
+  readonly way: SignInWay;
+  /** Rows of the operation table it is good for; null for all that its principal may. */
+  readonly scope: readonly string[] | null;
   readonly expiresAtWallMs: number;
+}
+
+/** Sessions that are over, and why in one sentence; whoever serves them cuts them off now. */
+export interface SessionsEnded {
+  readonly sessionIds: readonly string[];
+  readonly reason: string;
 }
 
 export const OrchestratorState = {
@@ -113,6 +129,16 @@ export interface OrchestratorPort {
     deadline: Deadline,
   ): Promise<Outcome<Session>>;
   endSession(sessionId: string, deadline: Deadline): Promise<Outcome<void>>;
+  /** Accounts, certificates, audit, threats, chaos; `sessionId` is null for what needs no session. */
+  administer<K extends AdministrationKey>(
+    sessionId: string | null,
+    key: K,
+    request: AdministrationRequest<K>,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<AdministrationAnswer<K>>>;
+  /** Sessions ended by a person, a revocation or a lock, as it happens. */
+  onSessionsEnded(listen: (ended: SessionsEnded) => void): () => void;
   /** Plans, or plans and executes. A refusal by rule is a receipt with DENIED; a fault is for bad sessions and a lost track. */
   operate(
     sessionId: string,

@@ -4,7 +4,12 @@
 import type { Clock } from '#foundation/clock';
 import { describeFault } from '#foundation/fault';
 import type { Outcome } from '#foundation/outcome';
-import type { AuditEntry, AuditEventName, AuditRecord } from '#model/audit-entry';
+import {
+  type AuditEntry,
+  type AuditEventName,
+  type AuditRecord,
+  blankRecord,
+} from '#model/audit-entry';
 import { formatToken, type LinearId } from '#model/device';
 import { EventType, Severity } from '#model/event';
 import {
@@ -185,24 +190,6 @@ export class Announcer {
       data: { finding },
     });
   }
-}
-
-export function blankRecord(event: AuditEventName, actor: string): AuditRecord {
-  return {
-    event,
-    actor,
-    origin: null,
-    devices: [],
-    operationId: '',
-    operation: '',
-    risk: '',
-    planDigest: '',
-    decision: '',
-    reason: '',
-    result: '',
-    tracks: [],
-    details: {},
-  };
 }
 
 function severityOf(receipt: OperationReceipt): Severity {

@@ -5,12 +5,19 @@ import type { Clock } from '#foundation/clock';
 import type { Deadline } from '#foundation/deadline';
 import { describeFault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type {
+  AdministrationAnswer,
+  AdministrationKey,
+  AdministrationRequest,
+} from '#model/administration';
 import type { AuditEntry, AuditEventName } from '#model/audit-entry';
 import type { Board } from '#model/board';
+import { callRefusal } from '#model/call-rule';
 import { type LinearId, permanentlyQuarantined } from '#model/device';
 import { type AgentEvent, Severity } from '#model/event';
 import type { DeviceHold } from '#model/hold';
 import { type Intent, type OperationReceipt, OperationType } from '#model/operation';
+import type { OperationKey } from '#model/operation-table';
 import {
   type ApprovalRequest,
   type HoldProgress,
@@ -18,6 +25,7 @@ import {
   OrchestratorState,
   type ResetProgress,
   type Session,
+  type SessionsEnded,
   type StopReport,
   type StopRequest,
   type SystemStatus,
@@ -39,7 +47,7 @@ import type { EventHub } from './event-hub.ts';
 import type { HoldBook } from './hold-book.ts';
 import type { HoldDesk } from './hold-desk.ts';
 import type { Asker, OperationDesk } from './operation-desk.ts';
-import type { AuditPort, AuthorityPort, SessionPort } from './ports.ts';
+import type { AdministrationPort, AuditPort, AuthorityPort, SessionPort } from './ports.ts';
 import type { StateSynchronizer } from './state-sync.ts';
 import type { StopCoordinator } from './stop.ts';
 import type { StopSelfTest } from './stop-self-test.ts';
@@ -56,6 +64,7 @@ export interface OrchestratorParts {
   readonly holdDesk: HoldDesk;
   readonly sync: StateSynchronizer;
   readonly sessions: SessionPort;
+  readonly administration: AdministrationPort;
   readonly authority: AuthorityPort;
   readonly audit: AuditPort;
   readonly events: EventHub;
@@ -79,12 +88,26 @@ export class Orchestrator implements OrchestratorPort {
   // --- Sessions ----------------------------------------------------------------------------------
 
   async authenticate(credential: Credential, origin: Origin): Promise<Outcome<Session>> {
-    const session = this.#parts.sessions.authenticate(credential);
+    const session = await this.#parts.sessions.authenticate(credential, origin);
     if (!session.ok) {
       const { finding } = session.fault;
       void this.#parts.announcer.record('AUTHENTICATION_FAILED', 'unknown', origin, [], finding);
     }
     return session;
+  }
+
+  administer<K extends AdministrationKey>(
+    sessionId: string | null,
+    key: K,
+    request: AdministrationRequest<K>,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<AdministrationAnswer<K>>> {
+    return this.#parts.administration.perform(sessionId, key, request, origin, deadline);
+  }
+
+  onSessionsEnded(listen: (ended: SessionsEnded) => void): () => void {
+    return this.#parts.sessions.onEnded(listen);
   }
 
   async endSession(sessionId: string): Promise<Outcome<void>> {
@@ -100,12 +123,12 @@ export class Orchestrator implements OrchestratorPort {
     origin: Origin,
     deadline: Deadline,
   ): Promise<Outcome<OperationReceipt>> {
-    const session = this.#parts.sessions.session(sessionId);
-    const { desk } = this.#parts;
+    const { desk, sessions } = this.#parts;
     if (intent.type === OperationType.EMERGENCY_STOP && !intent.dryRun) {
-      const actor = stopActor(session);
+      const actor = stopActor(sessions.session(sessionId));
       return actor.ok ? succeed(await desk.stop(actor.value, intent, origin)) : actor;
     }
+    const session = this.#session(rowOfIntent(intent), sessionId);
     if (!session.ok) return session;
     const receipt = await desk.operate(this.#asker(session.value, origin), intent, deadline);
     if (receipt.ok) this.#announce(receipt.value, intent, session.value);
@@ -119,7 +142,7 @@ export class Orchestrator implements OrchestratorPort {
     origin: Origin,
     deadline: Deadline,
   ): Promise<Outcome<OperationReceipt>> {
-    const session = this.#parts.sessions.session(sessionId);
+    const session = this.#session('operateSelected', sessionId);
     if (!session.ok) return session;
     const { desk } = this.#parts;
     const asker = this.#asker(session.value, origin);
@@ -131,17 +154,17 @@ export class Orchestrator implements OrchestratorPort {
   }
 
   releaseSelected(sessionId: string, operationId: string, origin: Origin): Promise<Outcome<void>> {
-    return this.#as(sessionId, (principal) =>
+    return this.#as('releaseSelected', sessionId, (principal) =>
       this.#parts.desk.releaseSelected({ principal, origin }, operationId),
     );
   }
 
   operation(sessionId: string, operationId: string): Promise<Outcome<OperationReceipt>> {
-    return this.#as(sessionId, () => this.#parts.desk.receipt(operationId));
+    return this.#as('operation', sessionId, () => this.#parts.desk.receipt(operationId));
   }
 
   operations(sessionId: string, limit: number): Promise<Outcome<readonly OperationReceipt[]>> {
-    return this.#as(sessionId, () => succeed(this.#parts.desk.receipts(limit)));
+    return this.#as('operations', sessionId, () => succeed(this.#parts.desk.receipts(limit)));
   }
 
   // --- Stop --------------------------------------------------------------------------------------
@@ -161,7 +184,7 @@ export class Orchestrator implements OrchestratorPort {
   }
 
   resetStop(sessionId: string, reason: string, origin: Origin): Promise<Outcome<ResetProgress>> {
-    return this.#as(sessionId, async (principal) => {
+    return this.#as('reset', sessionId, async (principal) => {
       const { stops, announcer, audit } = this.#parts;
       const progress = audit.writable
         ? await stops.requestReset(principal)
@@ -184,7 +207,7 @@ export class Orchestrator implements OrchestratorPort {
     sessionId: string,
     origin: Origin,
   ): Promise<Outcome<readonly StopAcknowledgment[]>> {
-    return this.#as(sessionId, async (principal) => {
+    return this.#as('acknowledgeStop', sessionId, async (principal) => {
       const { stops, announcer } = this.#parts;
       const acknowledged = await stops.acknowledge(principal.id);
       const result = acknowledged.ok
@@ -198,7 +221,7 @@ export class Orchestrator implements OrchestratorPort {
   // --- Approvals ---------------------------------------------------------------------------------
 
   approvals(sessionId: string): Promise<Outcome<readonly ApprovalRequest[]>> {
-    return this.#as(sessionId, () => succeed(this.#parts.approvalDesk.open()));
+    return this.#as('approvals', sessionId, () => succeed(this.#parts.approvalDesk.open()));
   }
 
   approve(
@@ -208,7 +231,7 @@ export class Orchestrator implements OrchestratorPort {
     deadline: Deadline,
   ): Promise<Outcome<ApprovalRequest>> {
     const credential = this.#parts.sessions.credentialOf(sessionId);
-    return this.#as(sessionId, (principal) =>
+    return this.#as('approve', sessionId, (principal) =>
       this.#parts.approvalDesk.approve(planDigest, { principal, credential }, origin, deadline),
     );
   }
@@ -222,7 +245,7 @@ export class Orchestrator implements OrchestratorPort {
     origin: Origin,
     deadline: Deadline,
   ): Promise<Outcome<HoldProgress>> {
-    return this.#as(sessionId, async (principal) => {
+    return this.#as('releaseDevice', sessionId, async (principal) => {
       const { holdDesk } = this.#parts;
       const record = (told: string, beside?: () => void) =>
         this.#recordHold('DEVICE_RELEASED', principal, device, reason, origin, told, beside);
@@ -240,7 +263,7 @@ export class Orchestrator implements OrchestratorPort {
     reason: string,
     origin: Origin,
   ): Promise<Outcome<DeviceHold>> {
-    return this.#as(sessionId, async (principal) => {
+    return this.#as('quarantineDevice', sessionId, async (principal) => {
       const hold = await this.#parts.holdDesk.quarantine(principal, device, reason);
       const told = hold.ok ? 'quarantined' : describeFault(hold.fault);
       if (hold.ok) this.#parts.desk.endSelections([device], 'quarantined', principal.id);
@@ -256,13 +279,13 @@ export class Orchestrator implements OrchestratorPort {
     devices: readonly LinearId[],
     deadline: Deadline,
   ): Promise<Outcome<readonly UnifiedDeviceState[]>> {
-    return this.#as(sessionId, () =>
+    return this.#as('synchronize', sessionId, () =>
       this.#parts.sync.synchronize(devices, SyncTrigger.MANUAL, deadline),
     );
   }
 
   conflicts(sessionId: string): Promise<Outcome<readonly Conflict[]>> {
-    return this.#as(sessionId, () => succeed(this.#parts.sync.conflicts()));
+    return this.#as('conflicts', sessionId, () => succeed(this.#parts.sync.conflicts()));
   }
 
   resolveConflict(
@@ -272,7 +295,7 @@ export class Orchestrator implements OrchestratorPort {
     reason: string,
     origin: Origin,
   ): Promise<Outcome<Conflict>> {
-    return this.#as(sessionId, (principal) =>
+    return this.#as('resolveConflict', sessionId, (principal) =>
       this.#parts.sync.resolve(principal, conflictId, answer, reason, origin),
     );
   }
@@ -282,7 +305,7 @@ export class Orchestrator implements OrchestratorPort {
     device: LinearId,
     limit: number,
   ): Promise<Outcome<readonly HistoryEntry[]>> {
-    return this.#as(sessionId, () => succeed(this.#parts.sync.history(device, limit)));
+    return this.#as('history', sessionId, () => succeed(this.#parts.sync.history(device, limit)));
   }
 
   async status(): Promise<Outcome<SystemStatus>> {
@@ -324,7 +347,7 @@ export class Orchestrator implements OrchestratorPort {
     fromSequence: number,
     limit: number,
   ): Promise<Outcome<readonly AuditEntry[]>> {
-    return this.#as(sessionId, () => succeed(this.#parts.audit.read(fromSequence, limit)));
+    return this.#as('audit', sessionId, () => succeed(this.#parts.audit.read(fromSequence, limit)));
   }
 
   verifyAudit(
@@ -332,7 +355,9 @@ export class Orchestrator implements OrchestratorPort {
   ): Promise<
     Outcome<{ readonly entries: number; readonly intact: boolean; readonly finding: string }>
   > {
-    return this.#as(sessionId, async () => succeed(await this.#parts.audit.verify()));
+    return this.#as('verifyAudit', sessionId, async () =>
+      succeed(await this.#parts.audit.verify()),
+    );
   }
 
   reportRefusal(
@@ -470,13 +495,27 @@ export class Orchestrator implements OrchestratorPort {
     return { principal: session.principal, credential, origin };
   }
 
+  /** Acts for a live session that may call this row: security asks the table again, whatever interface let through. */
   async #as<T>(
+    key: OperationKey,
     sessionId: string,
     act: (principal: Principal) => Promise<Outcome<T>> | Outcome<T>,
   ): Promise<Outcome<T>> {
-    const session = this.#parts.sessions.session(sessionId);
+    const session = this.#session(key, sessionId);
     return session.ok ? act(session.value.principal) : session;
   }
+
+  #session(key: OperationKey, sessionId: string): Outcome<Session> {
+    const session = this.#parts.sessions.session(sessionId);
+    if (!session.ok) return session;
+    const refused = callRefusal(key, session.value);
+    return refused === null ? session : refuse(refused);
+  }
+}
+
+/** Reading registers is a row of its own; a read may come through either. */
+function rowOfIntent(intent: Intent): OperationKey {
+  return intent.type === OperationType.READ ? 'readRegisters' : 'operate';
 }
 
 /** Who asks for a stop: a locked session too is still a person who may see something burn. */

@@ -1,12 +1,18 @@
 // What the orchestrator needs from the security track: plain interfaces, so that it imports no track.
 
+import type { Deadline } from '#foundation/deadline';
 import type { Outcome } from '#foundation/outcome';
+import type {
+  AdministrationAnswer,
+  AdministrationKey,
+  AdministrationRequest,
+} from '#model/administration';
 import type { AuditEntry, AuditRecord } from '#model/audit-entry';
 import type { Authorization } from '#model/authorization';
 import type { DeviceDescriptor, LinearId } from '#model/device';
 import type { Intent } from '#model/operation';
-import type { ApprovalRequest, Session } from '#model/orchestrator-port';
-import type { Credential, Principal } from '#model/principal';
+import type { ApprovalRequest, Session, SessionsEnded } from '#model/orchestrator-port';
+import type { Credential, Origin, Principal } from '#model/principal';
 import type { RiskLevel } from '#model/risk';
 
 export interface AuditPort {
@@ -21,13 +27,25 @@ export interface AuditPort {
   }>;
 }
 
+/** Requests beside operations; who may is asked there. */
+export interface AdministrationPort {
+  perform<K extends AdministrationKey>(
+    sessionId: string | null,
+    key: K,
+    request: AdministrationRequest<K>,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<AdministrationAnswer<K>>>;
+}
+
 export interface SessionPort {
-  authenticate(credential: Credential): Outcome<Session>;
+  authenticate(credential: Credential, origin: Origin): Promise<Outcome<Session>>;
   session(id: string): Outcome<Session>;
   /** What the session was opened with, as a digest; empty for a session that is not live. */
   credentialOf(sessionId: string): string;
   lock(sessionId: string, reason: string): void;
   end(sessionId: string): void;
+  onEnded(listen: (ended: SessionsEnded) => void): () => void;
 }
 
 export interface AccessQuestion {

@@ -4,6 +4,11 @@ import { randomUUID } from 'node:crypto';
 import type { Deadline } from '#foundation/deadline';
 import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type {
+  AdministrationAnswer,
+  AdministrationKey,
+  AdministrationRequest,
+} from '#model/administration';
 import type { AuditEntry } from '#model/audit-entry';
 import type { LinearId } from '#model/device';
 import type { AgentEvent, AgentEventDraft } from '#model/event';
@@ -21,6 +26,7 @@ import {
   OrchestratorState,
   type ResetProgress,
   type Session,
+  type SessionsEnded,
   type StopReport,
   type StopRequest,
   type SystemStatus,
@@ -65,6 +71,17 @@ export class ScriptedOrchestrator implements OrchestratorPort {
     ['urn:dsmil:person:alice', person('alice', ClearanceLevel.TOP_SECRET)],
     [`uid ${process.getuid?.() ?? 0}`, person('technician', ClearanceLevel.SECRET)],
   ]);
+  readonly administrators = new Set(['alice']);
+  /** Scope of a token; the others are good for everything. */
+  readonly scopes = new Map<string, readonly string[]>();
+  /** What security was asked beside operations. */
+  readonly administered: {
+    readonly sessionId: string | null;
+    readonly key: AdministrationKey;
+    readonly request: unknown;
+  }[] = [];
+  /** Answers to what is asked beside operations; what is not here is refused. */
+  readonly answers = new Map<AdministrationKey, unknown>();
   readonly registers = new Map<string, bigint>();
   readonly intents: Intent[] = [];
   readonly stops: StopRequest[] = [];
@@ -97,6 +114,7 @@ export class ScriptedOrchestrator implements OrchestratorPort {
   /** Awaited by every operation before it answers. */
   gate: Promise<void> = Promise.resolve();
   #sequence = 0;
+  readonly #ended = new Set<(ended: SessionsEnded) => void>();
   readonly #events = new Set<(event: AgentEvent) => void>();
   readonly #snapshots = new Set<(snapshot: KernelSnapshot) => void>();
   readonly #unified = new Set<(states: readonly UnifiedDeviceState[]) => void>();
@@ -135,9 +153,39 @@ export class ScriptedOrchestrator implements OrchestratorPort {
         fault('NOT_AUTHENTICATED', { place: 'sign-in', finding: 'unknown credential' }),
       );
     }
-    const session = { id: randomUUID(), principal, expiresAtWallMs: Date.now() + 3_600_000 };
+    const session: Session = {
+      id: randomUUID(),
+      principal,
+      administrator: this.administrators.has(principal.id),
+      way: credential.kind,
+      scope: this.scopes.get(key) ?? null,
+      expiresAtWallMs: Date.now() + 3_600_000,
+    };
     this.sessions.set(session.id, session);
     return succeed(session);
+  }
+
+  async administer<K extends AdministrationKey>(
+    sessionId: string | null,
+    key: K,
+    request: AdministrationRequest<K>,
+  ): Promise<Outcome<AdministrationAnswer<K>>> {
+    this.administered.push({ sessionId, key, request });
+    if (this.broken !== null) return refuse(this.broken);
+    const answer = this.answers.get(key);
+    if (answer !== undefined) return succeed(answer as AdministrationAnswer<K>);
+    return refuse(fault('OPERATION_UNSUPPORTED', { place: key, finding: 'has no script' }));
+  }
+
+  onSessionsEnded(listen: (ended: SessionsEnded) => void): () => void {
+    this.#ended.add(listen);
+    return () => this.#ended.delete(listen);
+  }
+
+  /** Security ends sessions of its own accord. */
+  endSessions(ended: SessionsEnded): void {
+    for (const id of ended.sessionIds) this.sessions.delete(id);
+    for (const listen of this.#ended) listen(ended);
   }
 
   async endSession(sessionId: string): Promise<Outcome<void>> {

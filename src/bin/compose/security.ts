@@ -38,6 +38,8 @@ import { StopSelfTest } from '#orchestrator/stop-self-test';
 import { Supervision } from '#orchestrator/supervision';
 import { TransactionRecovery } from '#orchestrator/transaction-recovery';
 import { decideAccess } from '#tracks/security/access-table';
+import { AccountBook } from '#tracks/security/account-book';
+import { Administration } from '#tracks/security/administration';
 import { AuditChain } from '#tracks/security/audit-chain';
 import type { AuthorizationSigner } from '#tracks/security/authorization';
 import { type Account, Principals } from '#tracks/security/principals';
@@ -73,6 +75,7 @@ export interface ComposedSecurity {
   readonly audit: AuditChain;
   readonly track: SecurityTrack;
   readonly principals: Principals;
+  readonly accounts: AccountBook;
   readonly holds: HoldBook;
   readonly holdDesk: HoldDesk;
   readonly journal: Journal;
@@ -107,7 +110,15 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
   });
   const events = new EventHub(clock, (error) => onError(error, 'event listener'));
   const announcer = new Announcer(clock, events, audit);
+  const accounts = new AccountBook(store);
   const principals = new Principals(clock, parts.accounts);
+  // Each desk adds its handlers here.
+  const administration = new Administration({
+    audit,
+    session: (id) => principals.session(id),
+    credentialOf: (id) => principals.credentialOf(id),
+    handlers: {},
+  });
   const holds = new HoldBook(store);
   const track = new SecurityTrack({
     clock,
@@ -269,6 +280,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     holdDesk,
     sync,
     sessions: principals,
+    administration,
     authority,
     audit,
     events,
@@ -324,6 +336,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     audit,
     track,
     principals,
+    accounts,
     holds,
     holdDesk,
     journal,

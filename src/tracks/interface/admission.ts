@@ -7,10 +7,10 @@ import type { Deadline } from '#foundation/deadline';
 import { type Fault, fault } from '#foundation/fault';
 import type { FaultCode } from '#foundation/fault-catalogue';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import { callRefusal } from '#model/call-rule';
 import type { LinearId } from '#model/device';
 import { type OperationKey, operationRow } from '#model/operation-table';
 import type { OrchestratorPort, Session } from '#model/orchestrator-port';
-import { ClearanceLevel } from '#model/principal';
 import type { InterfaceLimits } from './limits.ts';
 import { RateLimiter } from './rate-limiter.ts';
 import { type Connection, SessionCache } from './session-cache.ts';
@@ -77,22 +77,8 @@ export class Admission {
       const finding = 'is locked after an attempt that security took for an attack';
       return refuse(fault('ACCOUNT_LOCKED', { place: 'session', finding }));
     }
-    if (who === 'nobody') {
-      const finding = 'is not open to any client';
-      return this.#refuse(
-        fault('NOT_PERMITTED', { place: key, finding }),
-        connection,
-        session.value,
-      );
-    }
-    if (who !== 'signed-in' && session.value.principal.clearance < ClearanceLevel[who]) {
-      const finding = `needs the clearance ${who}`;
-      return this.#refuse(
-        fault('CLEARANCE_TOO_LOW', { place: key, finding }),
-        connection,
-        session.value,
-      );
-    }
+    const refused = callRefusal(key, session.value);
+    if (refused !== null) return this.#refuse(refused, connection, session.value);
     if (key !== 'stop') {
       const name = `principal ${session.value.principal.id}`;
       const limited = this.#limited(this.#principals, name, connection, session.value);

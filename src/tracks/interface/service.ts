@@ -8,10 +8,15 @@ import type { Cancel, Clock } from '#foundation/clock';
 import { Deadline } from '#foundation/deadline';
 import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type {
+  AdministrationAnswer,
+  AdministrationKey,
+  AdministrationRequest,
+} from '#model/administration';
 import type { AuditEntry } from '#model/audit-entry';
 import type { Board } from '#model/board';
 import { type OperationReceipt, OperationType } from '#model/operation';
-import type { OperationKey } from '#model/operation-table';
+import { type OperationKey, operationRow } from '#model/operation-table';
 import type {
   ApprovalRequest,
   OrchestratorPort,
@@ -296,6 +301,25 @@ export class InterfaceService {
     if (caller.session === null) return succeed(undefined);
     this.#admission.forget(caller.session);
     return this.#orchestrator.endSession(caller.session.id, deadline);
+  }
+
+  // --- Administration ----------------------------------------------------------------------------
+
+  /** Asks security's desk for this row; rows for anyone need no session. */
+  administer<K extends AdministrationKey>(
+    caller: Caller,
+    key: K,
+    request: AdministrationRequest<K>,
+    deadline: Deadline,
+  ): Promise<Outcome<AdministrationAnswer<K>>> {
+    const { origin } = caller.connection;
+    if (operationRow(key).who === 'anyone') {
+      const sessionId = caller.session?.id ?? null;
+      return this.#orchestrator.administer(sessionId, key, request, origin, deadline);
+    }
+    return this.#admission.asSession(caller, deadline, (sessionId) =>
+      this.#orchestrator.administer(sessionId, key, request, origin, deadline),
+    );
   }
 
   // --- Select before operate ---------------------------------------------------------------------

@@ -5,7 +5,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import type { Clock } from '#foundation/clock';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
-import type { Session } from '#model/orchestrator-port';
+import type { Session, SessionsEnded } from '#model/orchestrator-port';
 import type { Credential, Principal } from '#model/principal';
 
 /** A principal and the ways it may prove itself. */
@@ -17,6 +17,7 @@ export interface Account {
   /** URI subject alternative names, compared exactly. */
   readonly certificateUris: readonly string[];
   readonly localUids: readonly number[];
+  readonly administrator?: boolean;
 }
 
 const SESSION_LIFETIME_MS = 12 * 3_600_000;
@@ -33,6 +34,7 @@ export class Principals {
   readonly #clock: Clock;
   #accounts: readonly Account[];
   readonly #sessions = new Map<string, Live>();
+  readonly #listeners = new Set<(ended: SessionsEnded) => void>();
 
   constructor(clock: Clock, accounts: readonly Account[]) {
     this.#clock = clock;
@@ -51,7 +53,7 @@ export class Principals {
     }
   }
 
-  authenticate(credential: Credential): Outcome<Session> {
+  async authenticate(credential: Credential): Promise<Outcome<Session>> {
     const account = this.#accounts.find((candidate) => matches(candidate, credential));
     if (account === undefined || !account.enabled) {
       const finding = `the ${credential.kind === 'local' ? `local user ${credential.uid}` : credential.kind} belongs to no enabled account`;
@@ -66,6 +68,9 @@ export class Principals {
     const session: Session = {
       id: randomBytes(24).toString('base64url'),
       principal: account.principal,
+      administrator: account.administrator ?? false,
+      way: credential.kind,
+      scope: null,
       expiresAtWallMs: this.#clock.wallMs() + SESSION_LIFETIME_MS,
     };
     const expiresAtMs = this.#clock.nowMs() + SESSION_LIFETIME_MS;
@@ -106,6 +111,11 @@ export class Principals {
 
   end(sessionId: string): void {
     this.#sessions.delete(sessionId);
+  }
+
+  onEnded(listen: (ended: SessionsEnded) => void): () => void {
+    this.#listeners.add(listen);
+    return () => this.#listeners.delete(listen);
   }
 
   #forgetExpired(): void {

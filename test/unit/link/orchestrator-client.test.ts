@@ -14,7 +14,7 @@ import {
   type OperationReceipt,
   OperationType,
 } from '#model/operation';
-import type { OrchestratorPort } from '#model/orchestrator-port';
+import type { OrchestratorPort, SessionsEnded } from '#model/orchestrator-port';
 import { RiskLevel } from '#model/risk';
 import type { KernelSnapshot } from '#model/snapshot';
 import type { UnifiedDeviceState } from '#model/unified-state';
@@ -72,6 +72,7 @@ const snapshot: KernelSnapshot = {
 /** A port that records its calls and answers everything but `operate` with a refusal. */
 class RecordingPort implements OrchestratorPort {
   readonly seen: [string, ...unknown[]][] = [];
+  ended: (ended: SessionsEnded) => void = () => undefined;
   event: (event: AgentEvent) => void = () => undefined;
   snapshot: (snapshot: KernelSnapshot) => void = () => undefined;
   unified: (states: readonly UnifiedDeviceState[]) => void = () => undefined;
@@ -83,6 +84,12 @@ class RecordingPort implements OrchestratorPort {
 
   authenticate: OrchestratorPort['authenticate'] = (credential, from) =>
     this.#refused('authenticate', credential, from);
+  administer: OrchestratorPort['administer'] = (id, key, request, from) =>
+    this.#refused('administer', id, key, request, from);
+  onSessionsEnded: OrchestratorPort['onSessionsEnded'] = (listen) => {
+    this.ended = listen;
+    return () => undefined;
+  };
   endSession: OrchestratorPort['endSession'] = (id) => this.#refused('endSession', id);
   operate: OrchestratorPort['operate'] = (id, given, from) => {
     this.seen.push(['operate', id, given, from]);

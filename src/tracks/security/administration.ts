@@ -1,0 +1,90 @@
+// Everything asked of security beside operations: who may by the operation table, then the desk that answers it.
+// Invariants: security asks the table again, whatever interface let through; what is refused is on record where the table says so.
+
+import type { Deadline } from '#foundation/deadline';
+import { describeFault, fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type {
+  AdministrationAnswer,
+  AdministrationKey,
+  AdministrationRequest,
+} from '#model/administration';
+import { blankRecord } from '#model/audit-entry';
+import { callRefusal } from '#model/call-rule';
+import { operationRow } from '#model/operation-table';
+import type { Session } from '#model/orchestrator-port';
+import type { Origin } from '#model/principal';
+import type {
+  AdministrationCaller,
+  AdministrationHandler,
+  AdministrationHandlers,
+  AuditSink,
+  RecordAct,
+} from './ports.ts';
+
+export interface AdministrationParts {
+  readonly audit: AuditSink;
+  readonly session: (id: string) => Outcome<Session>;
+  readonly credentialOf: (sessionId: string) => string;
+  readonly handlers: Partial<AdministrationHandlers>;
+}
+
+export class Administration {
+  readonly #parts: AdministrationParts;
+
+  constructor(parts: AdministrationParts) {
+    this.#parts = parts;
+  }
+
+  async perform<K extends AdministrationKey>(
+    sessionId: string | null,
+    key: K,
+    request: AdministrationRequest<K>,
+    origin: Origin,
+    deadline: Deadline,
+  ): Promise<Outcome<AdministrationAnswer<K>>> {
+    const { who, audit } = operationRow(key);
+    const session = sessionId === null ? succeed(null) : this.#parts.session(sessionId);
+    // A row for anyone is open to a locked or ended session too.
+    if (!session.ok && who !== 'anyone') return session;
+    const caller: AdministrationCaller = {
+      session: session.ok ? session.value : null,
+      credential: sessionId === null ? '' : this.#parts.credentialOf(sessionId),
+      origin,
+      deadline,
+    };
+    const answer = await this.#answer(key, caller, request);
+    if (!answer.ok && audit !== 'none') {
+      const { code } = answer.fault;
+      const result = describeFault(answer.fault);
+      const actor = caller.session?.principal.id ?? 'unknown';
+      const record = { ...blankRecord('ADMINISTRATION_REFUSED', actor), origin, operation: key };
+      // Failed sign-ins have an entry of their own, which threat detection counts.
+      if (code !== 'NOT_AUTHENTICATED' || who !== 'anyone') {
+        await this.#parts.audit.append({ ...record, result, details: { code } });
+      }
+    }
+    return answer;
+  }
+
+  async #answer<K extends AdministrationKey>(
+    key: K,
+    caller: AdministrationCaller,
+    request: AdministrationRequest<K>,
+  ): Promise<Outcome<AdministrationAnswer<K>>> {
+    const refused = callRefusal(key, caller.session);
+    if (refused !== null) return refuse(refused);
+    const handler = this.#parts.handlers[key] as AdministrationHandler<K> | undefined;
+    if (handler !== undefined) return handler(caller, request);
+    const finding = 'has no desk in this agent';
+    return refuse(fault('OPERATION_UNSUPPORTED', { place: key, finding }));
+  }
+}
+
+/** For the desks: an act of the caller goes on record together with the change itself. */
+export function recordActs(audit: AuditSink): RecordAct {
+  return (event, { session, origin }, result, more = {}, beside = undefined) => {
+    const actor = session?.principal.id ?? 'unknown';
+    return audit.append({ ...blankRecord(event, actor), origin, result, ...more }, beside);
+  };
+}
