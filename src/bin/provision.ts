@@ -14,8 +14,8 @@ import {
   type Issued,
   issueClient,
   issueServer,
-} from '#tracks/security/pki';
-import { hashToken } from '#tracks/security/principals';
+} from '#tracks/security/certificates/pki';
+import { hashToken } from '#tracks/security/identity/principals';
 
 /** How a demonstration person signs in. */
 export interface DemoPerson {

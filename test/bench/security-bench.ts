@@ -25,7 +25,7 @@ import { DEFAULT_POLICY } from '#model/safety-policy';
 import type { KernelTrack } from '#model/track';
 import type { Decision } from '#orchestrator/journal-row';
 import { AuthorizationSigner } from '#tracks/security/authorization';
-import { hashToken } from '#tracks/security/principals';
+import { hashToken } from '#tracks/security/identity/principals';
 import { bundle, bundlePath, type Program } from '../../scripts/bundle.ts';
 import { nodeFlagsOf } from '../../scripts/node-flags.ts';
 import { PROFILE_DIRECTORIES } from '../../src/bin/command-line.ts';

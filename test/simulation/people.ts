@@ -28,7 +28,7 @@ import {
 import { type RegisterSpec, writable } from '#model/register';
 import { RiskLevel } from '#model/risk';
 import { EmergencyPriority } from '#model/stop';
-import { type Account, hashToken } from '#tracks/security/principals';
+import { type Account, hashToken } from '#tracks/security/identity/principals';
 import type { Bench } from '../../src/bin/bench/agent.ts';
 import type { Monitor } from './monitor.ts';
 import type { Trace } from './trace.ts';

@@ -24,7 +24,7 @@ import { InterfaceService } from '#tracks/interface/service';
 import { InterfaceTrack } from '#tracks/interface/track';
 import type { QuarantineMemory } from '#tracks/kernel/interlock';
 import { AuthorizationSigner } from '#tracks/security/authorization';
-import type { Account } from '#tracks/security/principals';
+import type { Account } from '#tracks/security/identity/principals';
 import { ComposedKernel } from '../compose/kernel.ts';
 import { type ComposedSecurity, composeSecurity } from '../compose/security.ts';
 import { LatchMemory, type LatchWatch } from './latch.ts';

@@ -20,13 +20,13 @@ import type {
 } from '#model/track';
 import { Approvals } from './approvals.ts';
 import { assessSecurityRisk } from './assess.ts';
-import type { AuditChain } from './audit-chain.ts';
+import type { AuditChain } from './audit/audit-chain.ts';
 import type { AuthorizationSigner } from './authorization.ts';
+import type { Principals } from './identity/principals.ts';
 import { prepareSecurity } from './prepare.ts';
-import type { Principals } from './principals.ts';
 import { SecurityState } from './snapshot.ts';
 import { securityStopReceipt } from './stop.ts';
-import { Threats } from './threats.ts';
+import { Threats } from './threats/threats.ts';
 
 export interface SecurityTrackParts {
   readonly clock: Clock;

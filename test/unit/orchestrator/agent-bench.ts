@@ -17,7 +17,7 @@ import type { InterfaceDeviceState, TrackSnapshot } from '#model/snapshot';
 import type { StopOrder, StopReceipt } from '#model/stop';
 import type { CommitReceipt, CommitRequest, KernelTrack, PrepareVote, Track } from '#model/track';
 import type { TrackName } from '#model/track-name';
-import { hashToken } from '#tracks/security/principals';
+import { hashToken } from '#tracks/security/identity/principals';
 import { type ComposedSecurity, composeSecurity } from '../../../src/bin/compose/security.ts';
 import { type BenchOptions, KernelBench } from '../../support/kernel-bench.ts';
 

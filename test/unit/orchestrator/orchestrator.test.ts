@@ -6,7 +6,7 @@ import { CoordinationResult, OperationType } from '#model/operation';
 import { OrchestratorState } from '#model/orchestrator-port';
 import { RiskLevel } from '#model/risk';
 import { EmergencyPriority } from '#model/stop';
-import { hashToken } from '#tracks/security/principals';
+import { hashToken } from '#tracks/security/identity/principals';
 import { codeOf, FAN, FORBIDDEN, HEATER, must, OFFSET, PUMP } from '../../support/kernel-bench.ts';
 import { AgentBench, ALICE, BOB, CLERK, MACHINE, ORIGIN } from './agent-bench.ts';
 

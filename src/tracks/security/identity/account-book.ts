@@ -4,7 +4,7 @@
 import type { DurableStore } from '#foundation/durable-store';
 import type { AccountRecord } from '#model/account';
 import { ClearanceLevel, type Principal } from '#model/principal';
-import type { AccountPort } from './ports.ts';
+import type { AccountPort } from '../ports.ts';
 
 export class AccountBook implements AccountPort {
   readonly #store: DurableStore;

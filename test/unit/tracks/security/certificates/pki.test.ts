@@ -11,7 +11,7 @@ import {
   type Issued,
   issueClient,
   issueServer,
-} from '#tracks/security/pki';
+} from '#tracks/security/certificates/pki';
 
 const notBefore = new Date(Date.now() - 3_600_000);
 let authority: Issued;

@@ -9,8 +9,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '#foundation/clock';
 import { DurableStore } from '#foundation/durable-store';
 import type { AuditEntry, AuditRecord } from '#model/audit-entry';
-import { AuditChain } from '#tracks/security/audit-chain';
-import { codeOf, must } from '../../../support/kernel-bench.ts';
+import { AuditChain } from '#tracks/security/audit/audit-chain';
+import { codeOf, must } from '../../../../support/kernel-bench.ts';
 
 const KEY = generateKeyPairSync('ed25519').privateKey;
 let directory: string;

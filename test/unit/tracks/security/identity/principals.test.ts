@@ -3,8 +3,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { VirtualClock } from '#foundation/clock';
 import { ClearanceLevel, type Credential } from '#model/principal';
-import { type Account, hashToken, Principals } from '#tracks/security/principals';
-import { codeOf, must } from '../../../support/kernel-bench.ts';
+import { type Account, hashToken, Principals } from '#tracks/security/identity/principals';
+import { codeOf, must } from '../../../../support/kernel-bench.ts';
 import { PERSON, SECOND } from './people.ts';
 
 const ALICE: Account = {
