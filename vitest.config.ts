@@ -8,7 +8,7 @@ export default defineConfig({
       {
         test: {
           name: 'unit',
-          include: ['test/{unit,tidy,simulation}/**/*.test.ts'],
+          include: ['test/{unit,tidy,simulation,fuzz}/**/*.test.ts'],
           pool: 'forks',
           testTimeout: 20_000,
           hookTimeout: 60_000,
@@ -18,7 +18,7 @@ export default defineConfig({
       {
         test: {
           name: 'system',
-          include: ['test/{process,e2e}/**/*.test.ts'],
+          include: ['test/{process,e2e,attack}/**/*.test.ts'],
           pool: 'forks',
           maxWorkers: 1,
           testTimeout: 60_000,
