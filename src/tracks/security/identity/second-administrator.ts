@@ -1,0 +1,204 @@
+// Changes that give rights: one administrator proposes, a second one who asks for exactly the same makes them so.
+// Invariants: two people, two accounts, two credentials, both administrators at the moment of effect; a proposal is worth
+// nothing once what it is about has changed; it is used once, and nothing of it survives a restart.
+// Faults: SECOND_ADMINISTRATOR_NEEDED where the same person or the same credential comes again, NOT_PERMITTED for whoever
+// cannot be one of the two, AUDIT_UNAVAILABLE where the proposal could not be put on record: it then does not count.
+
+import { type Canonical, canonicalDigest } from '#foundation/canonical';
+import type { Clock } from '#foundation/clock';
+import { fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type { AccountRecord } from '#model/account';
+import type { AdministrationKey, AdministrationRequest } from '#model/administration';
+import type { AuditRecord } from '#model/audit-entry';
+import type { AccountPort, AdministrationCaller, RecordAct } from '../ports.ts';
+
+export const PROPOSAL_LIFETIME_MS = 300_000;
+/** Proposals kept at once; the oldest gives way. */
+const PROPOSALS_MAX = 64;
+
+/** What a change that gives rights is about. */
+export interface ChangeSubject<K extends AdministrationKey> {
+  /** The second administrator has to ask for exactly this, reason and all. */
+  readonly request: AdministrationRequest<K>;
+  /** State of what would change, see `accountBasis`; empty where nothing is there yet. */
+  readonly basis: string;
+  /** For people, to stand after a name: `to give bob the clearance SECRET`. */
+  readonly what: string;
+  /** For the audit entry of the proposal; no secrets, and no more than a few lines. */
+  readonly details?: AuditRecord['details'];
+}
+
+/** What the entry of the change itself says of its proposal: spread it into the details, and the digest into `planDigest`. */
+export interface Proposed {
+  readonly by: string;
+  readonly digest: string;
+}
+
+export type TwoAsked<T> =
+  | { readonly done: false; readonly message: string }
+  | { readonly done: true; readonly value: T };
+
+export interface SecondAdministratorParts {
+  readonly clock: Clock;
+  readonly accounts: AccountPort;
+  readonly record: RecordAct;
+  /** Locked accounts are no second administrators; none is where absent. */
+  readonly locked?: (account: string) => boolean;
+}
+
+interface Proposal {
+  readonly account: string;
+  readonly credential: string;
+  readonly basis: string;
+  readonly expiresAtMs: number;
+}
+
+/** Digest of the whole record: another one means that the account has changed. */
+export function accountBasis(record: AccountRecord | undefined): string {
+  return record === undefined ? '' : canonicalDigest(record as unknown as Canonical);
+}
+
+/** Null when this account may be one of two administrators now; else why not. */
+export function administratorRefusal(
+  record: AccountRecord | undefined,
+  wallMs: number,
+): string | null {
+  if (record === undefined) return 'is no account of this agent';
+  if (record.kind !== 'person') return 'is a machine, and only people can give rights';
+  if (!record.administrator) return 'is no administrator';
+  if (!record.enabled) return 'is disabled';
+  const { validFromWallMs, validUntilWallMs } = record;
+  if (validFromWallMs !== null && wallMs < validFromWallMs) return 'is not valid yet';
+  if (validUntilWallMs !== null && wallMs >= validUntilWallMs) return 'is not valid any more';
+  return null;
+}
+
+export class SecondAdministrator {
+  readonly #parts: SecondAdministratorParts;
+  /** By digest of key and request, the oldest first. */
+  readonly #proposals = new Map<string, Proposal>();
+
+  constructor(parts: SecondAdministratorParts) {
+    this.#parts = parts;
+  }
+
+  /** Proposals that still can take effect. */
+  get open(): number {
+    this.#forgetExpired();
+    return this.#proposals.size;
+  }
+
+  /**
+   * Proposes the change, or makes it when another administrator has proposed exactly this. Check the request before each
+   * call: `apply` runs at once, and the proposal is used up whatever comes of it.
+   */
+  async ask<K extends AdministrationKey, T>(
+    caller: AdministrationCaller,
+    key: K,
+    subject: ChangeSubject<K>,
+    apply: (proposed: Proposed) => Promise<Outcome<T>>,
+  ): Promise<Outcome<TwoAsked<T>>> {
+    const account = caller.session?.principal.id ?? '';
+    const unfit =
+      this.#unfit(account) ??
+      (caller.credential === '' ? 'presented nothing that proves it' : null);
+    if (unfit !== null) {
+      return refuse(
+        fault('NOT_PERMITTED', { place: key, finding: `${account || 'nobody'} ${unfit}` }),
+      );
+    }
+    this.#forgetExpired();
+    const digest = changeDigest(key, subject.request);
+    const proposal = this.#proposals.get(digest);
+    const lapsed = proposal === undefined ? null : this.#lapsed(proposal, subject.basis);
+    if (proposal === undefined || lapsed !== null) {
+      return this.#propose(caller, key, subject, { digest, account, lapsed });
+    }
+    if (proposal.account === account && proposal.credential === caller.credential) {
+      const seconds = Math.ceil((proposal.expiresAtMs - this.#parts.clock.nowMs()) / 1_000);
+      return succeed({ done: false, message: `${account} has asked already; ${needs(seconds)}` });
+    }
+    if (proposal.account === account || proposal.credential === caller.credential) {
+      const finding =
+        proposal.account === account
+          ? `${account} has proposed this, and another sign-in does not make a second person`
+          : `${account} signed in with what ${proposal.account} proposed this with, so that it might be one person`;
+      return refuse(fault('SECOND_ADMINISTRATOR_NEEDED', { place: key, finding }));
+    }
+    this.#proposals.delete(digest);
+    const applied = await apply({ by: proposal.account, digest });
+    return applied.ok ? succeed({ done: true, value: applied.value }) : applied;
+  }
+
+  async #propose<K extends AdministrationKey>(
+    caller: AdministrationCaller,
+    key: K,
+    subject: ChangeSubject<K>,
+    ask: { readonly digest: string; readonly account: string; readonly lapsed: string | null },
+  ): Promise<Outcome<{ readonly done: false; readonly message: string }>> {
+    const { digest, account, lapsed } = ask;
+    const { basis, what, details = {} } = subject;
+    this.#proposals.delete(digest);
+    const waits = `${account} asks ${what}; ${needs(PROPOSAL_LIFETIME_MS / 1_000)}`;
+    const message = lapsed === null ? waits : `${lapsed}, so that it counts no more; ${waits}`;
+    const recorded = await this.#parts.record('CHANGE_PROPOSED', caller, message, {
+      operation: key,
+      planDigest: digest,
+      decision: 'waits for a second administrator',
+      reason: reasonOf(subject.request),
+      details,
+    });
+    if (!recorded.ok) return recorded;
+    // Where two asked in the same moment the first stands, and either of them makes it so by asking again.
+    if (!this.#proposals.has(digest)) {
+      const expiresAtMs = this.#parts.clock.nowMs() + PROPOSAL_LIFETIME_MS;
+      const { credential } = caller;
+      this.#proposals.set(digest, { account, credential, basis, expiresAtMs });
+      const oldest = this.#proposals.keys().next();
+      if (this.#proposals.size > PROPOSALS_MAX && oldest.done !== true) {
+        this.#proposals.delete(oldest.value);
+      }
+    }
+    return succeed({ done: false, message });
+  }
+
+  /** Why a proposal is worth nothing any more; null while it stands. */
+  #lapsed(proposal: Proposal, basis: string): string | null {
+    if (proposal.basis !== basis) {
+      return `what this is about has changed since ${proposal.account} proposed it`;
+    }
+    const unfit = this.#unfit(proposal.account);
+    return unfit === null ? null : `${proposal.account} had proposed this and ${unfit}`;
+  }
+
+  #unfit(account: string): string | null {
+    const { accounts, clock, locked } = this.#parts;
+    const refusal = administratorRefusal(accounts.account(account), clock.wallMs());
+    if (refusal !== null) return refusal;
+    return locked?.(account) === true ? 'is locked' : null;
+  }
+
+  #forgetExpired(): void {
+    const nowMs = this.#parts.clock.nowMs();
+    for (const [digest, { expiresAtMs }] of this.#proposals) {
+      if (expiresAtMs <= nowMs) this.#proposals.delete(digest);
+    }
+  }
+}
+
+/** The same exactly when key and request are the same to the last letter. */
+function changeDigest<K extends AdministrationKey>(
+  key: K,
+  request: AdministrationRequest<K>,
+): string {
+  return canonicalDigest({ key, request: request as unknown as Canonical });
+}
+
+function needs(seconds: number): string {
+  return `nothing is changed until a second administrator asks for exactly the same, within ${seconds} s`;
+}
+
+function reasonOf(request: object): string {
+  return 'reason' in request && typeof request.reason === 'string' ? request.reason : '';
+}
