@@ -57,6 +57,7 @@ export const OPERATION_TABLE = {
     secrets: ['password', 'code', 'token'],
     rest: { method: 'POST', path: `${REST_BASE}/auth/login` },
     websocket: ['AUTHENTICATE'],
+    cli: ['login'],
   },
   logout: {
     summary: 'Ends the session.',
@@ -64,6 +65,7 @@ export const OPERATION_TABLE = {
     audit: 'none',
     idempotent: true,
     rest: { method: 'POST', path: `${REST_BASE}/auth/logout` },
+    cli: ['logout'],
   },
   me: {
     summary: 'Who the agent takes the caller for.',
@@ -71,6 +73,7 @@ export const OPERATION_TABLE = {
     audit: 'none',
     idempotent: true,
     rest: { method: 'GET', path: `${REST_BASE}/auth/me` },
+    cli: ['whoami'],
   },
   status: {
     summary: 'State of the agent, its tracks and the emergency stop.',
