@@ -1,7 +1,7 @@
 // Who may do what: clearance by operation and assessed risk, compartments, justification, confirmation, approval.
 // Invariants: pure; UNKNOWN risk permits nothing; a refusal says which condition failed and who could satisfy it.
 
-import { fault } from '#foundation/fault';
+import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { type DeviceDescriptor, formatToken, permanentlyQuarantined } from '#model/device';
 import { type Intent, OperationType, operationName } from '#model/operation';
@@ -72,6 +72,8 @@ export interface AccessQuestion {
   readonly isQuarantined: (device: DeviceDescriptor) => boolean;
   /** When and as what this person was last told the risk of this plan; absent when never. */
   readonly disclosed?: Disclosed;
+  /** Threat detection demands a second person on this device; on none where absent. */
+  readonly dualRequired?: (device: DeviceDescriptor) => boolean;
 }
 
 export interface Disclosed {
@@ -83,63 +85,93 @@ export interface AccessGrant {
   readonly dualAuthorization: boolean;
 }
 
-/** The first condition that fails, in a fixed order, or what the grant still needs. */
-export function decideAccess(question: AccessQuestion): Outcome<AccessGrant> {
-  const { principal, intent, devices, risk } = question;
-  const what = operationName(intent.type);
-  for (const device of devices) {
-    if (device.quarantined || permanentlyQuarantined(device.id) || question.isQuarantined(device)) {
-      const finding = `${what} refused: device ${formatToken(device.id)} is quarantined`;
-      return refuse(fault('DEVICE_QUARANTINED', { place: device.slug, finding }));
-    }
-  }
-  // What a stop would do is shown to anybody who may ask for it, which is everybody; the stop itself is no plan.
-  if (intent.type === OperationType.EMERGENCY_STOP && intent.dryRun)
-    return succeed({ dualAuthorization: false });
-  for (const device of devices) {
-    if (principal.devices !== null && !principal.devices.includes(device.id)) {
-      const finding = `${principal.id} may not operate this device`;
-      return refuse(fault('NOT_PERMITTED', { place: device.slug, finding }));
-    }
-  }
-  const place = devices.map((device) => device.slug).join(', ');
-  if (risk === RiskLevel.UNKNOWN) {
-    return refuse(
-      fault('RISK_UNKNOWN', { place, finding: 'an involved track gave no risk assessment' }),
-    );
-  }
-  const needed = clearanceNeeded(intent.type, risk);
-  if (needed === undefined) {
-    const finding = `${what} at risk ${riskName(risk)} is open to nobody`;
-    return refuse(fault('NOT_PERMITTED', { place, finding }));
-  }
-  const cleared = checkClearance(question, needed, place);
-  if (!cleared.ok) return cleared;
-  const compartments = checkCompartments(question, place);
-  if (!compartments.ok) return compartments;
-  return checkConduct(question, place);
+/** What a person has to do beside being allowed to: `fault` where it was not done, none where that shows later. */
+export interface Conduct {
+  readonly kind: 'justification' | 'confirmation' | 'second-person';
+  /** One sentence, for people. */
+  readonly demand: string;
+  readonly fault: Fault | null;
 }
 
-function checkClearance(
+export interface AccessExplanation {
+  /** Every condition of person, devices and risk that fails, in the order in which `decideAccess` meets them. */
+  readonly missing: readonly Fault[];
+  readonly conduct: readonly Conduct[];
+}
+
+/** The first condition that fails, in a fixed order, or what the grant still needs. */
+export function decideAccess(question: AccessQuestion): Outcome<AccessGrant> {
+  const { missing, conduct } = explainAccess(question);
+  const first = missing[0] ?? conduct.find(({ fault: undone }) => undone !== null)?.fault;
+  if (first !== undefined && first !== null) return refuse(first);
+  return succeed({ dualAuthorization: conduct.some(({ kind }) => kind === 'second-person') });
+}
+
+/** Every condition that fails, and everything that conduct demands of this operation. */
+export function explainAccess(question: AccessQuestion): AccessExplanation {
+  const { intent, devices, risk } = question;
+  const missing = quarantineFaults(question);
+  // What a stop would do is shown to anybody who may ask for it, which is everybody; the stop itself is no plan.
+  if (intent.type === OperationType.EMERGENCY_STOP && intent.dryRun)
+    return { missing, conduct: [] };
+  const place = devices.map((device) => device.slug).join(', ');
+  const needed = clearanceNeeded(intent.type, risk);
+  missing.push(...deviceFaults(question));
+  if (risk === RiskLevel.UNKNOWN) {
+    const finding = 'an involved track gave no risk assessment';
+    missing.push(fault('RISK_UNKNOWN', { place, finding }));
+  } else if (needed === undefined) {
+    const finding = `${operationName(intent.type)} at risk ${riskName(risk)} is open to nobody`;
+    missing.push(fault('NOT_PERMITTED', { place, finding }));
+  }
+  // What devices and request demand is known even where no clearance suffices.
+  missing.push(...clearanceFaults(question, needed ?? ClearanceLevel.NONE, place));
+  missing.push(...compartmentFaults(question, place));
+  return { missing, conduct: conductOf(question, place) };
+}
+
+function quarantineFaults(question: AccessQuestion): Fault[] {
+  const what = operationName(question.intent.type);
+  return question.devices
+    .filter(
+      (device) =>
+        device.quarantined || permanentlyQuarantined(device.id) || question.isQuarantined(device),
+    )
+    .map((device) => {
+      const finding = `${what} refused: device ${formatToken(device.id)} is quarantined`;
+      return fault('DEVICE_QUARANTINED', { place: device.slug, finding });
+    });
+}
+
+function deviceFaults({ principal, devices }: AccessQuestion): readonly Fault[] {
+  return devices
+    .filter((device) => principal.devices !== null && !principal.devices.includes(device.id))
+    .map((device) => {
+      const finding = `${principal.id} may not operate this device`;
+      return fault('NOT_PERMITTED', { place: device.slug, finding });
+    });
+}
+
+function clearanceFaults(
   question: AccessQuestion,
   needed: ClearanceLevel,
   place: string,
-): Outcome<void> {
+): readonly Fault[] {
   const { principal, intent, devices, risk } = question;
   let clearance = Math.max(needed, intent.requirements.requiredClearance);
   for (const device of devices) clearance = Math.max(clearance, device.clearanceMinimum);
-  if (principal.clearance >= clearance) return succeed(undefined);
+  if (principal.clearance >= clearance) return [];
   const wanted = clearanceName(clearance as ClearanceLevel);
-  return refuse(
+  return [
     fault('CLEARANCE_TOO_LOW', {
       place,
       finding: `${operationName(intent.type)} at risk ${riskName(risk)} needs ${wanted}, ${principal.id} has ${clearanceName(principal.clearance)}`,
       consequence: `nothing was done; a person with ${wanted} can`,
     }),
-  );
+  ];
 }
 
-function checkCompartments(question: AccessQuestion, place: string): Outcome<void> {
+function compartmentFaults(question: AccessQuestion, place: string): readonly Fault[] {
   const { principal, intent, devices } = question;
   const wanted = new Set<Compartment>(intent.requirements.requiredCompartments);
   for (const device of devices)
@@ -147,35 +179,61 @@ function checkCompartments(question: AccessQuestion, place: string): Outcome<voi
   const missing = [...wanted].filter(
     (compartment) => !principal.compartments.includes(compartment),
   );
-  if (missing.length === 0) return succeed(undefined);
-  return refuse(
+  if (missing.length === 0) return [];
+  return [
     fault('COMPARTMENT_MISSING', {
       place,
       finding: `${principal.id} does not hold ${missing.join(', ')}`,
       consequence: `nothing was done; a person who holds ${[...wanted].join(', ')} can`,
     }),
-  );
+  ];
 }
 
 /** Justification and confirmation from MODERATE up, a second person from HIGH up and for every RESET. */
-function checkConduct(question: AccessQuestion, place: string): Outcome<AccessGrant> {
+function conductOf(question: AccessQuestion, place: string): readonly Conduct[] {
   const { intent, risk } = question;
+  const conduct: Conduct[] = [];
   const demanding = riskRank(risk) >= riskRank(RiskLevel.MODERATE);
   const { length } = intent.justification.trim();
-  if (length > JUSTIFICATION_LENGTH_MAX || (demanding && length < JUSTIFICATION_LENGTH_MIN)) {
+  const unsaid =
+    length > JUSTIFICATION_LENGTH_MAX || (demanding && length < JUSTIFICATION_LENGTH_MIN);
+  if (demanding || unsaid) {
     const finding = `the justification has ${length} characters, ${JUSTIFICATION_LENGTH_MIN} to ${JUSTIFICATION_LENGTH_MAX} are needed at risk ${riskName(risk)}`;
-    return refuse(fault('JUSTIFICATION_NEEDED', { place, finding }));
+    conduct.push({
+      kind: 'justification',
+      demand: `say why, in ${JUSTIFICATION_LENGTH_MIN} to ${JUSTIFICATION_LENGTH_MAX} characters`,
+      fault: unsaid ? fault('JUSTIFICATION_NEEDED', { place, finding }) : null,
+    });
   }
   const { userConfirmationRequired, riskDisclosureRequired } = intent.requirements;
-  const confirm = demanding || userConfirmationRequired || riskDisclosureRequired;
-  const unconfirmed = confirm && !intent.dryRun ? confirmationMissing(question) : undefined;
-  if (unconfirmed !== undefined)
-    return refuse(fault('CONFIRMATION_NEEDED', { place, finding: unconfirmed }));
-  const dualAuthorization =
-    riskRank(risk) >= riskRank(RiskLevel.HIGH) ||
-    intent.type === OperationType.RESET ||
-    intent.requirements.dualAuthorizationRequired;
-  return succeed({ dualAuthorization });
+  if (demanding || userConfirmationRequired || riskDisclosureRequired) {
+    const finding = intent.dryRun ? undefined : confirmationMissing(question);
+    conduct.push({
+      kind: 'confirmation',
+      demand: `have the risk of the plan shown and confirm it, at least as ${riskName(risk)}`,
+      fault: finding === undefined ? null : fault('CONFIRMATION_NEEDED', { place, finding }),
+    });
+  }
+  const because = secondPersonBecause(question);
+  if (because !== null) {
+    const demand = `have a second person approve the exact plan: ${because}`;
+    conduct.push({ kind: 'second-person', demand, fault: null });
+  }
+  return conduct;
+}
+
+function secondPersonBecause({
+  intent,
+  risk,
+  devices,
+  dualRequired,
+}: AccessQuestion): string | null {
+  if (riskRank(risk) >= riskRank(RiskLevel.HIGH)) return `the risk is ${riskName(risk)}`;
+  if (intent.type === OperationType.RESET) return 'every RESET takes two';
+  if (intent.requirements.dualAuthorizationRequired) return 'the request demands it';
+  const watched = devices.filter((device) => dualRequired?.(device) === true);
+  if (watched.length === 0) return null;
+  return `threat detection demands it for ${watched.map((device) => device.slug).join(', ')}`;
 }
 
 /** What keeps the confirmation of the request from counting; nothing when it counts. */

@@ -12,6 +12,7 @@ import type { AccountRecord } from '#model/account';
 import type { AdministrationKey, AdministrationRequest } from '#model/administration';
 import type { AuditRecord } from '#model/audit-entry';
 import type { AccountPort, AdministrationCaller, RecordAct } from '../ports.ts';
+import { administratorRefusal } from './account-rules.ts';
 
 export const PROPOSAL_LIFETIME_MS = 300_000;
 /** Proposals kept at once; the oldest gives way. */
@@ -57,21 +58,6 @@ interface Proposal {
 /** Digest of the whole record: another one means that the account has changed. */
 export function accountBasis(record: AccountRecord | undefined): string {
   return record === undefined ? '' : canonicalDigest(record as unknown as Canonical);
-}
-
-/** Null when this account may be one of two administrators now; else why not. */
-export function administratorRefusal(
-  record: AccountRecord | undefined,
-  wallMs: number,
-): string | null {
-  if (record === undefined) return 'is no account of this agent';
-  if (record.kind !== 'person') return 'is a machine, and only people can give rights';
-  if (!record.administrator) return 'is no administrator';
-  if (!record.enabled) return 'is disabled';
-  const { validFromWallMs, validUntilWallMs } = record;
-  if (validFromWallMs !== null && wallMs < validFromWallMs) return 'is not valid yet';
-  if (validUntilWallMs !== null && wallMs >= validUntilWallMs) return 'is not valid any more';
-  return null;
 }
 
 export class SecondAdministrator {
