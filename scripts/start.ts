@@ -18,7 +18,7 @@ import { nodeFlagsOf } from './node-flags.ts';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const DEFAULT_BOARD = join(root, 'drivers/profiles/boards/default.yaml');
-/** sun_path of unix(7) holds 108 bytes; the longest socket name below needs 28 of them. */
+/** sun_path of unix(7) holds 108 bytes; the longest socket name below needs 27 of them. */
 const DIRECTORY_LENGTH_MAX = 78;
 const READY_LIMIT_MS = 60_000;
 /** A board file that names it lives in the simulator's directory. */
@@ -62,7 +62,7 @@ const layout = layoutOf(stateDirectory, join(stateDirectory, 'run'));
 const simulatorDirectory = join(stateDirectory, 'simulator');
 const logDirectory = join(stateDirectory, 'log');
 for (const directory of [layout.runDirectory, simulatorDirectory, logDirectory]) {
-  mkdirSync(directory, { recursive: true, mode: 0o750 });
+  mkdirSync(directory, { recursive: true, mode: 0o700 });
 }
 
 const facts = new Map<string, Readonly<Record<string, unknown>>>();

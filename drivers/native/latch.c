@@ -1,6 +1,7 @@
-// The stop latch: a counter word per requesting track that all may bump, a latched word that kernel alone writes.
+// The stop latch: a request word in a file of its own for each track and for people, a latched word that kernel alone writes.
 // Invariants: engaged unless the latched word is exactly RELEASED and every request word is the one acknowledged;
-// an absent, truncated or foreign file counts as engaged.
+// a truncated or foreign file, and an absent latch file, count as engaged; an absent request file is a requester that
+// has not asked, which contradicts what was acknowledged of it as soon as it ever has.
 
 #define _GNU_SOURCE
 #include "latch.h"
@@ -9,36 +10,37 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-enum { TRACKS = 3, FILE_BYTES = 4096 };
+enum { REQUESTERS = 4, PEOPLE = 3, FILE_BYTES = 4096 };
+enum { PATH_BYTES = 512 };
 enum { RELEASED = 0x52454C31, LATCHED = 0x4C415443, FRESH = 0x46524553 };
-static const uint64_t REQUEST_MAGIC = 0x3151455250545344ull;  // "DSTPREQ1"
-static const uint64_t LATCH_MAGIC = 0x31544C5054535344ull;
-
-struct request_word {
-  uint32_t count;
-  unsigned char padding[60];
-};
+static const uint64_t REQUEST_MAGIC = 0x3251455250545344ull;  // "DSTPREQ2"
+static const uint64_t LATCH_MAGIC = 0x32544C5054535344ull;
 
 struct request_file {
   uint64_t magic;
   unsigned char padding[56];
-  struct request_word tracks[TRACKS];
+  uint32_t count;
 };
 
 struct latch_file {
   uint64_t magic;
   uint32_t latched;
-  uint32_t acknowledged[TRACKS];
+  uint32_t acknowledged[REQUESTERS];
+};
+
+struct request {
+  struct dsmil_shared_file shared;
+  struct request_file *file;
+  char path[PATH_BYTES];
 };
 
 struct latch {
-  struct dsmil_shared_file request_file;
+  struct request requests[REQUESTERS];
   struct dsmil_shared_file latch_file;
-  struct request_file *request;
   struct latch_file *latch;
-  uint32_t track;
+  uint32_t self;
   bool kernel;
-  char latch_path[4096];
+  char latch_path[PATH_BYTES];
 };
 
 static void fill_request(unsigned char *address, const void *context) {
@@ -62,6 +64,18 @@ static int map_latch(struct latch *latch) {
   return opened;
 }
 
+// A requester's own word is written by it alone, and by people's group where it is theirs; kernel makes that one.
+static int map_request(struct latch *latch, uint32_t requester) {
+  struct request *request = &latch->requests[requester];
+  bool own = requester == latch->self;
+  bool made_here = requester == PEOPLE ? latch->kernel : own;
+  int opened = dsmil_shared_open(&request->shared, request->path, FILE_BYTES, requester == PEOPLE ? 0664 : 0640,
+                                 own || made_here ? DSMIL_SHARED_WRITE : DSMIL_SHARED_READ,
+                                 made_here ? fill_request : NULL, NULL);
+  if (opened == 0) request->file = (struct request_file *)request->shared.address;
+  return opened;
+}
+
 // Bits of the latch's state; the same values as in latch.ts. Zero is the only state that is not engaged.
 enum {
   STATE_REQUESTED = 1,
@@ -72,20 +86,26 @@ enum {
 };
 
 static uint32_t state_of(struct latch *latch) {
-  if (latch->request == NULL) return STATE_REQUEST_FILE_UNSOUND;
+  if (latch->requests[latch->self].file == NULL) return STATE_REQUEST_FILE_UNSOUND;
   if (latch->latch == NULL && map_latch(latch) < 0) return STATE_LATCH_FILE_UNSOUND;
-  const struct request_file *request = latch->request;
   const struct latch_file *file = latch->latch;
   uint32_t state = 0;
   uint32_t latched = __atomic_load_n(&file->latched, __ATOMIC_SEQ_CST);
   if (latched != RELEASED) state |= STATE_LATCHED;
   if (latched != RELEASED && latched != LATCHED && latched != FRESH) state |= STATE_LATCHED_WORD_UNKNOWN;
-  for (int track = 0; track < TRACKS; track++) {
-    uint32_t count = __atomic_load_n(&request->tracks[track].count, __ATOMIC_SEQ_CST);
-    if (count != __atomic_load_n(&file->acknowledged[track], __ATOMIC_RELAXED)) state |= STATE_REQUESTED;
+  for (uint32_t requester = 0; requester < REQUESTERS; requester++) {
+    struct request *request = &latch->requests[requester];
+    int mapped = request->file != NULL ? 0 : map_request(latch, requester);
+    uint32_t count = 0;
+    if (mapped == 0) {
+      count = __atomic_load_n(&request->file->count, __ATOMIC_SEQ_CST);
+      // After the word: the first look at a file that was cut short is what marks it broken.
+      if (request->file->magic != REQUEST_MAGIC || request->shared.broken) state |= STATE_REQUEST_FILE_UNSOUND;
+    } else if (mapped != -ENOENT) {
+      state |= STATE_REQUEST_FILE_UNSOUND;
+    }
+    if (count != __atomic_load_n(&file->acknowledged[requester], __ATOMIC_RELAXED)) state |= STATE_REQUESTED;
   }
-  // After the words: the first look at a file that was cut short is what marks it broken.
-  if (request->magic != REQUEST_MAGIC || latch->request_file.broken) state |= STATE_REQUEST_FILE_UNSOUND;
   if (file->magic != LATCH_MAGIC || latch->latch_file.broken) state |= STATE_LATCH_FILE_UNSOUND;
   return state;
 }
@@ -108,7 +128,8 @@ static napi_value boolean(napi_env env, bool value) {
 
 static napi_value latch_engage(napi_env env, napi_callback_info info) {
   struct latch *latch = latch_of(env, info);
-  if (latch->request != NULL) __atomic_fetch_add(&latch->request->tracks[latch->track].count, 1, __ATOMIC_SEQ_CST);
+  struct request_file *own = latch->requests[latch->self].file;
+  if (own != NULL) __atomic_fetch_add(&own->count, 1, __ATOMIC_SEQ_CST);
   return NULL;
 }
 
@@ -142,9 +163,11 @@ static napi_value latch_latch(napi_env env, napi_callback_info info) {
   struct latch_file *file = latch->latch;
   // Latched first, so that acknowledging never shows a released moment.
   uint32_t before = __atomic_exchange_n(&file->latched, LATCHED, __ATOMIC_SEQ_CST);
-  for (int track = 0; track < TRACKS; track++) {
-    uint32_t count = __atomic_load_n(&latch->request->tracks[track].count, __ATOMIC_SEQ_CST);
-    __atomic_store_n(&file->acknowledged[track], count, __ATOMIC_SEQ_CST);
+  for (uint32_t requester = 0; requester < REQUESTERS; requester++) {
+    const struct request *request = &latch->requests[requester];
+    bool mapped = request->file != NULL || map_request(latch, requester) == 0;
+    uint32_t count = mapped ? __atomic_load_n(&request->file->count, __ATOMIC_SEQ_CST) : 0;
+    __atomic_store_n(&file->acknowledged[requester], count, __ATOMIC_SEQ_CST);
   }
   return boolean(env, before != LATCHED);
 }
@@ -156,12 +179,18 @@ static napi_value latch_release(napi_env env, napi_callback_info info) {
   return NULL;
 }
 
-static napi_value latch_close(napi_env env, napi_callback_info info) {
-  struct latch *latch = latch_of(env, info);
+static void unmap(struct latch *latch) {
   if (latch->latch != NULL) dsmil_shared_close(&latch->latch_file);
-  if (latch->request != NULL) dsmil_shared_close(&latch->request_file);
   latch->latch = NULL;
-  latch->request = NULL;
+  for (int requester = 0; requester < REQUESTERS; requester++) {
+    struct request *request = &latch->requests[requester];
+    if (request->file != NULL) dsmil_shared_close(&request->shared);
+    request->file = NULL;
+  }
+}
+
+static napi_value latch_close(napi_env env, napi_callback_info info) {
+  unmap(latch_of(env, info));
   return NULL;
 }
 
@@ -171,31 +200,47 @@ static void method(napi_env env, napi_value object, const char *name, napi_callb
   napi_set_named_property(env, object, name, function);
 }
 
-// latchOpen(requestPath, latchPath, track, kernel) -> methods of the latch.
+static bool take_path(napi_env env, napi_value value, char *path) {
+  size_t length = 0;
+  // The length of a path that does not fit is cut silently, so it is asked for first.
+  if (napi_get_value_string_utf8(env, value, NULL, 0, &length) != napi_ok || length == 0 || length >= PATH_BYTES) return false;
+  return napi_get_value_string_utf8(env, value, path, PATH_BYTES, &length) == napi_ok;
+}
+
+static bool take_request_paths(napi_env env, napi_value paths, struct latch *latch) {
+  uint32_t count = 0;
+  if (napi_get_array_length(env, paths, &count) != napi_ok || count != REQUESTERS) return false;
+  for (uint32_t requester = 0; requester < REQUESTERS; requester++) {
+    napi_value path;
+    if (napi_get_element(env, paths, requester, &path) != napi_ok) return false;
+    if (!take_path(env, path, latch->requests[requester].path)) return false;
+  }
+  return true;
+}
+
+// latchOpen(requestPaths, latchPath, self, kernel) -> methods of the latch; `self` is an index of requestPaths.
 static napi_value latch_open(napi_env env, napi_callback_info info) {
-  size_t count = 4, length = 0;
+  size_t count = 4;
   napi_value arguments[4], result;
-  char request_path[4096];
   napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
   // Never freed: the methods point at it, and a process opens one latch in its life.
   struct latch *latch = calloc(1, sizeof *latch);
-  if (latch == NULL || count != 4 ||
-      napi_get_value_string_utf8(env, arguments[0], request_path, sizeof request_path, &length) != napi_ok ||
-      napi_get_value_string_utf8(env, arguments[1], latch->latch_path, sizeof latch->latch_path, &length) != napi_ok ||
-      napi_get_value_uint32(env, arguments[2], &latch->track) != napi_ok || latch->track >= TRACKS ||
+  if (latch == NULL || count != 4 || !take_request_paths(env, arguments[0], latch) ||
+      !take_path(env, arguments[1], latch->latch_path) ||
+      napi_get_value_uint32(env, arguments[2], &latch->self) != napi_ok || latch->self >= REQUESTERS ||
       napi_get_value_bool(env, arguments[3], &latch->kernel) != napi_ok) {
     free(latch);
     dsmil_throw_errno(env, EINVAL, "latchOpen");
     return NULL;
   }
-  int opened = dsmil_shared_open(&latch->request_file, request_path, FILE_BYTES, 0660, DSMIL_SHARED_WRITE, fill_request, NULL);
+  int opened = map_request(latch, latch->self);
+  if (opened == 0 && latch->kernel) opened = map_request(latch, PEOPLE);
   if (opened == 0) {
-    latch->request = (struct request_file *)latch->request_file.address;
     opened = map_latch(latch);
     if (opened == -ENOENT && !latch->kernel) opened = 0;
-    if (opened < 0) dsmil_shared_close(&latch->request_file);
   }
   if (opened < 0) {
+    unmap(latch);
     free(latch);
     dsmil_throw_errno(env, -opened, "latchOpen");
     return NULL;

@@ -1,4 +1,4 @@
-// The stop latch's words in two shared files.
+// The stop latch's words: one shared file for the latched word, one for each requester's.
 #ifndef DSMIL_LATCH_H
 #define DSMIL_LATCH_H
 

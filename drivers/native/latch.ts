@@ -1,4 +1,4 @@
-// Typed access to the native words of the stop latch in their two shared files.
+// Typed access to the native words of the stop latch, each in a shared file that its writer alone may write.
 
 import { addon } from './addon.ts';
 
@@ -29,14 +29,22 @@ export interface LatchWords {
 }
 
 interface NativeLatch {
-  latchOpen(requestPath: string, latchPath: string, track: number, kernel: boolean): LatchWords;
+  latchOpen(
+    requestPaths: readonly string[],
+    latchPath: string,
+    self: number,
+    kernel: boolean,
+  ): LatchWords;
 }
 
-/** `track` is 0 kernel, 1 security, 2 interface; only kernel makes and writes the latch file. */
+/**
+ * `requestPaths` are those of kernel, security, interface and people, and `self` an index of them; only kernel makes and
+ * writes the latch file, and makes the word of people.
+ */
 export function openLatchWords(
-  requestPath: string,
+  requestPaths: readonly string[],
   latchPath: string,
-  track: 0 | 1 | 2,
+  self: 0 | 1 | 2 | 3,
 ): LatchWords {
-  return (addon as NativeLatch).latchOpen(requestPath, latchPath, track, track === 0);
+  return (addon as NativeLatch).latchOpen(requestPaths, latchPath, self, self === 0);
 }

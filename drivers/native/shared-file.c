@@ -107,6 +107,11 @@ int dsmil_shared_open(struct dsmil_shared_file *file, const char *path, size_t s
     close(fd);
     return -EMEDIUMTYPE;
   }
+  // Everybody's file is nobody's word.
+  if (status.st_mode & S_IWOTH) {
+    close(fd);
+    return -EPERM;
+  }
   int protection = access == DSMIL_SHARED_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
   void *address = mmap(NULL, size, protection, MAP_SHARED, fd, 0);
   if (address == MAP_FAILED) {

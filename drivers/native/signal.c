@@ -182,28 +182,60 @@ napi_value dsmil_watch_closer(napi_env env, struct dsmil_watch *watch) {
   return closer;
 }
 
-static void ring(int fd, char kind) {
-  // A full FIFO already holds a wake-up, so a refused byte is no loss: who rings plainly sets a word as well.
-  while (write(fd, &kind, 1) < 0 && errno == EINTR) continue;
+// 0, or the errno of a ring that nobody can hear any more: EPIPE when no process has the FIFO open for reading.
+static int ring(int fd, char kind) {
+  while (write(fd, &kind, 1) < 0) {
+    // A full FIFO already holds a wake-up, so a refused byte is no loss: who rings plainly sets a word as well.
+    if (errno == EAGAIN) return 0;
+    if (errno != EINTR) return errno;
+  }
+  return 0;
 }
 
 void dsmil_doorbell_ring(int fd) {
-  ring(fd, RING_PLAIN);
+  (void)ring(fd, RING_PLAIN);
 }
 
-// doorbellOpen(path) -> descriptor of the FIFO, made with mode 0660 when absent.
-static napi_value doorbell_open(napi_env env, napi_callback_info info) {
+// doorbellOpenToRing(path) -> descriptor that can only ring; throws ENXIO while nobody listens.
+static napi_value doorbell_open_to_ring(napi_env env, napi_callback_info info) {
   size_t count = 1, length = 0;
   napi_value argument, result;
   char path[4096];
   napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
   if (count != 1 || napi_get_value_string_utf8(env, argument, path, sizeof path, &length) != napi_ok) {
+    dsmil_throw_errno(env, EINVAL, "doorbellOpenToRing");
+    return NULL;
+  }
+  int fd = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+  struct stat status;
+  if (fd >= 0 && (fstat(fd, &status) < 0 || !S_ISFIFO(status.st_mode))) {
+    close(fd);
+    errno = EMEDIUMTYPE;
+    fd = -1;
+  }
+  if (fd < 0) {
+    dsmil_throw_errno(env, errno, "doorbellOpenToRing");
+    return NULL;
+  }
+  napi_create_int32(env, fd, &result);
+  return result;
+}
+
+// doorbellOpen(path, mode) -> descriptor of the FIFO, made with this mode when absent.
+static napi_value doorbell_open(napi_env env, napi_callback_info info) {
+  size_t count = 2, length = 0;
+  napi_value arguments[2], result;
+  char path[4096];
+  uint32_t mode = 0;
+  napi_get_cb_info(env, info, &count, arguments, NULL, NULL);
+  if (count != 2 || napi_get_value_string_utf8(env, arguments[0], path, sizeof path, &length) != napi_ok ||
+      napi_get_value_uint32(env, arguments[1], &mode) != napi_ok) {
     dsmil_throw_errno(env, EINVAL, "doorbellOpen");
     return NULL;
   }
-  if (mkfifo(path, 0660) == 0) {
+  if (mkfifo(path, mode) == 0) {
     // The maker's umask must not keep the peer out.
-    if (chmod(path, 0660) < 0) {
+    if (chmod(path, mode) < 0) {
       dsmil_throw_errno(env, errno, "doorbellOpen");
       return NULL;
     }
@@ -250,16 +282,21 @@ static bool descriptor_of(napi_env env, napi_callback_info info, int32_t *fd) {
   return false;
 }
 
-static napi_value doorbell_ring(napi_env env, napi_callback_info info) {
+// Whether somebody can hear the ring.
+static napi_value answer_ring(napi_env env, napi_callback_info info, char kind) {
   int32_t fd;
-  if (descriptor_of(env, info, &fd)) dsmil_doorbell_ring(fd);
-  return NULL;
+  napi_value result;
+  if (!descriptor_of(env, info, &fd)) return NULL;
+  napi_get_boolean(env, ring(fd, kind) == 0, &result);
+  return result;
+}
+
+static napi_value doorbell_ring(napi_env env, napi_callback_info info) {
+  return answer_ring(env, info, RING_PLAIN);
 }
 
 static napi_value doorbell_ring_test(napi_env env, napi_callback_info info) {
-  int32_t fd;
-  if (descriptor_of(env, info, &fd)) ring(fd, RING_TEST);
-  return NULL;
+  return answer_ring(env, info, RING_TEST);
 }
 
 // doorbellDrain(descriptor) -> how many rings were waiting, of whatever kind.
@@ -296,6 +333,7 @@ static napi_value process_watch(napi_env env, napi_callback_info info) {
 
 void dsmil_init_signal(napi_env env, napi_value exports) {
   dsmil_export(env, exports, "doorbellOpen", doorbell_open);
+  dsmil_export(env, exports, "doorbellOpenToRing", doorbell_open_to_ring);
   dsmil_export(env, exports, "doorbellWatch", doorbell_watch);
   dsmil_export(env, exports, "doorbellRing", doorbell_ring);
   dsmil_export(env, exports, "doorbellRingTest", doorbell_ring_test);

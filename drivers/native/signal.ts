@@ -4,10 +4,11 @@ import { closeSync } from 'node:fs';
 import { addon } from './addon.ts';
 
 interface NativeSignal {
-  doorbellOpen(path: string): number;
+  doorbellOpen(path: string, mode: number): number;
+  doorbellOpenToRing(path: string): number;
   doorbellWatch(descriptor: number, listener: (kinds: number) => void): () => void;
-  doorbellRing(descriptor: number): void;
-  doorbellRingTest(descriptor: number): void;
+  doorbellRing(descriptor: number): boolean;
+  doorbellRingTest(descriptor: number): boolean;
   doorbellDrain(descriptor: number): number;
   processWatch(pid: number, listener: () => void): () => void;
 }
@@ -23,9 +24,9 @@ export class Doorbell {
   #stop: (() => void) | null = null;
   #open = true;
 
-  /** Makes the FIFO with mode 0660 when absent; throws with an errno `code`, EMEDIUMTYPE for another kind of file. */
-  constructor(path: string) {
-    this.descriptor = native.doorbellOpen(path);
+  /** Makes the FIFO with this mode when absent; throws with an errno `code`, EMEDIUMTYPE for another kind of file. */
+  constructor(path: string, mode = 0o660) {
+    this.descriptor = native.doorbellOpen(path, mode);
   }
 
   /** Never blocks; a bell that rings already stays rung. */
@@ -57,6 +58,52 @@ export class Doorbell {
     this.#open = false;
     this.#stop?.();
     closeSync(this.descriptor);
+  }
+}
+
+/** The far end of a bell that this process may ring and never hear; found again when its listener was away. */
+export class DistantBell {
+  readonly #path: string;
+  #descriptor: number | null = null;
+
+  constructor(path: string) {
+    this.#path = path;
+    this.#find();
+  }
+
+  /** Never blocks; false when nobody listens. */
+  ring(): boolean {
+    return this.#by(native.doorbellRing);
+  }
+
+  ringTest(): boolean {
+    return this.#by(native.doorbellRingTest);
+  }
+
+  close(): void {
+    if (this.#descriptor !== null) closeSync(this.#descriptor);
+    this.#descriptor = null;
+  }
+
+  #by(ring: (descriptor: number) => boolean): boolean {
+    // A FIFO that nobody reads any more may have been replaced by the listener's successor.
+    for (let attempt = 0; attempt < 2; attempt++) {
+      const descriptor = this.#descriptor ?? this.#find();
+      if (descriptor === null) return false;
+      if (ring(descriptor)) return true;
+      this.close();
+    }
+    return false;
+  }
+
+  #find(): number | null {
+    try {
+      this.#descriptor = native.doorbellOpenToRing(this.#path);
+    } catch {
+      // Not made yet, nobody listens, or not for this user: the words of the latch say what a ring would.
+      this.#descriptor = null;
+    }
+    return this.#descriptor;
   }
 }
 

@@ -9,11 +9,11 @@ import { PROFILE_DIRECTORIES } from './command-line.ts';
 
 // The latch, the consoles and the board reader are loaded only when asked for: most commands are one request and start at once.
 
-/** Sets interface's word of the latch; kernel takes it from there, whatever else is down. */
+/** Sets the word that people have in the latch; kernel takes it from there, whatever else is down. */
 async function engageStop(runDirectory: string): Promise<Outcome<void>> {
   try {
     const { SharedStopLatch } = await import('#link/stop-latch');
-    const latch = new SharedStopLatch({ directory: join(runDirectory, 'stop'), self: 'interface' });
+    const latch = new SharedStopLatch({ directory: join(runDirectory, 'stop'), self: 'people' });
     latch.engage();
     latch.close();
     return succeed(undefined);

@@ -1,8 +1,8 @@
 // Composition root of the interface process: one service behind gRPC, REST, WebSocket and the local socket.
 // Invariants: no devices, no signing key, no state; asks security for everything that matters.
 
-import { mkdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { linkDirectoryOf } from '#config/layout';
 import { peerCredentials } from '#drivers/native/host';
 import { systemClock } from '#foundation/clock';
 import { describeFault } from '#foundation/fault';
@@ -22,6 +22,7 @@ import { loadBoardFile } from './board-file.ts';
 import { announceReady, endOnRequest, readProcessArguments } from './command-line.ts';
 import { watchLink } from './link-watch.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
+import { openRunDirectory } from './run-directory.ts';
 
 const log = openLog('interface');
 dieOnSurprise(log);
@@ -36,13 +37,10 @@ function need<T>(outcome: Outcome<T>): T {
 
 const board = need(await loadBoardFile(boardFile, variables));
 
-const linkDirectory = join(layout.runDirectory, 'links');
-const stopDirectory = join(layout.runDirectory, 'stop');
-mkdirSync(linkDirectory, { recursive: true, mode: 0o770 });
-mkdirSync(stopDirectory, { recursive: true, mode: 0o770 });
-const latch = new SharedStopLatch({ directory: stopDirectory, self: 'interface' });
+need(openRunDirectory(layout.runDirectory, 'interface'));
+const latch = new SharedStopLatch({ directory: layout.stopDirectory, self: 'interface' });
 const link = new SharedLink({
-  directory: linkDirectory,
+  directory: linkDirectoryOf(layout.runDirectory, 'security-interface'),
   self: 'interface',
   peer: 'security',
   clock,

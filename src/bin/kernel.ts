@@ -2,12 +2,13 @@
 // Invariants: no network server, no disk, no secret; writes only what security signed; silence of security means stop.
 
 import { createPublicKey, randomUUID } from 'node:crypto';
-import { mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
-import { join } from 'node:path';
+import { linkDirectoryOf } from '#config/layout';
 import { createRegisterDriver } from '#drivers/device/register-driver';
 import { openBus } from '#drivers/index';
 import { systemClock } from '#foundation/clock';
+import { describeFault } from '#foundation/fault';
 import { serveKernelConsole } from '#link/kernel-console';
 import { SharedLink } from '#link/shared-link';
 import { SharedStopLatch } from '#link/stop-latch';
@@ -18,6 +19,7 @@ import { openConsoleDoor } from './console/door.ts';
 import { watchLink } from './link-watch.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 import { QuarantineFile } from './quarantine-file.ts';
+import { openRunDirectory } from './run-directory.ts';
 
 const log = openLog('kernel');
 dieOnSurprise(log);
@@ -36,16 +38,17 @@ if (!loaded.ok) {
   process.exit(78);
 }
 const board = loaded.value;
-const stopDirectory = join(layout.runDirectory, 'stop');
-mkdirSync(stopDirectory, { recursive: true, mode: 0o770 });
-const latch = new SharedStopLatch({ directory: stopDirectory, self: 'kernel' });
+const place = openRunDirectory(layout.runDirectory, 'kernel');
+if (!place.ok) {
+  log.fatal(place.fault, describeFault(place.fault));
+  process.exit(78);
+}
+const latch = new SharedStopLatch({ directory: layout.stopDirectory, self: 'kernel' });
 // First start since power-up: security engages the latch again when a stop was left standing.
 if (latch.fresh) latch.release();
 
-const linkDirectory = join(layout.runDirectory, 'links');
-mkdirSync(linkDirectory, { recursive: true, mode: 0o770 });
 const link = new SharedLink({
-  directory: linkDirectory,
+  directory: linkDirectoryOf(layout.runDirectory, 'kernel-security'),
   self: 'kernel',
   peer: 'security',
   clock,

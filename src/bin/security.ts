@@ -2,9 +2,10 @@
 // Invariants: no network, no devices; its state directory is its own.
 
 import { createPrivateKey, randomUUID } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { loadAccounts } from '#config/accounts';
+import { linkDirectoryOf } from '#config/layout';
 import { systemClock } from '#foundation/clock';
 import { DurableStore } from '#foundation/durable-store';
 import { describeFault } from '#foundation/fault';
@@ -21,6 +22,7 @@ import { serveSecurityConsole } from './console/security-console.ts';
 import { failpoint } from './failpoint.ts';
 import { watchLink } from './link-watch.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
+import { openRunDirectory } from './run-directory.ts';
 import { loadSafetyFile } from './safety-file.ts';
 
 const log = openLog('security');
@@ -38,24 +40,25 @@ const board = need(await loadBoardFile(boardFile, variables));
 const accounts = need(loadAccounts(layout.accounts));
 
 mkdirSync(dirname(layout.database), { recursive: true, mode: 0o700 });
-const linkDirectory = join(layout.runDirectory, 'links');
-const stopDirectory = join(layout.runDirectory, 'stop');
-mkdirSync(linkDirectory, { recursive: true, mode: 0o770 });
-mkdirSync(stopDirectory, { recursive: true, mode: 0o770 });
+need(openRunDirectory(layout.runDirectory, 'security'));
 
 const store = new DurableStore(layout.database);
 const signer = new AuthorizationSigner(clock);
 // Whole or not at all: kernel reads it the moment this process attaches to their link.
 writeFileSync(`${layout.authorizationKey}.new`, signer.publicKeyPem, { mode: 0o644 });
+// Kernel is another user, and the unit's umask keeps others out.
+chmodSync(`${layout.authorizationKey}.new`, 0o644);
 renameSync(`${layout.authorizationKey}.new`, layout.authorizationKey);
 
-const latch = new SharedStopLatch({ directory: stopDirectory, self: 'security' });
+const latch = new SharedStopLatch({ directory: layout.stopDirectory, self: 'security' });
 const onError = (error: unknown, where: string) =>
   log.error({ err: error, where }, 'handler failed');
-const linkTo = (peer: TrackName) =>
-  new SharedLink({ directory: linkDirectory, self: 'security', peer, clock, onError });
-const kernelLink = linkTo('kernel');
-const interfaceLink = linkTo('interface');
+const linkTo = (peer: TrackName, pair: Parameters<typeof linkDirectoryOf>[1]) => {
+  const directory = linkDirectoryOf(layout.runDirectory, pair);
+  return new SharedLink({ directory, self: 'security', peer, clock, onError });
+};
+const kernelLink = linkTo('kernel', 'kernel-security');
+const interfaceLink = linkTo('interface', 'security-interface');
 
 const onState = failpoint(layout.runDirectory, process.env);
 const security = composeSecurity({

@@ -1,6 +1,7 @@
 // Where the agent keeps its files: a state directory that lasts and a run directory for one boot.
 
 import { join } from 'node:path';
+import type { TrackName } from '#model/track-name';
 
 export interface Layout {
   readonly stateDirectory: string;
@@ -26,10 +27,15 @@ export interface Layout {
   readonly kernelConsole: string;
   /** Devices quarantined at run time, for a kernel process that starts again; kernel only. */
   readonly quarantine: string;
+  /** What `dsmil-safe-drive` does when kernel is gone; kernel only. */
+  readonly safeDrivePlan: string;
+  /** The stop latch; one directory in it for each track, and one for people. */
+  readonly stopDirectory: string;
 }
 
 export function layoutOf(stateDirectory: string, runDirectory: string): Layout {
   const state = (...parts: string[]) => join(stateDirectory, ...parts);
+  const run = (...parts: string[]) => join(runDirectory, ...parts);
   return {
     stateDirectory,
     runDirectory,
@@ -43,9 +49,11 @@ export function layoutOf(stateDirectory: string, runDirectory: string): Layout {
       serverKey: state('interface', 'server-key.pem'),
       peopleDirectory: state('pki', 'people'),
     },
-    authorizationKey: join(runDirectory, 'authorization-key.pem'),
-    localSocket: join(runDirectory, 'agent.sock'),
-    quarantine: join(runDirectory, 'quarantine.json'),
+    authorizationKey: run('security', 'authorization-key.pem'),
+    localSocket: run('interface', 'agent.sock'),
+    quarantine: run('kernel', 'quarantine.json'),
+    safeDrivePlan: run('kernel', 'safe-drive.plan'),
+    stopDirectory: run('stop'),
     ...consolesIn(runDirectory),
   };
 }
@@ -55,7 +63,52 @@ export function consolesIn(
   runDirectory: string,
 ): Pick<Layout, 'securityConsole' | 'kernelConsole'> {
   return {
-    securityConsole: join(runDirectory, 'security.sock'),
-    kernelConsole: join(runDirectory, 'kernel.sock'),
+    securityConsole: join(runDirectory, 'security', 'security.sock'),
+    kernelConsole: join(runDirectory, 'kernel', 'kernel.sock'),
   };
 }
+
+/** The directory of one link's files; the earlier of kernel, security, interface comes first in its name. */
+export function linkDirectoryOf(
+  runDirectory: string,
+  pair: 'kernel-security' | 'security-interface',
+): string {
+  return join(runDirectory, 'links', pair);
+}
+
+/** Groups of users: who shares the link of kernel and security, that of security and interface, the latch; and people. */
+export const RUN_GROUPS = ['authority', 'requests', 'stop', 'people'] as const;
+export type RunGroup = (typeof RUN_GROUPS)[number];
+
+/** The groups each track's user belongs to; `people` are members of none of these. */
+export const RUN_GROUPS_OF: Readonly<Record<TrackName, readonly RunGroup[]>> = {
+  kernel: ['authority', 'stop'],
+  security: ['authority', 'requests', 'stop'],
+  interface: ['requests', 'stop'],
+};
+
+/** One directory below the run directory, as systemd/tmpfiles.d-dsmil.conf makes it. */
+export interface RunPlace {
+  /** Relative to the run directory; empty for itself. */
+  readonly path: string;
+  readonly owner: 'root' | TrackName;
+  /** Whose files are in it; null for the owner's own group. */
+  readonly group: RunGroup | null;
+  /** With set-group-id what is made inside belongs to the group; sticky where two users make files. */
+  readonly mode: number;
+}
+
+export const RUN_PLACES: readonly RunPlace[] = [
+  { path: '', owner: 'root', group: null, mode: 0o755 },
+  { path: 'kernel', owner: 'kernel', group: null, mode: 0o700 },
+  { path: 'security', owner: 'security', group: 'people', mode: 0o2755 },
+  { path: 'interface', owner: 'interface', group: 'people', mode: 0o2755 },
+  { path: 'links', owner: 'root', group: null, mode: 0o755 },
+  { path: 'links/kernel-security', owner: 'root', group: 'authority', mode: 0o3770 },
+  { path: 'links/security-interface', owner: 'root', group: 'requests', mode: 0o3770 },
+  { path: 'stop', owner: 'root', group: null, mode: 0o755 },
+  { path: 'stop/kernel', owner: 'kernel', group: 'stop', mode: 0o2750 },
+  { path: 'stop/security', owner: 'security', group: 'stop', mode: 0o2750 },
+  { path: 'stop/interface', owner: 'interface', group: 'stop', mode: 0o2750 },
+  { path: 'stop/people', owner: 'kernel', group: 'people', mode: 0o2755 },
+];

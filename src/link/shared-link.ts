@@ -26,7 +26,7 @@ import {
 import type { SendResult } from './request-server.ts';
 
 export interface SharedLinkOptions {
-  /** Directory of the link files, normally /run/dsmil/links; both sides name the same one. */
+  /** Directory of this link's files, normally /run/dsmil/links/kernel-security; both sides name the same one. */
   readonly directory: string;
   readonly self: TrackName;
   readonly peer: TrackName;

@@ -1,42 +1,71 @@
-// The stop latch over two small shared files and a doorbell: any track engages, kernel alone latches and releases.
-// Invariants: everything that is not provably released counts as engaged; a ring of the bell is itself a request, so
-// nobody can take back another track's stop by rewriting its word; only a ring that is clearly a test is one, and a
-// request whose ring the full bell refused is found when any other ring is heard.
+// The stop latch over small shared files and doorbells: any track engages, and so do people; kernel alone latches and releases.
+// Invariants: everything that is not provably released counts as engaged; each requester has a word and a directory of
+// its own, so nobody can take back, replace or remove another's stop; a ring of the bell is itself a request, and who rings
+// cannot hear, so no ring is taken from kernel; only a ring that is clearly a test is one, and a request whose ring was
+// lost is found when any other ring is heard, or when kernel begins to listen.
 // Faults: opening throws an Error with an errno `code`; release and latch outside kernel throw EPERM.
 
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { LATCH_STATE, type LatchWords, openLatchWords } from '#drivers/native/latch';
-import { Doorbell, RING_KINDS } from '#drivers/native/signal';
+import { DistantBell, Doorbell, RING_KINDS } from '#drivers/native/signal';
 import type { StopLatch } from '#model/stop';
 import { TRACKS, type TrackName } from '#model/track-name';
 
+/** Who may ask for a stop. `people`: whoever is at this machine, through no track. */
+export type StopRequester = TrackName | 'people';
+
 export interface SharedStopLatchOptions {
-  /** Directory of `stop-request`, `stop-latch` and `stop.bell`, normally /run/dsmil/stop. */
+  /** Directory with one directory for each requester, normally /run/dsmil/stop; what is missing is made for one user alone. */
   readonly directory: string;
-  readonly self: TrackName;
+  readonly self: StopRequester;
 }
+
+const REQUESTERS: readonly StopRequester[] = [...TRACKS, 'people'];
+/** Kernel listens, its group and nobody else may ring. */
+const BELL_MODE = 0o620;
+const PRIVATE_MODE = 0o700;
+
+/** The files of a latch, relative to its directory. */
+export const STOP_FILES = {
+  latch: 'kernel/latch',
+  bell: 'kernel/bell',
+  peopleBell: 'people/bell',
+  request: (requester: StopRequester) => `${requester}/request`,
+} as const;
 
 export class SharedStopLatch implements StopLatch {
   readonly #words: LatchWords;
-  readonly #bell: Doorbell;
+  /** Kernel's ears: for the tracks, and for people. */
+  readonly #ears: readonly Doorbell[];
+  readonly #bell: DistantBell;
   readonly #kernel: boolean;
   #rung = false;
   #watching = false;
+  #closed = false;
   #onEngaged: () => void = () => undefined;
   #onTested: () => void = () => undefined;
 
   constructor(options: SharedStopLatchOptions) {
-    const track = TRACKS.indexOf(options.self);
-    this.#kernel = options.self === 'kernel';
-    this.#bell = new Doorbell(join(options.directory, 'stop.bell'));
+    const { directory, self } = options;
+    this.#kernel = self === 'kernel';
+    const own: readonly StopRequester[] =
+      self === 'people' ? [] : self === 'kernel' ? ['kernel', 'people'] : [self];
+    for (const name of own)
+      mkdirSync(join(directory, name), { recursive: true, mode: PRIVATE_MODE });
+    const bells = this.#kernel ? [STOP_FILES.bell, STOP_FILES.peopleBell] : [];
+    this.#ears = bells.map((name) => new Doorbell(join(directory, name), BELL_MODE));
+    this.#bell = new DistantBell(
+      join(directory, self === 'people' ? STOP_FILES.peopleBell : STOP_FILES.bell),
+    );
     try {
       this.#words = openLatchWords(
-        join(options.directory, 'stop-request'),
-        join(options.directory, 'stop-latch'),
-        track as 0 | 1 | 2,
+        REQUESTERS.map((requester) => join(directory, STOP_FILES.request(requester))),
+        join(directory, STOP_FILES.latch),
+        REQUESTERS.indexOf(self) as 0 | 1 | 2 | 3,
       );
     } catch (error) {
-      this.#bell.close();
+      this.#closeBells();
       throw error;
     }
   }
@@ -57,7 +86,7 @@ export class SharedStopLatch implements StopLatch {
 
   latch(): boolean {
     // Rings of requests that are taken in here need not be heard again.
-    if (this.#kernel) this.#bell.drain();
+    for (const ear of this.#ears) ear.drain();
     this.#rung = false;
     return this.#words.latch();
   }
@@ -96,14 +125,19 @@ export class SharedStopLatch implements StopLatch {
     if (!this.#kernel) throw new Error('only the kernel track listens to the stop bell');
     if (this.#watching) return;
     this.#watching = true;
-    this.#bell.watch((kinds) => this.#hear(kinds));
+    for (const ear of this.#ears) ear.watch((kinds) => this.#hear(kinds));
+    // Who asked while nobody listened has left a word, and no ring.
+    setImmediate(() => {
+      if (!this.#closed) this.#hear(0);
+    });
   }
 
   #hear(kinds: number): void {
     const state = this.#words.state();
     // A stop whose own ring found the bell full, or whose words were spoiled, shows in the words.
     const asked = state !== 0 && state !== LATCH_STATE.latched;
-    if (kinds !== RING_KINDS.test || asked) {
+    const rung = kinds !== 0 && kinds !== RING_KINDS.test;
+    if (rung || asked) {
       this.#rung = true;
       this.#onEngaged();
     }
@@ -111,8 +145,15 @@ export class SharedStopLatch implements StopLatch {
   }
 
   close(): void {
-    this.#bell.close();
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#closeBells();
     this.#words.close();
+  }
+
+  #closeBells(): void {
+    for (const ear of this.#ears) ear.close();
+    this.#bell.close();
   }
 }
 
@@ -121,7 +162,7 @@ export class SharedStopLatch implements StopLatch {
  * Throws an Error with an errno `code` when the run directory holds no latch or may not be written.
  */
 export function engageStopDirectly(runDirectory: string): void {
-  const latch = new SharedStopLatch({ directory: join(runDirectory, 'stop'), self: 'interface' });
+  const latch = new SharedStopLatch({ directory: join(runDirectory, 'stop'), self: 'people' });
   latch.engage();
   latch.close();
 }

@@ -55,8 +55,8 @@ async function withStopped<T>(
 describe('the consoles', () => {
   it('are open to those they are for alone', () => {
     const { runDirectory } = agent.ready;
-    expect(lstatSync(join(runDirectory, 'kernel.sock')).mode & 0o777).toBe(0o600);
-    expect(lstatSync(join(runDirectory, 'security.sock')).mode & 0o777).toBe(0o660);
+    expect(lstatSync(join(runDirectory, 'kernel/kernel.sock')).mode & 0o777).toBe(0o600);
+    expect(lstatSync(join(runDirectory, 'security/security.sock')).mode & 0o777).toBe(0o660);
   });
 
   it('show kernel, and let no read pass by security while it answers', async () => {
@@ -75,7 +75,7 @@ describe('the consoles', () => {
   });
 
   it('cut off whoever speaks no frames, and take no more than eight at a time', async () => {
-    const path = join(agent.ready.runDirectory, 'security.sock');
+    const path = join(agent.ready.runDirectory, 'security/security.sock');
     const ended = (text: string) =>
       new Promise<void>((resolve) => {
         const socket = connect(path, () => socket.write(text));

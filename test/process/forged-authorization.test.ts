@@ -48,7 +48,7 @@ let counter = 0;
 
 const soon = () => Deadline.after(systemClock, 5_000);
 const window = () => readFileSync(join(directory, 'window'));
-const linkDirectory = () => join(directory, 'links');
+const linkDirectory = () => join(directory, 'links/kernel-security');
 
 async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
   const untilMs = performance.now() + 10_000;
@@ -61,7 +61,7 @@ async function until(what: string, holds: () => boolean | Promise<boolean>): Pro
 /** Attaches as security with a new key of its own, as every start of security does. */
 async function becomeSecurity(): Promise<void> {
   signer = new AuthorizationSigner(systemClock);
-  writeFileSync(join(directory, 'authorization-key.pem'), signer.publicKeyPem);
+  writeFileSync(join(directory, 'security/authorization-key.pem'), signer.publicKeyPem);
   link = new SharedLink({
     directory: linkDirectory(),
     self: 'security',
@@ -82,7 +82,8 @@ async function becomeSecurity(): Promise<void> {
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'dsmil-forged-'));
-  mkdirSync(linkDirectory());
+  for (const path of [linkDirectory(), join(directory, 'security')])
+    mkdirSync(path, { recursive: true, mode: 0o700 });
   writeFileSync(join(directory, 'board.yaml'), BOARD);
   writeFileSync(join(directory, 'window'), Buffer.alloc(0x1000));
   let output = '';
@@ -247,7 +248,7 @@ describe('a plan sent straight into the kernel ring', () => {
     const before = window();
     const expired = new AuthorizationSigner(pastClock);
     link.close();
-    writeFileSync(join(directory, 'authorization-key.pem'), expired.publicKeyPem);
+    writeFileSync(join(directory, 'security/authorization-key.pem'), expired.publicKeyPem);
     await attachAgain();
     const late = expired.grant(act.operationId, digest, PEOPLE);
     expect(codeOf(await prepare(late, act))).toBe('AUTHORIZATION_INVALID');

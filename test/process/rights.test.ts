@@ -36,8 +36,10 @@ describe('the interface process', () => {
     const waiting = listeners(pids.interface);
     expect(waiting.filter((one) => one.startsWith('tcp'))).toHaveLength(2);
     expect(waiting.filter((one) => one.startsWith('unix'))).toEqual([`unix ${socket}`]);
-    expect(listeners(pids.kernel)).toEqual([`unix ${join(runDirectory, 'kernel.sock')}`]);
-    expect(listeners(pids.security)).toEqual([`unix ${join(runDirectory, 'security.sock')}`]);
+    expect(listeners(pids.kernel)).toEqual([`unix ${join(runDirectory, 'kernel/kernel.sock')}`]);
+    expect(listeners(pids.security)).toEqual([
+      `unix ${join(runDirectory, 'security/security.sock')}`,
+    ]);
   });
 
   it('holds no device, no key and no database', () => {
@@ -56,7 +58,7 @@ describe('the kernel process', () => {
   it('shares memory with security alone', () => {
     const shared = inHands('kernel').filter((path) => path.endsWith('.link'));
     expect([...new Set(shared)]).toEqual([
-      join(agent.ready.runDirectory, 'links/kernel-security.link'),
+      join(agent.ready.runDirectory, 'links/kernel-security/kernel-security.link'),
     ]);
   });
 });

@@ -167,7 +167,7 @@ async function spoilFrame(
   receiver: number,
   send: () => Promise<RestAnswer>,
 ): Promise<RestAnswer> {
-  const file = openSync(join(agent.ready.runDirectory, 'links', link), 'r+');
+  const file = openSync(join(agent.ready.runDirectory, 'links', link, `${link}.link`), 'r+');
   const head = () => {
     const word = Buffer.alloc(4);
     readSync(file, word, 0, 4, HEAD_OF_LATER_TRACK);
@@ -203,7 +203,7 @@ describe('a frame that was tampered with in shared memory', () => {
     await activate();
     const sequence = await lastSequence(agent);
     const before = agent.ready.pids;
-    const answer = await spoilFrame('kernel-security.link', before.kernel, () =>
+    const answer = await spoilFrame('kernel-security', before.kernel, () =>
       writeRegister(agent, '0x8000', 'CONFIG', '0xBEEF'),
     );
     expect(answer.status).not.toBe(200);
@@ -226,7 +226,7 @@ describe('a frame that was tampered with in shared memory', () => {
   it('on its way to security is on record, stops nothing, and nobody dies of it', async () => {
     const sequence = await lastSequence(agent);
     const before = agent.ready.pids;
-    const answer = await spoilFrame('security-interface.link', before.security, () =>
+    const answer = await spoilFrame('security-interface', before.security, () =>
       writeRegister(agent, '0x8000', 'CONFIG', '0xBEEF'),
     );
     expect(answer.status).not.toBe(200);

@@ -69,7 +69,10 @@ const FRAME_HEADER_BYTES = 40;
 /** Spoils the next frame that kernel sends to security, while security stands still; not so long that it counts as silent. */
 async function spoilNextFrame(): Promise<void> {
   const { security } = agent.ready.pids;
-  const file = openSync(join(agent.ready.runDirectory, 'links/kernel-security.link'), 'r+');
+  const file = openSync(
+    join(agent.ready.runDirectory, 'links/kernel-security/kernel-security.link'),
+    'r+',
+  );
   const head = () => {
     const word = Buffer.alloc(4);
     readSync(file, word, 0, 4, HEAD_OF_EARLIER_TRACK);

@@ -95,7 +95,7 @@ async function fetchBoard(link: Link): Promise<Outcome<Board>> {
 /** Undefined where this user may not map it: the stop then goes through security alone. */
 function openLatch(runDirectory: string): (StopLatch & { close(): void }) | undefined {
   try {
-    return new SharedStopLatch({ directory: join(runDirectory, 'stop'), self: 'interface' });
+    return new SharedStopLatch({ directory: join(runDirectory, 'stop'), self: 'people' });
   } catch {
     return undefined;
   }

@@ -1,6 +1,9 @@
 import {
+  chmodSync,
   closeSync,
   constants,
+  lstatSync,
+  mkdirSync,
   mkdtempSync,
   openSync,
   rmSync,
@@ -11,8 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { SharedStopLatch } from '#link/stop-latch';
-import type { TrackName } from '#model/track-name';
+import { SharedStopLatch, type StopRequester } from '#link/stop-latch';
 
 let directory: string;
 let opened: SharedStopLatch[];
@@ -27,7 +29,7 @@ afterEach(() => {
   rmSync(directory, { recursive: true });
 });
 
-function open(self: TrackName): SharedStopLatch {
+function open(self: StopRequester): SharedStopLatch {
   const latch = new SharedStopLatch({ directory, self });
   opened.push(latch);
   return latch;
@@ -42,7 +44,7 @@ function spoil(file: string, offset: number, word: number): void {
 /** As much as fits: rings the bell from outside until the FIFO takes no more, and leaves it full. */
 function fillBell(byte: number): number {
   const flags = constants.O_RDWR | constants.O_NONBLOCK;
-  const descriptor = openSync(join(directory, 'stop.bell'), flags);
+  const descriptor = openSync(join(directory, 'kernel/bell'), flags);
   const rings = Buffer.alloc(1, byte);
   let count = 0;
   try {
@@ -55,7 +57,7 @@ function fillBell(byte: number): number {
 }
 
 function ringBy(byte: number): void {
-  const descriptor = openSync(join(directory, 'stop.bell'), constants.O_RDWR);
+  const descriptor = openSync(join(directory, 'kernel/bell'), constants.O_RDWR);
   writeSync(descriptor, Buffer.from([byte]));
   closeSync(descriptor);
 }
@@ -144,25 +146,29 @@ describe('SharedStopLatch', () => {
   });
 
   it.each([
-    ['the latched word', 'stop-latch', 8],
-    ['the latch file magic', 'stop-latch', 0],
-    ['an acknowledged word', 'stop-latch', 12],
-    ['the request file magic', 'stop-request', 0],
-    ['a request word', 'stop-request', 64],
+    ['the latched word', 'kernel/latch', 8],
+    ['the latch file magic', 'kernel/latch', 0],
+    ['an acknowledged word', 'kernel/latch', 12],
+    ['the request file magic', 'security/request', 0],
+    ['a request word', 'security/request', 64],
   ])('counts garbage in %s as engaged', (_what, file, offset) => {
     const { kernel, security } = released();
     spoil(file, offset, 0x5a5a5a5a);
     expect([kernel.engaged(), security.engaged()]).toEqual([true, true]);
   });
 
-  it.each(['stop-latch', 'stop-request'])('counts a %s that was cut short as engaged', (file) => {
-    const { kernel, security } = released();
-    truncateSync(join(directory, file), 0);
-    expect([kernel.engaged(), security.engaged()]).toEqual([true, true]);
-  });
+  it.each(['kernel/latch', 'security/request', 'people/request'])(
+    'counts a %s that was cut short as engaged',
+    (file) => {
+      const { kernel, security } = released();
+      truncateSync(join(directory, file), 0);
+      expect([kernel.engaged(), security.engaged()]).toEqual([true, true]);
+    },
+  );
 
   it('refuses a request file of another size', () => {
-    writeFileSync(join(directory, 'stop-request'), 'x');
+    mkdirSync(join(directory, 'kernel'));
+    writeFileSync(join(directory, 'kernel/request'), 'x');
     expect(() => open('kernel')).toThrow(expect.objectContaining({ code: 'EMEDIUMTYPE' }));
   });
 
@@ -170,7 +176,7 @@ describe('SharedStopLatch', () => {
     const { kernel, security } = released();
     const called = new Promise<void>((resolve) => kernel.onEngaged(resolve));
     security.engage();
-    spoil('stop-request', 64 + 64, 0);
+    spoil('security/request', 64, 0);
     await called;
     expect(kernel.engaged()).toBe(true);
     expect(kernel.latch()).toBe(true);
@@ -219,7 +225,8 @@ describe('a test of the bell', () => {
   it('finds a stop whose ring was lost altogether', async () => {
     const { kernel, security } = released();
     // The word of interface, as if its process had died between word and bell.
-    spoil('stop-request', 64 + 2 * 64, 1);
+    open('interface');
+    spoil('interface/request', 64, 1);
     const heard = listen(kernel);
     security.test();
     await until(() => heard.stops > 0);
@@ -253,9 +260,9 @@ describe('the words of the latch', () => {
   });
 
   it.each([
-    ['stop-request', 0, 'the request words are unsound'],
-    ['stop-latch', 0, 'the latched word is unsound'],
-    ['stop-latch', 8, 'the latched word holds a value that kernel never writes'],
+    ['security/request', 0, 'the request words are unsound'],
+    ['kernel/latch', 0, 'the latched word is unsound'],
+    ['kernel/latch', 8, 'the latched word holds a value that kernel never writes'],
   ])('are not when %s is spoiled at %i', (file, offset, finding) => {
     const { kernel } = released();
     spoil(file, offset, 0x5a5a5a5a);
@@ -263,11 +270,93 @@ describe('the words of the latch', () => {
   });
 
   it.each([
-    ['stop-request', 'the request words are unsound'],
-    ['stop-latch', 'the latched word is unsound'],
+    ['security/request', 'the request words are unsound'],
+    ['people/request', 'the request words are unsound'],
+    ['kernel/latch', 'the latched word is unsound'],
   ])('are not when %s was cut short', (file, finding) => {
     const { kernel } = released();
     truncateSync(join(directory, file), 0);
     expect(kernel.finding()).toContain(finding);
+  });
+});
+
+describe('the files of the latch', () => {
+  it('can each be written by their own requester alone', () => {
+    const { kernel } = released();
+    open('interface');
+    const modes = [
+      ...['kernel/latch', 'kernel/request', 'kernel/bell', 'security/request'],
+      ...['interface/request', 'people/request', 'people/bell'],
+    ].map((file) => [file, (lstatSync(join(directory, file)).mode & 0o777).toString(8)]);
+    expect(Object.fromEntries(modes)).toEqual({
+      'kernel/latch': '640',
+      'kernel/request': '640',
+      'kernel/bell': '620',
+      'security/request': '640',
+      'interface/request': '640',
+      'people/request': '664',
+      'people/bell': '620',
+    });
+    expect(kernel.engaged()).toBe(false);
+  });
+
+  it.each(['security/request', 'kernel/latch'])(
+    'are refused when everybody may write %s',
+    (file) => {
+      const { kernel, security } = released();
+      for (const latch of [kernel, security]) latch.close();
+      chmodSync(join(directory, file), 0o666);
+      const self = file.startsWith('kernel') ? 'kernel' : 'security';
+      expect(() => open(self)).toThrow(expect.objectContaining({ code: 'EPERM' }));
+    },
+  );
+
+  it('are nothing that people can make: without kernel there is no latch to engage', () => {
+    expect(() => open('people')).toThrow(expect.objectContaining({ code: 'ENOENT' }));
+  });
+
+  it('take a stop of people as one of anybody', async () => {
+    const { kernel, security } = released();
+    const heard = listen(kernel);
+    const people = open('people');
+    people.engage();
+    expect([kernel.engaged(), security.engaged(), people.engaged()]).toEqual([true, true, true]);
+    await until(() => heard.stops > 0);
+    kernel.release();
+    expect([kernel.engaged(), security.engaged(), people.engaged()]).toEqual([false, false, false]);
+  });
+
+  it('tell a kernel that starts what was asked for while there was none', async () => {
+    const { kernel, security } = released();
+    kernel.close();
+    security.engage();
+    const next = open('kernel');
+    const heard = listen(next);
+    await until(() => heard.stops > 0);
+    expect([heard.stops, security.engaged()]).toEqual([1, true]);
+  });
+
+  it('let who rang a kernel that ended ring its successor', async () => {
+    const { kernel, security } = released();
+    const first = listen(kernel);
+    security.test();
+    await until(() => first.tests > 0);
+    kernel.close();
+    security.test();
+    const next = open('kernel');
+    const heard = listen(next);
+    security.test();
+    await until(() => heard.tests > 0);
+    expect(heard.stops).toBe(0);
+  });
+
+  it('show a request that was removed after it had been taken in', () => {
+    const { kernel, security } = released();
+    security.engage();
+    kernel.latch();
+    kernel.release();
+    for (const latch of [kernel, security]) latch.close();
+    rmSync(join(directory, 'security/request'));
+    expect(open('kernel').engaged()).toBe(true);
   });
 });

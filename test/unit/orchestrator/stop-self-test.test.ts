@@ -89,7 +89,7 @@ describe('the test of the stop path', () => {
   });
 
   it('finds words of the latch that were spoiled', async () => {
-    const file = openSync(join(bench.kernelBench.directory, 'stop-latch'), 'r+');
+    const file = openSync(join(bench.kernelBench.directory, 'kernel/latch'), 'r+');
     writeSync(file, Buffer.from([0x5a, 0x5a, 0x5a, 0x5a]), 0, 4, 8);
     closeSync(file);
     await test();
