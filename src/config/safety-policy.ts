@@ -4,7 +4,14 @@
 
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { type LinearId, linearIdOf } from '#model/device';
-import type { AggregationRule, ConflictPolicy, SafetyPolicy } from '#model/safety-policy';
+import {
+  type AggregationRule,
+  type ConflictPolicy,
+  DEFAULT_THREATS,
+  INDICATOR_RULES,
+  type SafetyPolicy,
+  type ThreatPolicy,
+} from '#model/safety-policy';
 import type { TrackName } from '#model/track-name';
 import type { ConflictRule, ResolutionMethodName } from '#model/unified-state';
 import { safety as validate } from './generated/validators.js';
@@ -20,6 +27,9 @@ interface SafetyText {
   readonly conflicts: readonly ConflictText[];
   readonly stop: SafetyPolicy['stop'];
   readonly selection: SafetyPolicy['selection'];
+  readonly threats: Omit<ThreatPolicy, 'indicators'> & {
+    readonly indicators: Partial<ThreatPolicy['indicators']>;
+  };
 }
 
 interface ConflictText {
@@ -57,7 +67,7 @@ export function checkSafetyPolicy(file: string): CheckedSafetyPolicy {
   });
   problems.add(...doubles(document, conflicts));
   if (problems.count > 0) return { problems: problems.sorted() };
-  const { risk, sync, stop, selection } = text;
+  const { risk, sync, stop, selection, threats } = text;
   return {
     policy: {
       risk: { ...risk, weights: { ...risk.weights } },
@@ -65,6 +75,7 @@ export function checkSafetyPolicy(file: string): CheckedSafetyPolicy {
       conflicts,
       stop: { ...stop },
       selection: { ...selection },
+      threats: threatsOf(threats),
     },
     problems: [],
   };
@@ -82,7 +93,28 @@ function oddities(document: YamlDocument, text: SafetyText): readonly Problem[] 
     const finding = `${staleAfterMs} ms is less than two periods of ${periodMs} ms: every device would be stale`;
     problems.push(document.problem(['sync', 'staleAfterMs'], finding));
   }
+  const { low, medium, high, critical } = text.threats.levels;
+  if (!(low < medium && medium < high && high < critical)) {
+    const finding = `${low}, ${medium}, ${high}, ${critical}: each level needs a higher score than the one before it`;
+    problems.push(document.problem(['threats', 'levels'], finding));
+  }
   return problems;
+}
+
+/** A copy that shares nothing with the document; an indicator that it does not name counts as ever. */
+function threatsOf(threats: SafetyText['threats']): ThreatPolicy {
+  const indicators = { ...DEFAULT_THREATS.indicators };
+  for (const name of INDICATOR_RULES) {
+    indicators[name] = { ...(threats.indicators[name] ?? DEFAULT_THREATS.indicators[name]) };
+  }
+  return {
+    windowSeconds: threats.windowSeconds,
+    levels: { ...threats.levels },
+    quietMinutes: threats.quietMinutes,
+    criticalGroups: [...threats.criticalGroups],
+    baseline: { ...threats.baseline },
+    indicators,
+  };
 }
 
 function conflictOf(

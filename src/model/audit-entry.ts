@@ -53,6 +53,7 @@ export type AuditEventName =
   | 'INCIDENT_OPENED'
   | 'INCIDENT_ESCALATED'
   | 'INCIDENT_CLOSED'
+  | 'WATCHED_ACCESS'
   | 'CHAOS_STARTED'
   | 'CHAOS_ENDED';
 

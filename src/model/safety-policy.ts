@@ -43,7 +43,86 @@ export interface SafetyPolicy {
     /** Longest time a selection may hold a device, seconds. */
     readonly secondsMax: number;
   };
+  readonly threats: ThreatPolicy;
 }
+
+/** How one indicator counts: nothing for the first `after`, then `each` points for every one more, up to `most`. */
+export interface IndicatorRule {
+  readonly after: number;
+  readonly each: number;
+  readonly most: number;
+}
+
+export const INDICATOR_RULES = [
+  // Of a person.
+  'rate',
+  'unusualDevice',
+  'unusualHour',
+  'criticalGroup',
+  'failedAuthentication',
+  'beyondRights',
+  'refusals',
+  'refusedApprovals',
+  // Of a source.
+  'failedSignIns',
+  'anonymousRefusals',
+  'throttling',
+  'flooding',
+  // Of a device.
+  'refusedByMany',
+  'handChanges',
+] as const;
+export type IndicatorRuleName = (typeof INDICATOR_RULES)[number];
+
+/** When threat detection takes what it sees for an attack. A probe of a quarantined device is CRITICAL under any policy. */
+export interface ThreatPolicy {
+  readonly windowSeconds: number;
+  /** Least score of each level. */
+  readonly levels: {
+    readonly low: number;
+    readonly medium: number;
+    readonly high: number;
+    readonly critical: number;
+  };
+  /** LOW and MEDIUM incidents close by themselves after so long without anything new, minutes. */
+  readonly quietMinutes: number;
+  /** Groups of devices where an attempt weighs more. */
+  readonly criticalGroups: readonly number[];
+  readonly baseline: {
+    /** What is usual for a person counts only after so many operations on so many days. */
+    readonly operationsMin: number;
+    readonly daysMin: number;
+    /** Over so many times the usual number of operations, and over `rateMin` in one window, the rate is unusual. */
+    readonly rateFactor: number;
+    readonly rateMin: number;
+  };
+  readonly indicators: Readonly<Record<IndicatorRuleName, IndicatorRule>>;
+}
+
+/** DECISIONS section 7 for rate, device, hour and group; the rest leaves room for ordinary mistakes. */
+export const DEFAULT_THREATS: ThreatPolicy = {
+  windowSeconds: 600,
+  levels: { low: 30, medium: 50, high: 70, critical: 90 },
+  quietMinutes: 60,
+  criticalGroups: [0, 1, 2],
+  baseline: { operationsMin: 200, daysMin: 3, rateFactor: 4, rateMin: 60 },
+  indicators: {
+    rate: { after: 0, each: 25, most: 25 },
+    unusualDevice: { after: 0, each: 30, most: 30 },
+    unusualHour: { after: 0, each: 20, most: 20 },
+    criticalGroup: { after: 0, each: 40, most: 40 },
+    failedAuthentication: { after: 0, each: 10, most: 40 },
+    beyondRights: { after: 5, each: 3, most: 51 },
+    refusals: { after: 30, each: 1, most: 30 },
+    refusedApprovals: { after: 1, each: 10, most: 40 },
+    failedSignIns: { after: 0, each: 10, most: 60 },
+    anonymousRefusals: { after: 5, each: 5, most: 40 },
+    throttling: { after: 0, each: 10, most: 40 },
+    flooding: { after: 300, each: 1, most: 40 },
+    refusedByMany: { after: 2, each: 20, most: 60 },
+    handChanges: { after: 0, each: 15, most: 60 },
+  },
+};
 
 export const DEFAULT_POLICY: SafetyPolicy = {
   risk: {
@@ -55,4 +134,5 @@ export const DEFAULT_POLICY: SafetyPolicy = {
   conflicts: [],
   stop: { selfTestPeriodMs: 10_000 },
   selection: { secondsMax: 300 },
+  threats: DEFAULT_THREATS,
 };

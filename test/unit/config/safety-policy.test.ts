@@ -76,6 +76,15 @@ selection: { secondsMax: 30 }
     expect(policy.stop).toEqual(DEFAULT_POLICY.stop);
   });
 
+  it('takes single indicators of threats and leaves the others as they are', () => {
+    const text =
+      'threats: { levels: { low: 5 }, indicators: { rate: { after: 1, each: 2, most: 3 } } }';
+    const { threats } = must(loadSafetyPolicy(fileOf(text)));
+    const { levels, indicators } = DEFAULT_POLICY.threats;
+    expect(threats.levels).toEqual({ ...levels, low: 5 });
+    expect(threats.indicators).toEqual({ ...indicators, rate: { after: 1, each: 2, most: 3 } });
+  });
+
   it('knows every rule of conflict', () => {
     const entries = CONFLICT_RULES.map((rule) => `  - { rule: ${rule}, method: LATEST_VALID }`);
     const policy = must(loadSafetyPolicy(fileOf(`conflicts:\n${entries.join('\n')}\n`)));
@@ -128,6 +137,13 @@ selection: { secondsMax: 30 }
     ],
     ['selection: { secondsMax: 0 }', /selection\.secondsMax: must be at least 1, not 0/],
     ['stop: { selfTestPeriodMs: soon }', /stop\.selfTestPeriodMs: must be an integer, not soon/],
+    [
+      'threats: { levels: { low: 60 } }',
+      /threats\.levels: 60, 50, 70, 90: each level needs a higher score than the one before it/,
+    ],
+    ['threats: { criticalGroups: [7] }', /criticalGroups\[0\]: must be at most 6, not 7/],
+    ['threats: { indicators: { rates: { after: 0, each: 1, most: 1 } } }', /indicators/],
+    ['threats: { indicators: { rate: { each: 1, most: 1 } } }', /rate.*after is missing/],
     ['- risk', /must be a mapping/],
     ['risk: [', /safety\.yaml:\d+:\d+: /],
   ])('is refused with its place: %s', (text, problem) => {
