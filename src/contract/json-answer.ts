@@ -128,7 +128,8 @@ export function registerToJson({ spec }: PlacedRegister) {
   };
 }
 
-export function sessionToJson({ principal, expiresAtWallMs }: Session) {
+export function sessionToJson(session: Session) {
+  const { principal, administrator, way, scope, expiresAtWallMs } = session;
   return {
     id: principal.id,
     name: principal.name,
@@ -136,6 +137,10 @@ export function sessionToJson({ principal, expiresAtWallMs }: Session) {
     clearance: clearanceName(principal.clearance),
     compartments: principal.compartments,
     devices: principal.devices,
+    administrator,
+    way,
+    /** Rows of the operation table; null for all that the account may. */
+    scope,
     expiresAt: new Date(expiresAtWallMs).toISOString(),
   };
 }

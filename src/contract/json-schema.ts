@@ -16,7 +16,9 @@ function isOptional(schema: JsonSchema): boolean {
 export const Type = {
   String: (keywords: Keywords = {}): JsonSchema => ({ type: 'string', ...keywords }),
   Integer: (keywords: Keywords = {}): JsonSchema => ({ type: 'integer', ...keywords }),
+  Number: (keywords: Keywords = {}): JsonSchema => ({ type: 'number', ...keywords }),
   Boolean: (keywords: Keywords = {}): JsonSchema => ({ type: 'boolean', ...keywords }),
+  Null: (): JsonSchema => ({ type: 'null' }),
   /** Anything at all, said what it is for. */
   Any: (description: string): JsonSchema => ({ description }),
   Literal: (value: string | number | boolean): JsonSchema => ({ const: value }),
