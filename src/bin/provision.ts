@@ -1,13 +1,13 @@
-// First setup of a state directory: certificate authority, server certificate, accounts, audit checkpoint key.
+// First setup of a state directory for demonstration: certificate authority, server certificate, people, audit checkpoint key.
 // Invariants: certificates that are there are kept, demonstration tokens are new each time; secrets are readable by their
 // owner alone.
 
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { type AccountRecord, saveAccounts } from '#config/accounts';
 import type { Layout } from '#config/layout';
-import { COMPARTMENTS } from '#model/principal';
+import { DurableStore } from '#foundation/durable-store';
+import { ClearanceLevel, COMPARTMENTS } from '#model/principal';
 import {
   certificateUri,
   createAuthority,
@@ -15,7 +15,8 @@ import {
   issueClient,
   issueServer,
 } from '#tracks/security/certificates/pki';
-import { hashToken } from '#tracks/security/identity/principals';
+import { newToken } from '#tracks/security/identity/secrets';
+import { accountFor, type Persona, seedPeople } from './persona.ts';
 
 /** How a demonstration person signs in. */
 export interface DemoPerson {
@@ -40,7 +41,7 @@ export async function provisionDemo(
   localUid: number,
 ): Promise<readonly DemoPerson[]> {
   for (const path of [
-    layout.accounts,
+    layout.database,
     layout.pki.server,
     layout.pki.authority,
     join(layout.runDirectory, 'x'),
@@ -50,13 +51,19 @@ export async function provisionDemo(
   mkdirSync(layout.pki.peopleDirectory, { recursive: true, mode: 0o700 });
   if (!existsSync(layout.pki.authority)) await createPki(layout);
   const people: DemoPerson[] = [];
-  const accounts: AccountRecord[] = [technician(localUid)];
+  const personas: Persona[] = [technician(localUid)];
   for (const id of DEMO_PEOPLE) {
-    const token = randomBytes(24).toString('base64url');
-    accounts.push(person(id, token));
+    const token = newToken();
+    personas.push(administrator(id, token));
     people.push({ id, clearance: 'TOP_SECRET', token, ...clientFiles(layout, id) });
   }
-  saveAccounts(layout.accounts, accounts);
+  // Security is not there yet: nobody else has the store open.
+  const store = new DurableStore(layout.database);
+  try {
+    seedPeople(store, personas, Date.now());
+  } finally {
+    store.close();
+  }
   return people;
 }
 
@@ -87,36 +94,36 @@ function clientFiles(
   return { certificate: `${base}.pem`, key: `${base}-key.pem` };
 }
 
-function person(id: string, token: string): AccountRecord {
-  return {
+/** May do everything, and manages the accounts: two of them can give each other any right. */
+function administrator(id: string, token: string): Persona {
+  const principal = {
     id,
     name: id.replace('-', ' '),
     kind: 'person',
-    clearance: 'TOP_SECRET',
+    clearance: ClearanceLevel.TOP_SECRET,
     compartments: [...COMPARTMENTS],
     devices: null,
-    enabled: true,
     underReview: false,
-    tokenHashes: [hashToken(token)],
+  } as const;
+  const account = accountFor(principal, {
+    administrator: true,
     certificateUris: [certificateUri(id)],
-    localUids: [],
-  };
+  });
+  return { account, token };
 }
 
-function technician(localUid: number): AccountRecord {
-  return {
+/** The local user who runs the demonstration, at the console without a token. */
+function technician(localUid: number): Persona {
+  const principal = {
     id: 'technician',
     name: 'technician at the local console',
     kind: 'person',
-    clearance: 'CONFIDENTIAL',
+    clearance: ClearanceLevel.CONFIDENTIAL,
     compartments: ['MAINT', 'SENSORS'],
     devices: null,
-    enabled: true,
     underReview: false,
-    tokenHashes: [],
-    certificateUris: [],
-    localUids: [localUid],
-  };
+  } as const;
+  return { account: accountFor(principal, { localUids: [localUid] }), token: null };
 }
 
 function keepIssued(certificatePath: string, keyPath: string, issued: Issued): void {

@@ -4,7 +4,6 @@
 import { createPrivateKey, randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { loadAccounts } from '#config/accounts';
 import { linkDirectoryOf } from '#config/layout';
 import { systemClock } from '#foundation/clock';
 import { DurableStore } from '#foundation/durable-store';
@@ -37,19 +36,12 @@ function need<T>(outcome: Outcome<T>): T {
 }
 
 const board = need(await loadBoardFile(boardFile, variables));
-const accounts = need(loadAccounts(layout.accounts));
 
 mkdirSync(dirname(layout.database), { recursive: true, mode: 0o700 });
 need(openRunDirectory(layout.runDirectory, 'security'));
 
 const store = new DurableStore(layout.database);
 const signer = new AuthorizationSigner(clock);
-// Whole or not at all: kernel reads it the moment this process attaches to their link.
-writeFileSync(`${layout.authorizationKey}.new`, signer.publicKeyPem, { mode: 0o644 });
-// Kernel is another user, and the unit's umask keeps others out.
-chmodSync(`${layout.authorizationKey}.new`, 0o644);
-renameSync(`${layout.authorizationKey}.new`, layout.authorizationKey);
-
 const latch = new SharedStopLatch({ directory: layout.stopDirectory, self: 'security' });
 const onError = (error: unknown, where: string) =>
   log.error({ err: error, where }, 'handler failed');
@@ -63,7 +55,6 @@ const interfaceLink = linkTo('interface', 'security-interface');
 const onState = failpoint(layout.runDirectory, process.env);
 const security = composeSecurity({
   board,
-  accounts,
   policy: need(await loadSafetyFile(safety)),
   store,
   bootId: randomUUID(),
@@ -121,6 +112,10 @@ endOnRequest(shutDown);
 
 announceReady({ pid: process.pid });
 log.info(
-  { board: board.name, accounts: accounts.length, auditSequence: security.audit.lastSequence },
+  {
+    board: board.name,
+    accounts: security.accounts.all().length,
+    auditSequence: security.audit.lastSequence,
+  },
   'ready',
 );

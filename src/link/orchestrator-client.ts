@@ -97,6 +97,10 @@ class OrchestratorClient implements OrchestratorPort {
     return this.#askNothing('port.end-session', { sessionId }, deadline);
   }
 
+  signOut(sessionId: string, deadline: Deadline): Promise<Outcome<void>> {
+    return this.#askNothing('port.sign-out', { sessionId }, deadline);
+  }
+
   operate(
     sessionId: string,
     intent: Intent,

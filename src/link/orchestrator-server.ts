@@ -162,6 +162,9 @@ export function serveOrchestrator(link: Link, port: OrchestratorPort): () => voi
   serveChecked(link, 'port.end-session', inSession, (body, deadline) =>
     port.endSession(body.sessionId, deadline),
   );
+  serveChecked(link, 'port.sign-out', inSession, (body, deadline) =>
+    port.signOut(body.sessionId, deadline),
+  );
   serveChecked(link, 'port.administer', administerShape, (body, deadline) =>
     administer(port, body, deadline),
   );

@@ -128,7 +128,10 @@ export interface OrchestratorPort {
     origin: Origin,
     deadline: Deadline,
   ): Promise<Outcome<Session>>;
+  /** The connection of this session is over; a sign-in with a password stays good for other connections. */
   endSession(sessionId: string, deadline: Deadline): Promise<Outcome<void>>;
+  /** The person leaves: the sign-in of this session is worth nothing any more, on any connection or transport. */
+  signOut(sessionId: string, deadline: Deadline): Promise<Outcome<void>>;
   /** Accounts, certificates, audit, threats, chaos; `sessionId` is null for what needs no session. */
   administer<K extends AdministrationKey>(
     sessionId: string | null,

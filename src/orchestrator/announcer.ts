@@ -90,6 +90,16 @@ export class Announcer {
     });
   }
 
+  /** Its sign-ins are refused from now on, or all it asks for where a person has to unlock it. */
+  accountLocked(account: string, finding: string): void {
+    this.#events.publish({
+      type: EventType.SECURITY_ALERT,
+      severity: Severity.WARNING,
+      source: 'security',
+      data: { reason: 'account locked', account, finding },
+    });
+  }
+
   stopped(actor: string, origin: Origin | null, reason: string, report: StopReport): void {
     this.#events.publish({
       type: EventType.EMERGENCY_STOP,

@@ -115,6 +115,11 @@ export class Orchestrator implements OrchestratorPort {
     return succeed(undefined);
   }
 
+  async signOut(sessionId: string): Promise<Outcome<void>> {
+    this.#parts.sessions.signOut(sessionId);
+    return succeed(undefined);
+  }
+
   // --- Operations --------------------------------------------------------------------------------
 
   async operate(

@@ -44,7 +44,10 @@ export interface SessionPort {
   /** What the session was opened with, as a digest; empty for a session that is not live. */
   credentialOf(sessionId: string): string;
   lock(sessionId: string, reason: string): void;
+  /** The connection is over. */
   end(sessionId: string): void;
+  /** The person leaves: what it signed in with at a panel is worth nothing any more, on any connection. */
+  signOut(sessionId: string): void;
   onEnded(listen: (ended: SessionsEnded) => void): () => void;
 }
 

@@ -2,7 +2,7 @@
 // the same shared links and the same disk; only the network is left out, so that the orchestrator's own time is seen.
 
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
-import { mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { checkBoard } from '#config/board';
@@ -25,11 +25,11 @@ import { DEFAULT_POLICY } from '#model/safety-policy';
 import type { KernelTrack } from '#model/track';
 import type { Decision } from '#orchestrator/journal-row';
 import { AuthorizationSigner } from '#tracks/security/authorization';
-import { hashToken } from '#tracks/security/identity/principals';
 import { bundle, bundlePath, type Program } from '../../scripts/bundle.ts';
 import { nodeFlagsOf } from '../../scripts/node-flags.ts';
 import { PROFILE_DIRECTORIES } from '../../src/bin/command-line.ts';
 import { type ComposedSecurity, composeSecurity } from '../../src/bin/compose/security.ts';
+import { accountFor, seedPeople } from '../../src/bin/persona.ts';
 import { provisionDemo } from '../../src/bin/provision.ts';
 import { SupervisedProcess } from '../../src/bin/supervised-process.ts';
 import { REPOSITORY } from '../support/agent.ts';
@@ -108,8 +108,6 @@ export class SecurityBench {
     writeCompiledBoard(compiled, board);
 
     const signer = new AuthorizationSigner(systemClock);
-    writeFileSync(`${layout.authorizationKey}.new`, signer.publicKeyPem);
-    renameSync(`${layout.authorizationKey}.new`, layout.authorizationKey);
     const linkDirectory = join(layout.runDirectory, 'links');
     const stopDirectory = join(layout.runDirectory, 'stop');
     mkdirSync(linkDirectory, { recursive: true });
@@ -155,16 +153,14 @@ export class SecurityBench {
     const kernelLink = linkTo('kernel');
     const interfaceLink = linkTo('interface');
     const store = new DurableStore(layout.database);
+    const people = PEOPLE.map((principal) => ({
+      account: accountFor(principal),
+      token: principal.id,
+    }));
+    seedPeople(store, people, systemClock.wallMs());
     const latch = new SharedStopLatch({ directory: stopDirectory, self: 'security' });
     const security = composeSecurity({
       board,
-      accounts: PEOPLE.map((principal) => ({
-        principal,
-        enabled: true,
-        tokenHashes: [hashToken(principal.id)],
-        certificateUris: [],
-        localUids: [],
-      })),
       policy: QUIET_POLICY,
       store,
       bootId: randomUUID(),

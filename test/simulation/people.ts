@@ -28,8 +28,8 @@ import {
 import { type RegisterSpec, writable } from '#model/register';
 import { RiskLevel } from '#model/risk';
 import { EmergencyPriority } from '#model/stop';
-import { type Account, hashToken } from '#tracks/security/identity/principals';
 import type { Bench } from '../../src/bin/bench/agent.ts';
+import { accountFor, type Persona } from '../../src/bin/persona.ts';
 import type { Monitor } from './monitor.ts';
 import type { Trace } from './trace.ts';
 
@@ -61,12 +61,9 @@ const MAINTAINERS: readonly Principal[] = [
   person('noah', ClearanceLevel.TOP_SECRET),
 ];
 
-export const ACCOUNTS: readonly Account[] = [...OPERATORS, ...MAINTAINERS].map((principal) => ({
-  principal,
-  enabled: true,
-  tokenHashes: [hashToken(principal.id)],
-  certificateUris: [],
-  localUids: [],
+export const PERSONAS: readonly Persona[] = [...OPERATORS, ...MAINTAINERS].map((principal) => ({
+  account: accountFor(principal),
+  token: principal.id,
 }));
 
 /** A receipt that a person has in hand. */

@@ -17,7 +17,7 @@ import { TRACKS } from '#model/track-name';
 import { Bench } from '../../src/bin/bench/agent.ts';
 import { Chaos } from './chaos.ts';
 import { Monitor } from './monitor.ts';
-import { ACCOUNTS, People } from './people.ts';
+import { PERSONAS, People } from './people.ts';
 import { Trace } from './trace.ts';
 import { judge } from './verdict.ts';
 import type { Violation } from './violation.ts';
@@ -98,7 +98,7 @@ export async function simulate(options: RunOptions): Promise<RunResult> {
   let latencyMs = (): number => 0.1;
   const bench = new Bench({
     board: benchBoard(),
-    accounts: ACCOUNTS,
+    people: PERSONAS,
     policy: DEFAULT_POLICY,
     clock,
     hardware,

@@ -193,6 +193,11 @@ export class ScriptedOrchestrator implements OrchestratorPort {
     return succeed(undefined);
   }
 
+  async signOut(sessionId: string): Promise<Outcome<void>> {
+    this.endSessions({ sessionIds: [sessionId], reason: 'the person signed out' });
+    return succeed(undefined);
+  }
+
   async operate(
     sessionId: string,
     intent: Intent,

@@ -3,7 +3,7 @@
 // Invariants: what the processes build, this builds; a killed track touches nothing any more; the database, the latch and
 // the devices outlive every track.
 
-import { createPublicKey, type KeyObject } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import type { SimulatedHardware } from '#drivers/bus/simulated/hardware';
 import { simulatedBus } from '#drivers/bus/simulated/simulated-bus';
 import { createRegisterDriver } from '#drivers/device/register-driver';
@@ -24,9 +24,9 @@ import { InterfaceService } from '#tracks/interface/service';
 import { InterfaceTrack } from '#tracks/interface/track';
 import type { QuarantineMemory } from '#tracks/kernel/interlock';
 import { AuthorizationSigner } from '#tracks/security/authorization';
-import type { Account } from '#tracks/security/identity/principals';
 import { ComposedKernel } from '../compose/kernel.ts';
 import { type ComposedSecurity, composeSecurity } from '../compose/security.ts';
+import { type Persona, seedPeople } from '../persona.ts';
 import { LatchMemory, type LatchWatch } from './latch.ts';
 import { type BusWatch, type FlushMoment, Life, MortalBus, MortalStore } from './life.ts';
 
@@ -54,7 +54,8 @@ export interface KernelCall {
 
 export interface BenchOptions {
   readonly board: Board;
-  readonly accounts: readonly Account[];
+  /** Put into the database before security starts for the first time; kept over its lives. */
+  readonly people: readonly Persona[];
   readonly policy: SafetyPolicy;
   readonly clock: Clock;
   readonly hardware: SimulatedHardware;
@@ -132,7 +133,6 @@ export class Bench {
   #kernel: Running<ComposedKernel> | null = null;
   #security: Running<ComposedSecurity> | null = null;
   #interface: Running<InterfaceParts> | null = null;
-  #publicKeyPem = '';
   /** What lies in the run directory: it outlives every process. */
   #quarantined: readonly DeviceHold[] = [];
   readonly #quarantine: QuarantineMemory = {
@@ -251,7 +251,6 @@ export class Bench {
       openBus: ({ id, kind }) =>
         new MortalBus(simulatedBus({ id, kind, hardware, clock: life.wireClock }), life, watch),
       createDriver: createRegisterDriver,
-      trustedKey: () => createPublicKey(this.#publicKeyPem),
       quarantine: this.#quarantine,
       life: `life-${life.number}`,
       log: { info: note, warn: note, error: note },
@@ -267,17 +266,16 @@ export class Bench {
   }
 
   async #startSecurity(): Promise<void> {
-    const { board, accounts, policy, clock, database, checkpointKey, watch } = this.#options;
+    const { board, people, policy, clock, database, checkpointKey, watch } = this.#options;
     const life = this.#life();
     const store = new MortalStore(database, life, (moment) => watch.flush(moment));
+    if (this.#stores.length === 0) seedPeople(store, people, life.clock.wallMs());
     this.#stores.push(store);
     const signer = new WatchedSigner(life.clock, (authorization) => {
       if (life.alive) watch.granted(authorization);
     });
-    this.#publicKeyPem = signer.publicKeyPem;
     const security = composeSecurity({
       board,
-      accounts,
       policy,
       store,
       bootId: `boot-${life.number}`,

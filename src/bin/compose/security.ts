@@ -42,15 +42,20 @@ import { Administration } from '#tracks/security/administration';
 import { AuditChain } from '#tracks/security/audit/audit-chain';
 import type { AuthorizationSigner } from '#tracks/security/authorization';
 import { AccountBook } from '#tracks/security/identity/account-book';
-import { type Account, Principals } from '#tracks/security/identity/principals';
+import { Lockouts } from '#tracks/security/identity/lockouts';
+import { Principals } from '#tracks/security/identity/principals';
+import { SignIns } from '#tracks/security/identity/sign-ins';
+import { Sources } from '#tracks/security/identity/sources';
+import { TokenBook } from '#tracks/security/identity/token-book';
+import { WallFloor } from '#tracks/security/identity/wall-floor';
 import { SecurityTrack } from '#tracks/security/track';
 import { InterfaceByDoor } from '../console/interface-by-door.ts';
 import { recordUnsupervised } from '../console/security-console.ts';
+import { KernelKeys } from './kernel-keys.ts';
 import { type ComposedState, composeState } from './state.ts';
 
 export interface SecurityParts {
   readonly board: Board;
-  readonly accounts: readonly Account[];
   readonly policy: SafetyPolicy;
   readonly store: DurableStore;
   readonly bootId: string;
@@ -76,6 +81,10 @@ export interface ComposedSecurity {
   readonly track: SecurityTrack;
   readonly principals: Principals;
   readonly accounts: AccountBook;
+  readonly tokens: TokenBook;
+  readonly lockouts: Lockouts;
+  /** The wall time that expiry is judged by. */
+  readonly floor: WallFloor;
   readonly holds: HoldBook;
   readonly holdDesk: HoldDesk;
   readonly journal: Journal;
@@ -104,6 +113,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     clockQuality: parts.clockQuality,
     checkpointKey: parts.checkpointKey,
     onAppended: (entry) => {
+      floor.note(entry.wallMs);
       track.noteEntry(entry);
       announcer.auditAppended(entry);
     },
@@ -111,7 +121,32 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
   const events = new EventHub(clock, (error) => onError(error, 'event listener'));
   const announcer = new Announcer(clock, events, audit);
   const accounts = new AccountBook(store);
-  const principals = new Principals(clock, parts.accounts);
+  // Whoever judges whether something has expired asks this, not the clock.
+  const floor = new WallFloor(store, clock);
+  const { wallMs } = floor;
+  const tokens = new TokenBook(store, wallMs);
+  const lockouts = new Lockouts({
+    store,
+    wallMs,
+    isAccount: (name) => accounts.account(name) !== undefined,
+  });
+  const sources = new Sources(clock);
+  const signIns = new SignIns({ store, clock, wallMs });
+  const principals = new Principals({
+    clock,
+    wallMs,
+    accounts,
+    tokens,
+    lockouts,
+    sources,
+    signIns,
+    onLocked: (account, because) => {
+      announcer.accountLocked(account, because);
+      void announcer.record('ACCOUNT_LOCKED', 'security', null, [], because, {
+        details: { account },
+      });
+    },
+  });
   // Each desk adds its handlers here.
   const administration = new Administration({
     audit,
@@ -124,7 +159,6 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     clock,
     devices,
     audit,
-    principals,
     signer,
     heldInQuarantine: (device) => holds.has(device, 'quarantined'),
     holds: () => holds.all(),
@@ -132,6 +166,8 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     stopEngaged: () => latch.engaged(),
   });
   const kernel = kernelTrackClient(kernelLink);
+  // Before anything else is sent to kernel.
+  const kernelKeys = new KernelKeys({ clock, link: kernelLink, kernel, keys: () => signer.keys() });
   const interfaceTrack = new InterfaceByDoor(trackClient(interfaceLink));
 
   const peers = new Map<TrackName, PeerState>([['security', 'up']]);
@@ -337,6 +373,9 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     track,
     principals,
     accounts,
+    tokens,
+    lockouts,
+    floor,
     holds,
     holdDesk,
     journal,

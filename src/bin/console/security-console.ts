@@ -134,7 +134,8 @@ class LocalDoor implements Link {
       const known = this.#known(body);
       if (!known.ok) return known;
       if (method === 'port.authenticate') return this.#signIn(handler, known.value, deadline);
-      if (method === 'port.end-session') return this.#signOut(handler, known.value, deadline);
+      if (method === 'port.end-session' || method === 'port.sign-out')
+        return this.#signOut(handler, known.value, deadline);
       const operationId = operationOf(method, body);
       if (operationId === null) return handler(known.value, deadline);
       const leave = this.#interfaceTrack.enter(operationId, trackClient(this.#link));

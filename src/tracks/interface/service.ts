@@ -300,7 +300,7 @@ export class InterfaceService {
   async endSession(caller: Caller, deadline: Deadline): Promise<Outcome<void>> {
     if (caller.session === null) return succeed(undefined);
     this.#admission.forget(caller.session);
-    return this.#orchestrator.endSession(caller.session.id, deadline);
+    return this.#orchestrator.signOut(caller.session.id, deadline);
   }
 
   // --- Administration ----------------------------------------------------------------------------

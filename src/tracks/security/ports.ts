@@ -19,10 +19,20 @@ export interface AccountPort {
 
 /** Live sessions, as far as others may end or lock them. */
 export interface SessionControl {
-  /** Ends the sessions that match at once, on every transport; how many there were. */
+  /**
+   * Ends the sessions that match at once, on every transport; how many handles there were. Called inside a transaction of
+   * the store (`beside`), the rows of sign-ins go with it.
+   */
   endSessions(matches: (session: LiveSession) => boolean, reason: string): number;
-  /** The person's sessions refuse everything but a stop, and no new one is opened, until a person unlocks the account. */
+  /**
+   * The person's sessions refuse everything but a stop, and no new one is opened, until a person unlocks the account. Puts
+   * ACCOUNT_LOCKED on record by itself.
+   */
   lockAccount(account: string, reason: string): void;
+  /** One for each handle, those without a connection too. */
+  liveSessions(): readonly LiveSession[];
+  /** Empty for a session that is not live. */
+  handleOf(sessionId: string): string;
 }
 
 export interface LiveSession {

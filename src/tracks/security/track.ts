@@ -22,7 +22,6 @@ import { Approvals } from './approvals.ts';
 import { assessSecurityRisk } from './assess.ts';
 import type { AuditChain } from './audit/audit-chain.ts';
 import type { AuthorizationSigner } from './authorization.ts';
-import type { Principals } from './identity/principals.ts';
 import { prepareSecurity } from './prepare.ts';
 import { SecurityState } from './snapshot.ts';
 import { securityStopReceipt } from './stop.ts';
@@ -32,7 +31,6 @@ export interface SecurityTrackParts {
   readonly clock: Clock;
   readonly devices: ReadonlyMap<LinearId, DeviceDescriptor>;
   readonly audit: AuditChain;
-  readonly principals: Principals;
   readonly signer: AuthorizationSigner;
   /** Quarantined at run time. */
   readonly heldInQuarantine: (device: LinearId) => boolean;
@@ -46,7 +44,6 @@ export interface SecurityTrackParts {
 export class SecurityTrack implements Track {
   readonly name = 'security';
   readonly audit: AuditChain;
-  readonly principals: Principals;
   readonly approvals: Approvals;
   readonly signer: AuthorizationSigner;
   readonly threats: Threats;
@@ -56,7 +53,6 @@ export class SecurityTrack implements Track {
   constructor(parts: SecurityTrackParts) {
     this.#parts = parts;
     this.audit = parts.audit;
-    this.principals = parts.principals;
     this.approvals = new Approvals(parts.clock);
     this.signer = parts.signer;
     this.threats = new Threats(parts.clock);

@@ -91,6 +91,7 @@ class RecordingPort implements OrchestratorPort {
     return () => undefined;
   };
   endSession: OrchestratorPort['endSession'] = (id) => this.#refused('endSession', id);
+  signOut: OrchestratorPort['signOut'] = (id) => this.#refused('signOut', id);
   operate: OrchestratorPort['operate'] = (id, given, from) => {
     this.seen.push(['operate', id, given, from]);
     return Promise.resolve(succeed(receipt));
@@ -169,6 +170,7 @@ describe('the orchestrator over a link', () => {
     const outcomes: Outcome<unknown>[] = [
       await client.authenticate(credential, origin, within()),
       await client.endSession('s', within()),
+      await client.signOut('s', within()),
       await client.operation('s', 'op-1', within()),
       await client.stop('s', request, origin, within()),
       await client.resetStop('s', 'clear', origin, within()),
@@ -193,6 +195,7 @@ describe('the orchestrator over a link', () => {
     expect(port.seen).toEqual([
       ['authenticate', credential, origin],
       ['endSession', 's'],
+      ['signOut', 's'],
       ['operation', 's', 'op-1'],
       ['stop', 's', request, origin],
       ['resetStop', 's', 'clear', origin],

@@ -17,8 +17,8 @@ import type { InterfaceDeviceState, TrackSnapshot } from '#model/snapshot';
 import type { StopOrder, StopReceipt } from '#model/stop';
 import type { CommitReceipt, CommitRequest, KernelTrack, PrepareVote, Track } from '#model/track';
 import type { TrackName } from '#model/track-name';
-import { hashToken } from '#tracks/security/identity/principals';
 import { type ComposedSecurity, composeSecurity } from '../../../src/bin/compose/security.ts';
+import { accountFor, seedPeople } from '../../../src/bin/persona.ts';
 import { type BenchOptions, KernelBench } from '../../support/kernel-bench.ts';
 
 export const ORIGIN: Origin = { transport: 'grpc', peer: '127.0.0.1:4000' };
@@ -104,6 +104,7 @@ class KernelLine implements KernelTrack {
   }
 
   plan: KernelTrack['plan'] = (intent, deadline) => this.#far.plan(intent, deadline);
+  trust: KernelTrack['trust'] = (keys, deadline) => this.#far.trust(keys, deadline);
   select: KernelTrack['select'] = (request, deadline) => this.#far.select(request, deadline);
   supervise: KernelTrack['supervise'] = (order, deadline) => this.#far.supervise(order, deadline);
   lift: KernelTrack['lift'] = (request, deadline) => this.#far.lift(request, deadline);
@@ -152,6 +153,11 @@ export class AgentBench {
       this.tolerated.push(error);
     };
     this.store = new DurableStore(join(kernelBench.directory, 'agent.db'));
+    const people = PEOPLE.map((principal) => ({
+      account: accountFor(principal),
+      token: principal.id,
+    }));
+    seedPeople(this.store, people, clock.wallMs());
     this.line = new KernelLine(track);
     this.#links = {
       kernel: loopbackPair('security', 'kernel', { clock, onError }),
@@ -161,13 +167,6 @@ export class AgentBench {
     serveTrack(this.#links.interface.right, this.interface);
     this.security = composeSecurity({
       board: { name: 'bench', file: '', digest: 'board-digest', buses: [], devices },
-      accounts: PEOPLE.map((principal) => ({
-        principal,
-        enabled: true,
-        tokenHashes: [hashToken(principal.id)],
-        certificateUris: [],
-        localUids: [],
-      })),
       policy,
       store: this.store,
       bootId: 'boot-1',

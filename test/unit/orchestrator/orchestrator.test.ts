@@ -6,7 +6,6 @@ import { CoordinationResult, OperationType } from '#model/operation';
 import { OrchestratorState } from '#model/orchestrator-port';
 import { RiskLevel } from '#model/risk';
 import { EmergencyPriority } from '#model/stop';
-import { hashToken } from '#tracks/security/identity/principals';
 import { codeOf, FAN, FORBIDDEN, HEATER, must, OFFSET, PUMP } from '../../support/kernel-bench.ts';
 import { AgentBench, ALICE, BOB, CLERK, MACHINE, ORIGIN } from './agent-bench.ts';
 
@@ -226,15 +225,10 @@ describe('an approval', () => {
 
   it('with the credential that the requester used is refused: the token may have changed hands', async () => {
     const first = must(await bench.operate(alice, heat()));
-    const accounts = (holder: typeof ALICE) =>
-      [ALICE, BOB].map((principal) => ({
-        principal,
-        enabled: true,
-        tokenHashes: principal === holder ? [hashToken('alice')] : [],
-        certificateUris: [],
-        localUids: [],
-      }));
-    bench.security.principals.replaceAccounts(accounts(BOB));
+    const { tokens } = bench.security;
+    const [token] = tokens.goodOf('alice');
+    if (token === undefined) throw new Error('alice has no token');
+    await bench.settle(tokens.save({ ...token, account: 'bob' }));
     const credential = { kind: 'token', token: 'alice' } as const;
     const session = must(await bench.orchestrator.authenticate(credential, ORIGIN));
     expect(session.principal.id).toBe('bob');

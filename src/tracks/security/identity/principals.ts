@@ -1,86 +1,115 @@
-// Accounts and sessions: what a connection presents, whose it is, and until when.
-// Invariants: tokens are kept as SHA-256 only; a locked or ended session never comes back.
+// Sessions: what a connection presents, whose it is now, and until when.
+// Invariants: who somebody is and may is derived from the account book at every lookup; an ended or locked session never comes
+// back; a proof that two accounts claim opens none. Expiry is judged by the wall floor and by the monotonic clock.
+// A session is one connection's; those that show the token of one sign-in with a password share its handle and end with it.
 
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import type { Clock } from '#foundation/clock';
-import { fault } from '#foundation/fault';
+import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type { AccountRecord } from '#model/account';
 import type { Session, SessionsEnded } from '#model/orchestrator-port';
-import type { Credential, Principal } from '#model/principal';
+import type { Credential, Origin } from '#model/principal';
+import type {
+  AccountPort,
+  CertificatePort,
+  LiveSession,
+  SessionControl,
+  TokenPort,
+} from '../ports.ts';
+import { principalOf } from './account-book.ts';
+import { type Lockouts, lockedFault } from './lockouts.ts';
+import { hashToken, newHandle } from './secrets.ts';
+import { SIGN_IN_MS, type SignedIn, type SignIns } from './sign-ins.ts';
+import type { Sources } from './sources.ts';
 
-/** A principal and the ways it may prove itself. */
-export interface Account {
-  readonly principal: Principal;
-  readonly enabled: boolean;
-  /** Hex SHA-256 of each valid token. */
-  readonly tokenHashes: readonly string[];
-  /** URI subject alternative names, compared exactly. */
-  readonly certificateUris: readonly string[];
-  readonly localUids: readonly number[];
-  readonly administrator?: boolean;
+export interface PrincipalsParts {
+  readonly clock: Clock;
+  /** Of the wall floor. */
+  readonly wallMs: () => number;
+  readonly accounts: AccountPort;
+  readonly tokens: TokenPort;
+  /** Every certificate of a known URI is good where absent. */
+  readonly certificates?: CertificatePort;
+  readonly lockouts: Lockouts;
+  readonly sources: Sources;
+  readonly signIns: SignIns;
+  /** An account was locked until a person unlocks it. */
+  readonly onLocked?: (account: string, because: string) => void;
 }
 
-const SESSION_LIFETIME_MS = 12 * 3_600_000;
-const SESSIONS_MAX = 1_024;
+export const SESSIONS_MAX = 1_024;
+/** Connections of one account: a flock of panels has room, one account does not fill the table. */
+export const SESSIONS_PER_ACCOUNT_MAX = 256;
+/** A session unused for so long gives way to a new one; interface forgets idle connections sooner. */
+const GIVES_WAY_AFTER_MS = 600_000;
+const SWEEP_EVERY_MS = 30_000;
+
+/** What a session stands on; looked at again at every lookup. */
+type Ground =
+  | { readonly way: 'password'; readonly signIn: SignedIn }
+  | { readonly way: 'token'; readonly hash: string; readonly tokenId: string }
+  | { readonly way: 'certificate'; readonly uri: string; readonly fingerprint: string }
+  | { readonly way: 'local'; readonly uid: number };
 
 interface Live {
-  session: Session;
+  readonly handle: string;
+  readonly ground: Ground;
+  readonly origin: Origin;
+  readonly openedWallMs: number;
   readonly expiresAtMs: number;
   readonly credential: string;
+  usedAtMs: number;
   lockedBecause: string | null;
+  /** As of `record`. */
+  session: Session;
+  record: AccountRecord;
 }
 
-export class Principals {
-  readonly #clock: Clock;
-  #accounts: readonly Account[];
+export class Principals implements SessionControl {
+  readonly #parts: PrincipalsParts;
   readonly #sessions = new Map<string, Live>();
   readonly #listeners = new Set<(ended: SessionsEnded) => void>();
+  #sweeping = false;
 
-  constructor(clock: Clock, accounts: readonly Account[]) {
-    this.#clock = clock;
-    this.#accounts = accounts;
+  constructor(parts: PrincipalsParts) {
+    this.#parts = parts;
   }
 
-  /** Takes a new account list at once: sessions of people who are gone or disabled end, the others get the new rights. */
-  replaceAccounts(accounts: readonly Account[]): void {
-    this.#accounts = accounts;
-    for (const [id, live] of this.#sessions) {
-      const account = accounts.find(
-        (candidate) => candidate.principal.id === live.session.principal.id,
-      );
-      if (account === undefined || !account.enabled) this.#sessions.delete(id);
-      else live.session = { ...live.session, principal: account.principal };
+  async authenticate(credential: Credential, origin: Origin): Promise<Outcome<Session>> {
+    const { sources, lockouts } = this.#parts;
+    const waits = sources.refusal(origin);
+    if (waits !== null) return refuse(waits);
+    const found = this.#find(credential);
+    if (!found.ok) {
+      sources.failed(origin, credentialKey(credential));
+      return found;
     }
+    const { record, ground } = found.value;
+    const lock = lockouts.lockOf(record.id);
+    // Guessing over the network does not keep anybody out who stands before the machine; a threat does.
+    if (lock !== null && (lock.standing || ground.way !== 'local'))
+      return refuse(lockedFault(lock));
+    if (ground.way === 'password' && ground.signIn.lockedBecause !== null)
+      return refuse(sessionLocked(ground.signIn.lockedBecause));
+    const room = this.#makeRoom(record.id);
+    if (room !== null) return refuse(room);
+    return succeed(this.#open(record, ground, origin, credential));
   }
 
-  async authenticate(credential: Credential): Promise<Outcome<Session>> {
-    const account = this.#accounts.find((candidate) => matches(candidate, credential));
-    if (account === undefined || !account.enabled) {
-      const finding = `the ${credential.kind === 'local' ? `local user ${credential.uid}` : credential.kind} belongs to no enabled account`;
-      return refuse(fault('NOT_AUTHENTICATED', { place: 'sign-in', finding }));
+  session(id: string): Outcome<Session> {
+    const live = this.#sessions.get(id);
+    if (live === undefined) return refuse(sessionOver('the session is unknown or has ended'));
+    const over = this.#refresh(live);
+    if (over !== null) {
+      this.#end([live], over);
+      return refuse(sessionOver(over));
     }
-    this.#forgetExpired();
-    if (this.#sessions.size >= SESSIONS_MAX) {
-      return refuse(
-        fault('BUSY', { place: 'sign-in', finding: `${SESSIONS_MAX} sessions are open` }),
-      );
-    }
-    const session: Session = {
-      id: randomBytes(24).toString('base64url'),
-      principal: account.principal,
-      administrator: account.administrator ?? false,
-      way: credential.kind,
-      scope: null,
-      expiresAtWallMs: this.#clock.wallMs() + SESSION_LIFETIME_MS,
-    };
-    const expiresAtMs = this.#clock.nowMs() + SESSION_LIFETIME_MS;
-    this.#sessions.set(session.id, {
-      session,
-      expiresAtMs,
-      credential: credentialDigest(credential),
-      lockedBecause: null,
-    });
-    return succeed(session);
+    const locked = this.#lockOn(live);
+    if (locked !== null) return refuse(locked);
+    live.usedAtMs = this.#parts.clock.nowMs();
+    if (live.ground.way === 'password') this.#parts.signIns.noteUse(live.ground.signIn);
+    return succeed(live.session);
   }
 
   /** What the session was opened with, as a digest; empty for one that is not live. */
@@ -88,29 +117,78 @@ export class Principals {
     return this.#sessions.get(sessionId)?.credential ?? '';
   }
 
-  session(id: string): Outcome<Session> {
-    const live = this.#sessions.get(id);
-    if (live === undefined || live.expiresAtMs <= this.#clock.nowMs()) {
-      return refuse(
-        fault('NOT_AUTHENTICATED', {
-          place: 'session',
-          finding: 'the session is unknown or has ended',
-        }),
-      );
+  handleOf(sessionId: string): string {
+    return this.#sessions.get(sessionId)?.handle ?? '';
+  }
+
+  /** One for each handle: a sign-in is one, however many connections show its token. */
+  liveSessions(): readonly LiveSession[] {
+    const shown = new Map<string, LiveSession>();
+    for (const signIn of this.#parts.signIns.all()) {
+      const view = this.#viewOfSignIn(signIn);
+      if (view !== null) shown.set(signIn.handle, view);
     }
-    if (live.lockedBecause !== null) {
-      return refuse(fault('ACCOUNT_LOCKED', { place: 'session', finding: live.lockedBecause }));
+    for (const live of this.#sessions.values()) {
+      if (this.#refresh(live) !== null || shown.has(live.handle)) continue;
+      shown.set(live.handle, viewOf(live));
     }
-    return succeed(live.session);
+    return [...shown.values()];
   }
 
   lock(sessionId: string, reason: string): void {
     const live = this.#sessions.get(sessionId);
-    if (live !== undefined) live.lockedBecause = reason;
+    if (live === undefined) return;
+    live.lockedBecause = reason;
+    if (live.ground.way === 'password') live.ground.signIn.lockedBecause = reason;
   }
 
+  /** The connection is over; a sign-in with a password stays good for others. */
   end(sessionId: string): void {
     this.#sessions.delete(sessionId);
+  }
+
+  /** The person leaves: a sign-in with a password is over on every connection. */
+  signOut(sessionId: string): void {
+    const live = this.#sessions.get(sessionId);
+    if (live === undefined) return;
+    this.#sessions.delete(sessionId);
+    if (live.ground.way !== 'password') return;
+    const { handle } = live;
+    this.endSessions((session) => session.handle === handle, 'the person signed out');
+  }
+
+  /**
+   * Ends sessions now, on every transport. Called inside a transaction of the store, the rows of sign-ins go with it; a
+   * session that was ended stays ended where that transaction fails.
+   */
+  endSessions(matches: (session: LiveSession) => boolean, reason: string): number {
+    const handles = new Set<string>();
+    const signIns = this.#parts.signIns.all().filter((signIn) => {
+      const view = this.#viewOfSignIn(signIn);
+      return view === null || matches(view);
+    });
+    for (const { handle } of signIns) handles.add(handle);
+    const ended = [...this.#sessions.values()].filter(
+      (live) => handles.has(live.handle) || matches(viewOf(live)),
+    );
+    // A connection that matches takes its whole sign-in along.
+    for (const live of ended) {
+      handles.add(live.handle);
+      if (live.ground.way === 'password' && !signIns.includes(live.ground.signIn))
+        signIns.push(live.ground.signIn);
+    }
+    this.#parts.signIns.end(signIns);
+    this.#end(
+      [...this.#sessions.values()].filter((live) => handles.has(live.handle)),
+      reason,
+    );
+    return handles.size;
+  }
+
+  lockAccount(account: string, reason: string): void {
+    const standing = this.#parts.lockouts.lockOf(account)?.standing === true;
+    this.#parts.lockouts.lock(account, reason);
+    if (!standing) this.#parts.onLocked?.(account, reason);
   }
 
   onEnded(listen: (ended: SessionsEnded) => void): () => void {
@@ -118,20 +196,273 @@ export class Principals {
     return () => this.#listeners.delete(listen);
   }
 
-  #forgetExpired(): void {
-    const nowMs = this.#clock.nowMs();
-    for (const [id, live] of this.#sessions) {
-      if (live.expiresAtMs <= nowMs) this.#sessions.delete(id);
+  /** Ends what is over by now: nobody looks up the session of a panel that only listens. */
+  sweep(): void {
+    const { signIns } = this.#parts;
+    signIns.end(signIns.all().filter((signIn) => signIns.overBecause(signIn) !== null));
+    const over = new Map<string, Live[]>();
+    for (const live of this.#sessions.values()) {
+      const because = this.#refresh(live);
+      if (because === null) continue;
+      over.set(because, [...(over.get(because) ?? []), live]);
     }
+    for (const [because, lives] of over) this.#end(lives, because);
+  }
+
+  // --- Opening -----------------------------------------------------------------------------------
+
+  #find(
+    credential: Credential,
+  ): Outcome<{ readonly record: AccountRecord; readonly ground: Ground }> {
+    const { tokens, signIns } = this.#parts;
+    const shown = credential.kind === 'local' ? `local user ${credential.uid}` : credential.kind;
+    const none = refuse(
+      fault('NOT_AUTHENTICATED', {
+        place: 'sign-in',
+        finding: `the ${shown} belongs to no enabled account`,
+      }),
+    );
+    const of = (record: AccountRecord | undefined, ground: Ground) =>
+      record !== undefined && this.#groundless(record, ground) === null
+        ? succeed({ record, ground })
+        : none;
+    const { accounts } = this.#parts;
+    switch (credential.kind) {
+      case 'token': {
+        const hash = hashToken(credential.token);
+        const signIn = signIns.find(hash);
+        if (signIn !== undefined)
+          return of(accounts.account(signIn.account), { way: 'password', signIn });
+        const token = tokens.find(hash);
+        if (token === undefined) return none;
+        return of(accounts.account(token.account), { way: 'token', hash, tokenId: token.id });
+      }
+      case 'certificate': {
+        const { uri, fingerprint } = credential;
+        const record = this.#onlyHolder(({ certificateUris }) => certificateUris.includes(uri));
+        return of(record, { way: 'certificate', uri, fingerprint });
+      }
+      case 'local': {
+        const { uid } = credential;
+        const record = this.#onlyHolder(({ localUids }) => localUids.includes(uid));
+        return of(record, { way: 'local', uid });
+      }
+    }
+  }
+
+  #onlyHolder(holds: (record: AccountRecord) => boolean): AccountRecord | undefined {
+    const holders = this.#parts.accounts.all().filter((record) => record.enabled && holds(record));
+    return holders.length === 1 ? holders[0] : undefined;
+  }
+
+  #open(record: AccountRecord, ground: Ground, origin: Origin, credential: Credential): Session {
+    const { clock, wallMs } = this.#parts;
+    const nowMs = clock.nowMs();
+    const session: Session = {
+      id: randomBytes(24).toString('base64url'),
+      principal: principalOf(record),
+      administrator: record.administrator,
+      way: ground.way,
+      scope: this.#scopeOf(ground),
+      expiresAtWallMs: this.#expiryOf(record, ground),
+    };
+    this.#sessions.set(session.id, {
+      handle: ground.way === 'password' ? ground.signIn.handle : newHandle(),
+      ground,
+      origin,
+      openedWallMs: ground.way === 'password' ? ground.signIn.openedWallMs : wallMs(),
+      expiresAtMs: ground.way === 'password' ? ground.signIn.expiresAtMs : nowMs + SIGN_IN_MS,
+      credential: credentialDigest(record, ground, credential),
+      usedAtMs: nowMs,
+      lockedBecause: null,
+      session,
+      record,
+    });
+    if (ground.way === 'password') this.#parts.signIns.noteUse(ground.signIn);
+    this.#sweepLater();
+    return session;
+  }
+
+  #makeRoom(account: string): Fault | null {
+    const all = [...this.#sessions.values()];
+    const own = all.filter(({ record }) => record.id === account);
+    if (own.length >= SESSIONS_PER_ACCOUNT_MAX) {
+      const oldest = longestUnused(own);
+      const because = `${SESSIONS_PER_ACCOUNT_MAX} newer connections of ${account} are open`;
+      if (oldest !== undefined) this.#end([oldest], because);
+      return null;
+    }
+    if (all.length < SESSIONS_MAX) return null;
+    this.sweep();
+    if (this.#sessions.size < SESSIONS_MAX) return null;
+    const oldest = longestUnused([...this.#sessions.values()]);
+    const { clock } = this.#parts;
+    if (oldest === undefined || oldest.usedAtMs + GIVES_WAY_AFTER_MS > clock.nowMs()) {
+      return fault('BUSY', { place: 'sign-in', finding: `${SESSIONS_MAX} sessions are open` });
+    }
+    this.#end([oldest], `${SESSIONS_MAX} newer sessions are open`);
+    return null;
+  }
+
+  // --- What a session is worth now ---------------------------------------------------------------
+
+  /** Brings the session up to date with the account; why it is over, or null. */
+  #refresh(live: Live): string | null {
+    const { clock, accounts } = this.#parts;
+    if (live.expiresAtMs <= clock.nowMs())
+      return `the session is ${SIGN_IN_MS / 3_600_000} hours old`;
+    const record = accounts.account(live.record.id);
+    if (record === undefined) return 'the account is gone';
+    const over = this.#groundless(record, live.ground);
+    if (over !== null || record === live.record) return over;
+    live.record = record;
+    live.session = {
+      ...live.session,
+      principal: principalOf(record),
+      administrator: record.administrator,
+      expiresAtWallMs: this.#expiryOf(record, live.ground, live.openedWallMs),
+    };
+    return null;
+  }
+
+  /** Why the proof opens nothing of this account now; null when it does. */
+  #groundless(record: AccountRecord, ground: Ground): string | null {
+    const { wallMs, tokens, certificates, signIns } = this.#parts;
+    const nowWallMs = wallMs();
+    if (!record.enabled) return 'the account is disabled';
+    if (record.validFromWallMs !== null && nowWallMs < record.validFromWallMs)
+      return 'the account is not valid yet';
+    if (record.validUntilWallMs !== null && nowWallMs >= record.validUntilWallMs)
+      return 'the account is not valid any more';
+    switch (ground.way) {
+      case 'password':
+        return signIns.overBecause(ground.signIn);
+      case 'token':
+        return tokens.find(ground.hash)?.account === record.id
+          ? null
+          : 'the token was revoked or has expired';
+      case 'certificate':
+        return record.certificateUris.includes(ground.uri)
+          ? (certificates?.refusal(ground.uri, ground.fingerprint) ?? null)
+          : 'the certificate was taken from the account';
+      case 'local':
+        return record.localUids.includes(ground.uid)
+          ? null
+          : 'the local user was taken from the account';
+    }
+  }
+
+  #lockOn(live: Live): Fault | null {
+    // Failed sign-ins close the door, not what is open: a stranger who guesses must not end the work of the person.
+    const lock = this.#parts.lockouts.lockOf(live.record.id);
+    if (lock?.standing === true) return lockedFault(lock);
+    const because =
+      live.lockedBecause ??
+      (live.ground.way === 'password' ? live.ground.signIn.lockedBecause : null);
+    return because === null ? null : sessionLocked(because);
+  }
+
+  #scopeOf(ground: Ground): readonly string[] | null {
+    if (ground.way !== 'token') return null;
+    // One that is gone since it was found opens nothing.
+    const token = this.#parts.tokens.find(ground.hash);
+    return token === undefined ? [] : token.scope;
+  }
+
+  #expiryOf(record: AccountRecord, ground: Ground, openedWallMs = this.#parts.wallMs()): number {
+    const ends = [
+      ground.way === 'password' ? ground.signIn.expiresAtWallMs : openedWallMs + SIGN_IN_MS,
+    ];
+    if (ground.way === 'token')
+      ends.push(this.#parts.tokens.find(ground.hash)?.expiresAtWallMs ?? openedWallMs);
+    if (record.validUntilWallMs !== null) ends.push(record.validUntilWallMs);
+    return Math.min(...ends);
+  }
+
+  #viewOfSignIn(signIn: SignedIn): LiveSession | null {
+    const { accounts, signIns } = this.#parts;
+    const record = accounts.account(signIn.account);
+    if (record === undefined || signIns.overBecause(signIn) !== null) return null;
+    const { handle, origin, openedWallMs, expiresAtWallMs } = signIn;
+    return {
+      handle,
+      session: {
+        // No connection: it can be named and ended, not used.
+        id: '',
+        principal: principalOf(record),
+        administrator: record.administrator,
+        way: 'password',
+        scope: null,
+        expiresAtWallMs,
+      },
+      origin,
+      openedWallMs,
+      credential: passwordDigest(record.id),
+      tokenId: '',
+      fingerprint: '',
+    };
+  }
+
+  // --- Ending ------------------------------------------------------------------------------------
+
+  #end(lives: readonly Live[], reason: string): void {
+    const sessionIds = lives
+      .map(({ session }) => session.id)
+      .filter((id) => this.#sessions.delete(id));
+    if (sessionIds.length === 0) return;
+    for (const listen of [...this.#listeners]) listen({ sessionIds, reason });
+  }
+
+  #sweepLater(): void {
+    if (this.#sweeping) return;
+    this.#sweeping = true;
+    this.#parts.clock.after(SWEEP_EVERY_MS, () => {
+      this.#sweeping = false;
+      this.sweep();
+      if (this.#sessions.size > 0) this.#sweepLater();
+    });
   }
 }
 
-export function hashToken(token: string): string {
-  return createHash('sha256').update(token).digest('hex');
+function viewOf(live: Live): LiveSession {
+  const { handle, ground, session, origin, openedWallMs, credential } = live;
+  return {
+    handle,
+    session,
+    origin,
+    openedWallMs,
+    credential,
+    tokenId: ground.way === 'token' ? ground.tokenId : '',
+    fingerprint: ground.way === 'certificate' ? ground.fingerprint : '',
+  };
+}
+
+function longestUnused(lives: readonly Live[]): Live | undefined {
+  let oldest: Live | undefined;
+  for (const live of lives)
+    if (oldest === undefined || live.usedAtMs < oldest.usedAtMs) oldest = live;
+  return oldest;
+}
+
+function sessionOver(finding: string): Fault {
+  return fault('NOT_AUTHENTICATED', { place: 'session', finding });
+}
+
+function sessionLocked(finding: string): Fault {
+  return fault('ACCOUNT_LOCKED', { place: 'session', finding });
 }
 
 /** Of the part of a credential that names its holder: a renewed certificate of the same name is the same one. */
-function credentialDigest(credential: Credential): string {
+function credentialDigest(record: AccountRecord, ground: Ground, credential: Credential): string {
+  // A password is its person's, however often it is shown.
+  return ground.way === 'password' ? passwordDigest(record.id) : credentialKey(credential);
+}
+
+export function passwordDigest(account: string): string {
+  return hashToken(`password ${account}`);
+}
+
+function credentialKey(credential: Credential): string {
   switch (credential.kind) {
     case 'token':
       return hashToken(`token ${hashToken(credential.token)}`);
@@ -139,16 +470,5 @@ function credentialDigest(credential: Credential): string {
       return hashToken(`certificate ${credential.uri}`);
     case 'local':
       return hashToken(`local ${credential.uid}`);
-  }
-}
-
-function matches(account: Account, credential: Credential): boolean {
-  switch (credential.kind) {
-    case 'token':
-      return account.tokenHashes.includes(hashToken(credential.token));
-    case 'certificate':
-      return account.certificateUris.includes(credential.uri);
-    case 'local':
-      return account.localUids.includes(credential.uid);
   }
 }

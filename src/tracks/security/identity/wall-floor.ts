@@ -31,8 +31,7 @@ export class WallFloor {
   }
 
   /** Milliseconds since 1970; for whoever judges whether something has expired. */
-  readonly wallMs = (): number =>
-    Math.max(this.#clock.wallMs(), Math.round(this.#floorMs + this.#clock.nowMs() - this.#atMs));
+  readonly wallMs = (): number => Math.max(this.#clock.wallMs(), this.#reckonedMs());
 
   /** By how much the wall clock is behind what is on record; 0 when it is not. */
   get behindMs(): number {
@@ -41,13 +40,17 @@ export class WallFloor {
 
   /** Something with this wall time is on record. */
   note(wallMs: number): void {
-    if (wallMs <= this.wallMs() && this.#floorMs > 0) {
-      this.#keep(this.#floorMs);
-      return;
+    const reckonedMs = this.#reckonedMs();
+    if (wallMs > reckonedMs) {
+      this.#floorMs = wallMs;
+      this.#atMs = this.#clock.nowMs();
     }
-    this.#floorMs = wallMs;
-    this.#atMs = this.#clock.nowMs();
-    this.#keep(wallMs);
+    this.#keep(Math.max(wallMs, reckonedMs));
+  }
+
+  /** What is on record, and the time that has passed since. */
+  #reckonedMs(): number {
+    return this.#floorMs === 0 ? 0 : Math.floor(this.#floorMs + this.#clock.nowMs() - this.#atMs);
   }
 
   #keep(wallMs: number): void {

@@ -12,7 +12,6 @@ import { planOf, type RegisterPlan } from '#model/plan';
 import { RiskLevel } from '#model/risk';
 import { AuditChain } from '#tracks/security/audit/audit-chain';
 import { AuthorizationSigner } from '#tracks/security/authorization';
-import { Principals } from '#tracks/security/identity/principals';
 import { SecurityTrack } from '#tracks/security/track';
 import { codeOf, memoryDevice, must, STOP_CAUSE } from '../../../support/kernel-bench.ts';
 import { intentFor, PERSON } from './people.ts';
@@ -46,7 +45,6 @@ beforeEach(() => {
     clock,
     devices,
     audit,
-    principals: new Principals(clock, []),
     signer: new AuthorizationSigner(clock),
     heldInQuarantine: (device) => quarantinedNow.has(device),
   });
