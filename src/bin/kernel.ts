@@ -1,8 +1,7 @@
 // Composition root of the kernel process: buses, drivers, the kernel track, the stop latch, the link to security.
 // Invariants: no network server, no disk, no secret; writes only what security signed; silence of security means stop.
 
-import { createPublicKey, randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
 import { constants, setPriority } from 'node:os';
 import { linkDirectoryOf } from '#config/layout';
 import { createRegisterDriver } from '#drivers/device/register-driver';
@@ -63,7 +62,6 @@ const kernel = new ComposedKernel({
   link,
   openBus: (description, devices) => openBus(description, devices, clock),
   createDriver: createRegisterDriver,
-  trustedKey: () => createPublicKey(readFileSync(layout.authorizationKey, 'utf8')),
   quarantine: new QuarantineFile(layout.quarantine, (error) =>
     log.error({ err: error }, 'the quarantine file'),
   ),

@@ -18,8 +18,6 @@ export interface Layout {
     readonly serverKey: string;
     readonly peopleDirectory: string;
   };
-  /** Security's public key of this boot, for kernel. */
-  readonly authorizationKey: string;
   readonly localSocket: string;
   /** Security's own door for people at this machine, when interface does not answer. */
   readonly securityConsole: string;
@@ -49,7 +47,6 @@ export function layoutOf(stateDirectory: string, runDirectory: string): Layout {
       serverKey: state('interface', 'server-key.pem'),
       peopleDirectory: state('pki', 'people'),
     },
-    authorizationKey: run('security', 'authorization-key.pem'),
     localSocket: run('interface', 'agent.sock'),
     quarantine: run('kernel', 'quarantine.json'),
     safeDrivePlan: run('kernel', 'safe-drive.plan'),

@@ -3,7 +3,12 @@
 
 import type { Fault } from '#foundation/fault';
 import { FAULT_CATALOGUE, type FaultCode } from '#foundation/fault-catalogue';
-import type { Authorization } from '#model/authorization';
+import {
+  AUTHORIZATION_KEYS_MAX,
+  type Authorization,
+  type AuthorizationKey,
+  type AuthorizationKeys,
+} from '#model/authorization';
 import type { BusCounters } from '#model/bus';
 import { DEVICE_COUNT_MAX } from '#model/device';
 import { type DeviceHold, HOLD_KINDS } from '#model/hold';
@@ -253,13 +258,22 @@ const principal = object<Principal>({
   underReview: flag,
 });
 
+const keyId = pattern(/^[0-9a-f]{16}$/, 'the id of a key');
 export const authorizationShape = object<Authorization>({
   operationId: identifier,
   planDigest: digest,
   basis: text(128),
   grantedTo: listOf(identifier, 16),
   expiresAtMs: quantity,
+  keyId,
   signature: text(256, 1),
+});
+export const authorizationKeysShape = object<AuthorizationKeys>({
+  life: identifier,
+  keys: listOf(
+    object<AuthorizationKey>({ keyId, publicKeyPem: text(512, 1), untilMs: nullable(quantity) }),
+    AUTHORIZATION_KEYS_MAX,
+  ),
 });
 
 export const assessRequestShape = object<AssessRequest>({

@@ -5,7 +5,7 @@
 import type { Deadline } from '#foundation/deadline';
 import type { Fault } from '#foundation/fault';
 import { type Outcome, refuse } from '#foundation/outcome';
-import type { Authorization } from '#model/authorization';
+import type { Authorization, AuthorizationKeys } from '#model/authorization';
 import type { LinearId } from '#model/device';
 import type { DeviceHold } from '#model/hold';
 import type { Intent } from '#model/operation';
@@ -136,6 +136,11 @@ class KernelTrackClient extends TrackClient implements KernelTrack {
       body: intent,
     } as const;
     return askChecked(this.link, { ...call, shape: planShape, effect: 'none' }, deadline);
+  }
+
+  trust(keys: AuthorizationKeys, deadline: Deadline): Promise<Outcome<void>> {
+    const call = { type: MessageType.HEALTH, method: 'track.trust', body: keys } as const;
+    return askChecked(this.link, { ...call, shape: nothing, effect: 'none' }, deadline);
   }
 
   select(request: SelectRequest, deadline: Deadline): Promise<Outcome<void>> {

@@ -6,6 +6,7 @@ import type { KernelTrack, Track } from '#model/track';
 import type { Link } from './link.ts';
 import {
   assessRequestShape,
+  authorizationKeysShape,
   authorizationShape,
   commitRequestShape,
   deviceIds,
@@ -57,6 +58,9 @@ export function serveTrack(link: Link, track: Track): void {
 export function serveKernelTrack(link: Link, track: KernelTrack): void {
   serveTrack(link, track);
   serveChecked(link, 'track.plan', intentShape, (body, deadline) => track.plan(body, deadline));
+  serveChecked(link, 'track.trust', authorizationKeysShape, (body, deadline) =>
+    track.trust(body, deadline),
+  );
   serveChecked(link, 'track.select', selectRequestShape, (body, deadline) =>
     track.select(body, deadline),
   );

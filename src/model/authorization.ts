@@ -1,5 +1,6 @@
 // The permission to execute one plan once, made by security and checked by kernel.
 
+import { createHash, type KeyObject } from 'node:crypto';
 import { canonicalDigest, canonicalText } from '#foundation/canonical';
 
 export interface Authorization {
@@ -11,6 +12,8 @@ export interface Authorization {
   readonly grantedTo: readonly string[];
   /** Monotonic milliseconds (CLOCK_MONOTONIC is one clock for all processes of a machine). */
   readonly expiresAtMs: number;
+  /** Of the key it is signed with, see `keyIdOf`. */
+  readonly keyId: string;
   /** Ed25519 over `authorizationBytes`, base64 (RFC 8032). */
   readonly signature: string;
 }
@@ -27,6 +30,32 @@ export function authorizationBytes(unsigned: Omit<Authorization, 'signature'>): 
       basis: unsigned.basis,
       grantedTo: unsigned.grantedTo,
       expiresAtMs: unsigned.expiresAtMs,
+      keyId: unsigned.keyId,
     }),
   );
+}
+
+/** One public key of security, as kernel is told of it. */
+export interface AuthorizationKey {
+  readonly keyId: string;
+  /** SPKI of an Ed25519 key. */
+  readonly publicKeyPem: string;
+  /** Monotonic milliseconds from which on nothing signed with it counts; null for one in use. */
+  readonly untilMs: number | null;
+}
+
+/** Every key under which an authorization of security counts now. */
+export interface AuthorizationKeys {
+  /** Of the signer, random: another one means that security has started again. */
+  readonly life: string;
+  readonly keys: readonly AuthorizationKey[];
+}
+
+/** Keys that count at once: the one in use, its successor, and those before whose last authorizations have not expired. */
+export const AUTHORIZATION_KEYS_MAX = 4;
+
+/** First 16 hexadecimal digits of SHA-256 over the public key's SPKI DER. */
+export function keyIdOf(publicKey: KeyObject): string {
+  const spki = publicKey.export({ type: 'spki', format: 'der' });
+  return createHash('sha256').update(spki).digest('hex').slice(0, 16);
 }

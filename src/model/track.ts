@@ -3,7 +3,7 @@
 import type { Deadline } from '#foundation/deadline';
 import type { Fault } from '#foundation/fault';
 import type { Outcome } from '#foundation/outcome';
-import type { Authorization } from './authorization.ts';
+import type { Authorization, AuthorizationKeys } from './authorization.ts';
 import type { LinearId } from './device.ts';
 import type { DeviceHold, HoldKind } from './hold.ts';
 import type { EffectOutcome, Intent, RegisterReading } from './operation.ts';
@@ -87,6 +87,8 @@ export interface LiftRequest {
 export interface KernelTrack extends Track {
   readonly name: 'kernel';
   plan(intent: Intent, deadline: Deadline): Promise<Outcome<RegisterPlan>>;
+  /** From now on authorizations count under these keys of security and no others. */
+  trust(keys: AuthorizationKeys, deadline: Deadline): Promise<Outcome<void>>;
   /** Leases the devices until `untilMs`, or `abort`, or the commit of the same operation. */
   select(request: SelectRequest, deadline: Deadline): Promise<Outcome<void>>;
   /** All holds that kernel enforces now, among them those that security did not know. */

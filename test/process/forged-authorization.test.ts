@@ -61,7 +61,6 @@ async function until(what: string, holds: () => boolean | Promise<boolean>): Pro
 /** Attaches as security with a new key of its own, as every start of security does. */
 async function becomeSecurity(): Promise<void> {
   signer = new AuthorizationSigner(systemClock);
-  writeFileSync(join(directory, 'security/authorization-key.pem'), signer.publicKeyPem);
   link = new SharedLink({
     directory: linkDirectory(),
     self: 'security',
@@ -73,6 +72,7 @@ async function becomeSecurity(): Promise<void> {
   });
   kernel = kernelTrackClient(link);
   await until('kernel', () => link.peerState === 'up');
+  expect(await kernel.trust(signer.keys(), soon())).toMatchObject({ ok: true });
   // Kernel writes nothing for a security that has not taken charge.
   await until('kernel to be supervised', async () => {
     const order = { holds: [], writes: 'allow', accounted: [] } as const;
@@ -248,8 +248,8 @@ describe('a plan sent straight into the kernel ring', () => {
     const before = window();
     const expired = new AuthorizationSigner(pastClock);
     link.close();
-    writeFileSync(join(directory, 'security/authorization-key.pem'), expired.publicKeyPem);
     await attachAgain();
+    expect(await kernel.trust(expired.keys(), soon())).toMatchObject({ ok: true });
     const late = expired.grant(act.operationId, digest, PEOPLE);
     expect(codeOf(await prepare(late, act))).toBe('AUTHORIZATION_INVALID');
     expect(codeOf(await commit(late, act))).toBe('AUTHORIZATION_INVALID');

@@ -15,6 +15,7 @@ const AUTHORIZATION = {
   basis: '',
   grantedTo: ['alice'],
   expiresAtMs: 1_000,
+  keyId: '0123456789abcdef',
   signature: 'signed',
 };
 

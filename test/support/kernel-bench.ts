@@ -1,6 +1,5 @@
 // The kernel track on a small board: mapped registers in a real file, slow ones behind a RegisterPeer, a real stop latch.
 
-import { createPublicKey } from 'node:crypto';
 import {
   closeSync,
   ftruncateSync,
@@ -269,7 +268,7 @@ export class KernelBench {
     });
     this.latch.onTested(() => this.track.bellTested());
     this.signer = new AuthorizationSigner(this.clock);
-    this.track.authorizations.trust(createPublicKey(this.signer.publicKeyPem));
+    must(this.track.authorizations.trust(this.signer.keys()));
   }
 
   static async open(options: BenchOptions = {}): Promise<KernelBench> {

@@ -2,7 +2,6 @@
 // The kernel process and the simulation build the same thing here; only what they hand in differs.
 // Invariants: writes only what security signed, and nothing before security has taken charge; silence means stop.
 
-import type { KeyObject } from 'node:crypto';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Cancel, Clock } from '#foundation/clock';
 import { Deadline } from '#foundation/deadline';
@@ -50,8 +49,6 @@ export interface KernelParts {
     devices: readonly DeviceDescriptor[],
   ) => RegisterBus;
   readonly createDriver: (device: DeviceDescriptor) => Driver;
-  /** Security's public key of its present life. */
-  readonly trustedKey: () => KeyObject;
   readonly quarantine: QuarantineMemory;
   /** Of this process, random. */
   readonly life: string;
@@ -221,7 +218,7 @@ export class ComposedKernel {
   }
 
   #onSecurity(state: PeerState): void {
-    const { clock, log, trustedKey } = this.#parts;
+    const { clock, log } = this.#parts;
     if (this.#ended) return;
     if (state === 'up') {
       this.#silence?.();
@@ -229,7 +226,6 @@ export class ComposedKernel {
       this.#sawSecurity = true;
       // Also where nobody saw it go, or a late order of its last life let writes go on: it has to take charge anew.
       this.interlock.hold('security has not taken charge since it came up');
-      this.track.trust(trustedKey());
       log.info({}, 'security answers');
       this.#reportStops();
       void this.#reportAccesses();

@@ -1,11 +1,17 @@
 // Kernel's check of security's signature: right plan, right operation, in time, never used before.
-// Invariants: holds only the public key; an authorization opens exactly one commit.
+// Invariants: holds only public keys; an authorization opens exactly one commit; one signed before a change of keys stays
+// good until it expires, and one signed before a restart of security is worth nothing.
 
-import { type KeyObject, verify } from 'node:crypto';
+import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import type { Clock } from '#foundation/clock';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
-import { type Authorization, authorizationBytes } from '#model/authorization';
+import {
+  type Authorization,
+  type AuthorizationKeys,
+  authorizationBytes,
+  keyIdOf,
+} from '#model/authorization';
 
 /** What an authorization has to be about. */
 export interface AuthorizedAct {
@@ -13,9 +19,15 @@ export interface AuthorizedAct {
   readonly planDigest: string;
 }
 
+interface TrustedKey {
+  readonly key: KeyObject;
+  readonly untilMs: number;
+}
+
 export class AuthorizationCheck {
   readonly #clock: Clock;
-  #publicKey: KeyObject | null = null;
+  #life: string | null = null;
+  #keys: ReadonlyMap<string, TrustedKey> = new Map();
   /** What was signed of used authorizations, until they expire by themselves; one signature has many base64 spellings. */
   readonly #used = new Map<string, number>();
   /** Signatures found good, until they expire; expiry and use are judged anew each time. */
@@ -25,21 +37,31 @@ export class AuthorizationCheck {
     this.#clock = clock;
   }
 
-  /** Security makes a new key at each start; authorizations under the old one are void from here on. */
-  trust(publicKey: KeyObject): 'new' | 'same' {
-    // The link alone came back: what was used stays used.
-    if (this.#publicKey?.equals(publicKey) === true) return 'same';
-    this.#publicKey = publicKey;
+  /** `new` when security has started again: authorizations of its last life are void from here on. */
+  trust(offered: AuthorizationKeys): Outcome<'new' | 'same'> {
+    const keys = new Map<string, TrustedKey>();
+    for (const { keyId, publicKeyPem, untilMs } of offered.keys) {
+      const key = readKey(publicKeyPem);
+      if (key === null || keyIdOf(key) !== keyId) {
+        const finding = `the key ${keyId} of security is no Ed25519 key of this name`;
+        return refuse(fault('AUTHORIZATION_INVALID', { place: 'kernel', finding }));
+      }
+      keys.set(keyId, { key, untilMs: untilMs ?? Number.POSITIVE_INFINITY });
+    }
+    this.#keys = keys;
+    // Keys changed, or the link alone came back: what was used stays used.
+    if (this.#life === offered.life) return succeed('same');
+    this.#life = offered.life;
     this.#used.clear();
     this.#verified.clear();
-    return 'new';
+    return succeed('new');
   }
 
   /** Signature, binding and expiry; does not use it up. */
   check(authorization: Authorization, act: AuthorizedAct): Outcome<void> {
     const place = `operation ${act.operationId}`;
     const no = (finding: string) => refuse(fault('AUTHORIZATION_INVALID', { place, finding }));
-    if (this.#publicKey === null) return no('kernel holds no public key of security yet');
+    if (this.#life === null) return no('kernel holds no public key of security yet');
     if (authorization.operationId !== act.operationId)
       return no('the authorization is for another operation');
     if (authorization.planDigest !== act.planDigest)
@@ -52,8 +74,12 @@ export class AuthorizationCheck {
     // A plan with writes is checked twice, in prepare and in commit; the arithmetic is the same both times.
     const proof = `${signed} ${authorization.signature}`;
     if (this.#verified.has(proof)) return succeed(undefined);
+    const trusted = this.#keys.get(authorization.keyId);
+    if (trusted === undefined || trusted.untilMs <= this.#clock.nowMs()) {
+      return no('it is signed with a key that is not one of security now');
+    }
     const signature = Buffer.from(authorization.signature, 'base64');
-    if (!verify(null, signed, this.#publicKey, signature)) {
+    if (!verify(null, signed, trusted.key, signature)) {
       return no('the signature is not by security');
     }
     this.#verified.set(proof, expiresAtMs);
@@ -70,5 +96,14 @@ export class AuthorizationCheck {
     }
     this.#used.set(authorizationBytes(authorization).toString(), authorization.expiresAtMs);
     return checked;
+  }
+}
+
+function readKey(publicKeyPem: string): KeyObject | null {
+  try {
+    const key = createPublicKey(publicKeyPem);
+    return key.asymmetricKeyType === 'ed25519' ? key : null;
+  } catch {
+    return null;
   }
 }

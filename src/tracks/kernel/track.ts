@@ -1,12 +1,11 @@
 // Track A: turns intents into plans, promises, performs them under authorization, and stops.
 // Invariants: nothing is written without a redeemed authorization for exactly this plan; only this track clears the latch.
 
-import type { KeyObject } from 'node:crypto';
 import type { Clock } from '#foundation/clock';
 import { Deadline } from '#foundation/deadline';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
-import { type Authorization, RELEASE_STOP_ACT } from '#model/authorization';
+import { type Authorization, type AuthorizationKeys, RELEASE_STOP_ACT } from '#model/authorization';
 import { type LinearId, permanentlyQuarantined } from '#model/device';
 import type { Driver } from '#model/driver';
 import { type DeviceHold, releaseHoldAct } from '#model/hold';
@@ -124,9 +123,12 @@ export class KernelDeviceTrack implements KernelTrack {
     });
   }
 
-  /** Security is another process than before: what that one had prepared or selected is free again. */
-  trust(publicKey: KeyObject): void {
-    if (this.authorizations.trust(publicKey) === 'new') this.#preparation.releaseIdle();
+  async trust(keys: AuthorizationKeys): Promise<Outcome<void>> {
+    const trusted = this.authorizations.trust(keys);
+    if (!trusted.ok) return trusted;
+    // Security is another process than before: what that one had prepared or selected is free again.
+    if (trusted.value === 'new') this.#preparation.releaseIdle();
+    return succeed(undefined);
   }
 
   async plan(intent: Intent, deadline?: Deadline): Promise<Outcome<RegisterPlan>> {

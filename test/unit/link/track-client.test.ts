@@ -49,6 +49,7 @@ const authorization: Authorization = {
   basis: plan.basis,
   grantedTo: ['alice'],
   expiresAtMs: 1e6,
+  keyId: '0123456789abcdef',
   signature: 'c2ln',
 };
 
@@ -77,6 +78,7 @@ class RecordingTrack implements KernelTrack {
     Promise.resolve(refuse(fault('BUS_IO', { place: 'bus', finding: 'EIO', metal: 'unknown' })));
   snapshot: KernelTrack['snapshot'] = () => this.#note('snapshot', kernelSnapshot({ version: 1 }));
   plan: KernelTrack['plan'] = (given) => this.#note(given, plan);
+  trust: KernelTrack['trust'] = (keys) => this.#note(keys, undefined);
   select: KernelTrack['select'] = (request) => this.#note(request, undefined);
   supervise: KernelTrack['supervise'] = (order) => this.#note(order, order.holds);
   lift: KernelTrack['lift'] = (request) => this.#note(request, undefined);
@@ -127,6 +129,8 @@ describe('a track over a link', () => {
     expect(await client.abort('op-1', within(1000))).toEqual(succeed(undefined));
     expect(await client.snapshot(within(1000))).toMatchObject({ ok: true, value: { version: 1 } });
     const priors = [{ device: 3, register: 'duty', value: 40n }];
+    const key = { keyId: authorization.keyId, publicKeyPem: 'PEM', untilMs: null };
+    const keys = { life: 'life-1', keys: [key, { ...key, untilMs: 5000 }] };
     const selection = { operationId: 'op-1', planDigest: plan.digest, untilMs: 5000 };
     const kept = { device: 3, kind: 'in-doubt', reason: 'crash', sinceWallMs: 5 } as const;
     const order = {
@@ -136,6 +140,7 @@ describe('a track over a link', () => {
     } as const;
     const lift = { device: 3, kind: 'in-doubt', authorization } as const;
     const recovery = { operationId: 'op-1', plan, priors, authorization };
+    expect(await client.trust(keys, within(1000))).toEqual(succeed(undefined));
     expect(await client.select(selection, within(1000))).toEqual(succeed(undefined));
     expect(await client.supervise(order, within(1000))).toEqual(succeed([kept]));
     expect(await client.lift(lift, within(1000))).toEqual(succeed(undefined));
@@ -151,6 +156,7 @@ describe('a track over a link', () => {
       { operationId: 'op-1', planDigest: plan.digest, authorization },
       'op-1',
       'snapshot',
+      keys,
       selection,
       order,
       lift,

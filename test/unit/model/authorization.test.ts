@@ -9,6 +9,7 @@ const GRANT = {
   basis: 'def',
   grantedTo: ['alice', 'bob'],
   expiresAtMs: 30_000,
+  keyId: '0123456789abcdef',
 };
 
 it('gives other bytes for every other permission', () => {
@@ -23,6 +24,7 @@ it('gives other bytes for every other permission', () => {
     { ...GRANT, grantedTo: ['alice,bob'] },
     { ...GRANT, grantedTo: ['alice","bob'] },
     { ...GRANT, expiresAtMs: 30_001 },
+    { ...GRANT, keyId: '0123456789abcdee' },
     { ...GRANT, operationId: 'operation-1","planDigest":"abc' },
   ];
   const texts = variants.map((variant) => authorizationBytes(variant).toString());
@@ -31,7 +33,8 @@ it('gives other bytes for every other permission', () => {
 
 it('does not depend on the order of members, nor on the signature beside them', () => {
   const signed = { signature: 'x', expiresAtMs: 30_000, grantedTo: ['alice', 'bob'] };
-  const named = { basis: 'def', planDigest: 'abc', operationId: 'operation-1' };
+  const { keyId } = GRANT;
+  const named = { keyId, basis: 'def', planDigest: 'abc', operationId: 'operation-1' };
   const same = authorizationBytes({ ...signed, ...named });
   expect(same.equals(authorizationBytes(GRANT))).toBe(true);
 });

@@ -85,6 +85,7 @@ function commitRequest(planDigest: string): CommitRequest {
     basis: '',
     grantedTo: [],
     expiresAtMs: 1,
+    keyId: '0123456789abcdef',
     signature: '',
   };
   return { operationId: 'op', planDigest, authorization, deadlineMs: 1 };

@@ -1,6 +1,5 @@
 // The kernel track end to end: from an intent to bytes on metal, only under authorization, and its stop.
 
-import { createPublicKey } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RELEASE_STOP_ACT } from '#model/authorization';
 import { OperationType } from '#model/operation';
@@ -190,7 +189,7 @@ describe('nothing is written', () => {
     const request = await planned();
     must(await prepare(request));
     const restarted = new AuthorizationSigner(bench.clock);
-    bench.track.authorizations.trust(createPublicKey(restarted.publicKeyPem));
+    must(bench.track.authorizations.trust(restarted.keys()));
     expect(codeOf(await commit(request))).toBe('AUTHORIZATION_INVALID');
   });
 

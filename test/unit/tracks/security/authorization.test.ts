@@ -30,6 +30,7 @@ it('an authorization names operation, plan, people and the state of the devices,
     expiresAtMs: 1_234 + AUTHORIZATION_LIFETIME_MS,
   });
   expect(AUTHORIZATION_LIFETIME_MS).toBe(30_000);
+  expect(signer.keys().keys).toMatchObject([{ keyId: granted.keyId, untilMs: null }]);
   expect(genuine(granted)).toBe(true);
 });
 
