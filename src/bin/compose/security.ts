@@ -38,12 +38,13 @@ import { StopSelfTest } from '#orchestrator/stop-self-test';
 import { Supervision } from '#orchestrator/supervision';
 import { TransactionRecovery } from '#orchestrator/transaction-recovery';
 import { decideAccess } from '#tracks/security/access-table';
-import { Administration } from '#tracks/security/administration';
+import { Administration, recordActs } from '#tracks/security/administration';
 import { AuditChain } from '#tracks/security/audit/audit-chain';
 import type { AuthorizationSigner } from '#tracks/security/authorization';
 import { AccountBook } from '#tracks/security/identity/account-book';
 import { Lockouts } from '#tracks/security/identity/lockouts';
 import { Principals } from '#tracks/security/identity/principals';
+import { SecondAdministrator } from '#tracks/security/identity/second-administrator';
 import { SignIns } from '#tracks/security/identity/sign-ins';
 import { Sources } from '#tracks/security/identity/sources';
 import { TokenBook } from '#tracks/security/identity/token-book';
@@ -51,6 +52,7 @@ import { WallFloor } from '#tracks/security/identity/wall-floor';
 import { SecurityTrack } from '#tracks/security/track';
 import { InterfaceByDoor } from '../console/interface-by-door.ts';
 import { recordUnsupervised } from '../console/security-console.ts';
+import { composeDesks } from './desks.ts';
 import { KernelKeys } from './kernel-keys.ts';
 import { type ComposedState, composeState } from './state.ts';
 
@@ -147,12 +149,37 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
       });
     },
   });
+  const record = recordActs(audit);
+  // For every desk whose changes give rights.
+  const second = new SecondAdministrator({
+    clock,
+    accounts,
+    record,
+    wallMs,
+    // Failed sign-ins are a stranger's doing, and must not undo what a person proposed.
+    locked: (account) => lockouts.lockOf(account)?.standing === true,
+  });
   // Each desk adds its handlers here.
   const administration = new Administration({
     audit,
     session: (id) => principals.session(id),
     credentialOf: (id) => principals.credentialOf(id),
-    handlers: {},
+    handlers: {
+      ...composeDesks({
+        devices,
+        policy,
+        accounts,
+        tokens,
+        lockouts,
+        sessions: principals,
+        record,
+        second,
+        wallMs,
+        isQuarantined: (device) => track.isQuarantined(device),
+        incidentOn: (device) => track.threats.openOn(device.id),
+        underReview: (device) => conflicts.underReview(device.id),
+      }),
+    },
   });
   const holds = new HoldBook(store);
   const track = new SecurityTrack({

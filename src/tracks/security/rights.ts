@@ -26,8 +26,8 @@ export interface RightsParts {
   readonly isQuarantined: (device: DeviceDescriptor) => boolean;
   readonly incidentOn: (device: DeviceDescriptor) => boolean;
   readonly underReview: (device: DeviceDescriptor) => boolean;
-  /** Threat detection demands a second person on it. */
-  readonly dualRequired: (device: DeviceDescriptor) => boolean;
+  /** Threat detection demands a second person on it; on none where absent. */
+  readonly dualRequired?: (device: DeviceDescriptor) => boolean;
   readonly locked: (account: string) => boolean;
   /** Time that validity is judged by. */
   readonly wallMs: () => number;
@@ -138,8 +138,9 @@ export class RightsDesk {
       assessSecurityRisk(type, devices, principal, view),
     ]);
     const intent = intentOf(type, devices);
-    const question = { principal, intent, devices, risk, isQuarantined, dualRequired };
-    return { ...explainAccess(question), risk };
+    const question = { principal, intent, devices, risk, isQuarantined };
+    const watched = dualRequired === undefined ? {} : { dualRequired };
+    return { ...explainAccess({ ...question, ...watched }), risk };
   }
 
   /** Accounts that can sign in now and could, signed in with all that they may. */

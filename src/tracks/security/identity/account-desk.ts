@@ -51,7 +51,7 @@ export interface AccountDeskParts {
   readonly record: RecordAct;
   readonly second: SecondAdministrator;
   readonly turns: Turns;
-  readonly sessions: Pick<SessionControl, 'endSessions'> & { live(): readonly LiveSession[] };
+  readonly sessions: Pick<SessionControl, 'endSessions' | 'liveSessions'>;
   readonly tokensOf: (account: string) => number;
   readonly lockouts: {
     lockOf(account: string): Lock | null;
@@ -97,7 +97,7 @@ export class AccountDesk {
 
   #views(): readonly AccountView[] {
     const { book, sessions, lockouts, enrolled, tokensOf } = this.#parts;
-    const live = sessions.live();
+    const live = sessions.liveSessions();
     return book.all().map((record) => {
       const lock = lockouts.lockOf(record.id);
       return {
@@ -198,10 +198,14 @@ export class AccountDesk {
     const { book, record } = this.#parts;
     const { gives, takes } = compareRights(before, after);
     const result = sentenceOf(after.id, gives, takes, changedMembers(before, after));
-    const saved = await record('ACCOUNT_CHANGED', caller, result, entry, () => book.write(after));
+    let ended = 0;
+    const saved = await record('ACCOUNT_CHANGED', caller, result, entry, () => {
+      book.write(after);
+      // In the same transaction, so that no sign-in outlives a crash.
+      ended = this.#endConcerned(before, after);
+    });
     if (!saved.ok) return saved;
     book.noteSaved(after);
-    const ended = this.#endConcerned(before, after);
     const told = ended === 0 ? '' : `; ${ended} session${ended === 1 ? '' : 's'} ended`;
     return succeed({ done: true, message: `${result}${told}` });
   }
@@ -255,14 +259,16 @@ export class AccountDesk {
         caller,
         `${id} was invited; password and one-time codes of before are worth nothing`,
         entryOf('inviteAccount', reason, { account: id }, proposed),
-        () => made.write(),
+        () => {
+          made.write();
+          sessions.endSessions(
+            ({ session }) => session.principal.id === id && session.way === 'password',
+            'the password is worth nothing any more: a new invitation was given',
+          );
+        },
       );
       if (!saved.ok) return saved;
       made.noteSaved();
-      sessions.endSessions(
-        ({ session }) => session.principal.id === id && session.way === 'password',
-        'the password is worth nothing any more: a new invitation was given',
-      );
       return succeed(made.text);
     });
     if (!asked.ok) return asked;

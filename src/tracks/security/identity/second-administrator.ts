@@ -44,6 +44,8 @@ export interface SecondAdministratorParts {
   readonly clock: Clock;
   readonly accounts: AccountPort;
   readonly record: RecordAct;
+  /** Time that validity is judged by; the clock's where absent. */
+  readonly wallMs?: () => number;
   /** Locked accounts are no second administrators; none is where absent. */
   readonly locked?: (account: string) => boolean;
 }
@@ -159,8 +161,9 @@ export class SecondAdministrator {
   }
 
   #unfit(account: string): string | null {
-    const { accounts, clock, locked } = this.#parts;
-    const refusal = administratorRefusal(accounts.account(account), clock.wallMs());
+    const { accounts, clock, locked, wallMs } = this.#parts;
+    const nowMs = wallMs?.() ?? clock.wallMs();
+    const refusal = administratorRefusal(accounts.account(account), nowMs);
     if (refusal !== null) return refusal;
     return locked?.(account) === true ? 'is locked' : null;
   }

@@ -16,7 +16,7 @@ import type {
 } from '../ports.ts';
 
 export interface SessionDeskParts {
-  readonly sessions: Pick<SessionControl, 'endSessions'> & { live(): readonly LiveSession[] };
+  readonly sessions: Pick<SessionControl, 'endSessions' | 'liveSessions' | 'handleOf'>;
   readonly record: RecordAct;
 }
 
@@ -36,8 +36,10 @@ export class SessionDesk {
   }
 
   #views(own: Session): readonly SessionView[] {
-    return this.#parts.sessions
-      .live()
+    const { sessions } = this.#parts;
+    const ownHandle = sessions.handleOf(own.id);
+    return sessions
+      .liveSessions()
       .filter((live) => mayEnd(own, live))
       .sort((one, other) => other.openedWallMs - one.openedWallMs)
       .map(({ handle, session, origin, openedWallMs }) => ({
@@ -48,7 +50,7 @@ export class SessionDesk {
         peer: origin.peer,
         openedWallMs,
         expiresAtWallMs: session.expiresAtWallMs,
-        own: session.id === own.id,
+        own: handle === ownHandle,
       }));
   }
 
@@ -58,22 +60,26 @@ export class SessionDesk {
   ): Promise<Outcome<AdministrationAnswer<'revokeSession'>>> {
     const { sessions, record } = this.#parts;
     const { session } = caller;
-    const found = sessions.live().find((live) => live.handle === handle);
+    const found = sessions.liveSessions().find((live) => live.handle === handle);
     if (found === undefined || session === null || !mayEnd(session, found)) {
       const finding = 'is none that the caller may end';
       return refuse(fault('SESSION_UNKNOWN', { place: 'session', finding }));
     }
     const account = found.session.principal.id;
     const result = `session ${handle} of ${account} ended`;
-    const recorded = await record('SESSION_ENDED', caller, result, {
-      operation: 'revokeSession',
-      details: { account, handle, way: found.session.way },
-    });
-    if (!recorded.ok) return recorded;
     const by = session.principal.id === account ? 'its holder' : 'an administrator';
-    return succeed({
-      sessionsEnded: sessions.endSessions((live) => live.handle === handle, `${by} ended it`),
-    });
+    let sessionsEnded = 0;
+    const recorded = await record(
+      'SESSION_ENDED',
+      caller,
+      result,
+      { operation: 'revokeSession', details: { account, handle, way: found.session.way } },
+      // In the same transaction, so that no sign-in outlives a crash.
+      () => {
+        sessionsEnded = sessions.endSessions((live) => live.handle === handle, `${by} ended it`);
+      },
+    );
+    return recorded.ok ? succeed({ sessionsEnded }) : recorded;
   }
 }
 
