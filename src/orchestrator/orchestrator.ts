@@ -89,9 +89,13 @@ export class Orchestrator implements OrchestratorPort {
 
   async authenticate(credential: Credential, origin: Origin): Promise<Outcome<Session>> {
     const session = await this.#parts.sessions.authenticate(credential, origin);
-    if (!session.ok) {
+    // A source that has to wait was on record often enough.
+    if (!session.ok && session.fault.code !== 'RATE_LIMITED') {
       const { finding } = session.fault;
-      void this.#parts.announcer.record('AUTHENTICATION_FAILED', 'unknown', origin, [], finding);
+      void this.#parts.announcer.record('AUTHENTICATION_FAILED', 'unknown', origin, [], finding, {
+        decision: 'refused',
+        details: { account: '', ...shownBy(credential) },
+      });
     }
     return session;
   }
@@ -521,6 +525,18 @@ export class Orchestrator implements OrchestratorPort {
 /** Reading registers is a row of its own; a read may come through either. */
 function rowOfIntent(intent: Intent): OperationKey {
   return intent.type === OperationType.READ ? 'readRegisters' : 'operate';
+}
+
+/** What a connection showed, without what would open something. */
+function shownBy(credential: Credential): Readonly<Record<string, string>> {
+  switch (credential.kind) {
+    case 'token':
+      return { way: 'token' };
+    case 'certificate':
+      return { way: 'certificate', uri: credential.uri, fingerprint: credential.fingerprint };
+    case 'local':
+      return { way: 'local', uid: `${credential.uid}` };
+  }
 }
 
 /** Who asks for a stop: a locked session too is still a person who may see something burn. */

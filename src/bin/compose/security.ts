@@ -42,7 +42,12 @@ import { Administration, recordActs } from '#tracks/security/administration';
 import { AuditChain } from '#tracks/security/audit/audit-chain';
 import type { AuthorizationSigner } from '#tracks/security/authorization';
 import { AccountBook } from '#tracks/security/identity/account-book';
+import { CredentialBook } from '#tracks/security/identity/credential-book';
+import { EntryDesk } from '#tracks/security/identity/entry-desk';
+import { FirstRun } from '#tracks/security/identity/first-run';
+import { Invitations } from '#tracks/security/identity/invitations';
 import { Lockouts } from '#tracks/security/identity/lockouts';
+import { Passwords } from '#tracks/security/identity/passwords';
 import { Principals } from '#tracks/security/identity/principals';
 import { SecondAdministrator } from '#tracks/security/identity/second-administrator';
 import { SignIns } from '#tracks/security/identity/sign-ins';
@@ -85,6 +90,9 @@ export interface ComposedSecurity {
   readonly accounts: AccountBook;
   readonly tokens: TokenBook;
   readonly lockouts: Lockouts;
+  readonly credentials: CredentialBook;
+  readonly invitations: Invitations;
+  readonly firstRun: FirstRun;
   /** The wall time that expiry is judged by. */
   readonly floor: WallFloor;
   readonly holds: HoldBook;
@@ -150,6 +158,23 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     },
   });
   const record = recordActs(audit);
+  const credentials = new CredentialBook(store);
+  const invitations = new Invitations({ store, credentials, wallMs });
+  const firstRun = new FirstRun({ accounts, credentials, tokens, invitations, record });
+  const entryDesk = new EntryDesk({
+    clock,
+    wallMs,
+    accounts,
+    credentials,
+    invitations,
+    passwords: new Passwords(),
+    lockouts,
+    sources,
+    signIns,
+    sessions: principals,
+    record,
+    onLocked: (account, finding) => announcer.accountLocked(account, finding),
+  });
   // For every desk whose changes give rights.
   const second = new SecondAdministrator({
     clock,
@@ -165,6 +190,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     session: (id) => principals.session(id),
     credentialOf: (id) => principals.credentialOf(id),
     handlers: {
+      ...entryDesk.handlers(),
       ...composeDesks({
         devices,
         policy,
@@ -402,6 +428,9 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     accounts,
     tokens,
     lockouts,
+    credentials,
+    invitations,
+    firstRun,
     floor,
     holds,
     holdDesk,

@@ -3,6 +3,7 @@
 
 import type { Deadline } from '#foundation/deadline';
 import { describeFault, fault } from '#foundation/fault';
+import type { FaultCode } from '#foundation/fault-catalogue';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type {
   AdministrationAnswer,
@@ -28,6 +29,14 @@ export interface AdministrationParts {
   readonly credentialOf: (sessionId: string) => string;
   readonly handlers: Partial<AdministrationHandlers>;
 }
+
+const RECORDED_AT_ENTRY: ReadonlySet<FaultCode> = new Set<FaultCode>([
+  'NOT_AUTHENTICATED',
+  'ACCOUNT_LOCKED',
+  'INVITATION_INVALID',
+  'RATE_LIMITED',
+  'BUSY',
+]);
 
 export class Administration {
   readonly #parts: AdministrationParts;
@@ -59,8 +68,8 @@ export class Administration {
       const result = describeFault(answer.fault);
       const actor = caller.session?.principal.id ?? 'unknown';
       const record = { ...blankRecord('ADMINISTRATION_REFUSED', actor), origin, operation: key };
-      // Failed sign-ins have an entry of their own, which threat detection counts.
-      if (code !== 'NOT_AUTHENTICATED' || who !== 'anyone') {
+      // Failed sign-ins have an entry of their own, which threat detection counts; a source that waits writes none.
+      if (who !== 'anyone' || !RECORDED_AT_ENTRY.has(code)) {
         await this.#parts.audit.append({ ...record, result, details: { code } });
       }
     }

@@ -214,19 +214,20 @@ export class Principals implements SessionControl {
   #find(
     credential: Credential,
   ): Outcome<{ readonly record: AccountRecord; readonly ground: Ground }> {
-    const { tokens, signIns } = this.#parts;
+    const { accounts, tokens, signIns } = this.#parts;
     const shown = credential.kind === 'local' ? `local user ${credential.uid}` : credential.kind;
-    const none = refuse(
-      fault('NOT_AUTHENTICATED', {
-        place: 'sign-in',
-        finding: `the ${shown} belongs to no enabled account`,
-      }),
-    );
-    const of = (record: AccountRecord | undefined, ground: Ground) =>
-      record !== undefined && this.#groundless(record, ground) === null
-        ? succeed({ record, ground })
+    const refused = (finding: string) =>
+      refuse(fault('NOT_AUTHENTICATED', { place: 'sign-in', finding }));
+    const none = refused(`the ${shown} belongs to no enabled account`);
+    const of = (record: AccountRecord | undefined, ground: Ground) => {
+      if (record === undefined) return none;
+      const because = this.#groundless(record, ground);
+      if (because === null) return succeed({ record, ground });
+      // Whoever holds the key of a certificate may know what became of it; a token may have been found.
+      return ground.way === 'certificate'
+        ? refused(`the certificate opens no account: ${because}`)
         : none;
-    const { accounts } = this.#parts;
+    };
     switch (credential.kind) {
       case 'token': {
         const hash = hashToken(credential.token);

@@ -1,0 +1,395 @@
+// The way in with a password: signing in, enrolling with an invitation, changing the password.
+// Invariants: every failure counts, for the name and for its source; who fails is never told what was wrong, and an account that
+// nobody has costs the same work; a code is used once; nothing counts before it is on record. No secret leaves this room but in
+// the first answer that gives it away.
+// Faults: NOT_AUTHENTICATED, ACCOUNT_LOCKED, RATE_LIMITED, BUSY, INVITATION_INVALID, PASSWORD_UNSUITABLE, NOT_PERMITTED;
+// AUDIT_UNAVAILABLE where the disk takes no entry: then nobody signs in with a password.
+
+import { createHmac, randomBytes } from 'node:crypto';
+import type { Clock } from '#foundation/clock';
+import { type Fault, fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type { AccountRecord } from '#model/account';
+import type { AdministrationAnswer, AdministrationRequest } from '#model/administration';
+import type {
+  AccountPort,
+  AdministrationCaller,
+  AdministrationHandlers,
+  RecordAct,
+  SessionControl,
+} from '../ports.ts';
+import { principalOf } from './account-book.ts';
+import type { CredentialBook, PersonalSecrets } from './credential-book.ts';
+import type { Invitation, Invitations } from './invitations.ts';
+import type { Attempt, Lockouts } from './lockouts.ts';
+import { codeUri, newCodeSecret, stepOf } from './one-time-codes.ts';
+import { passwordFinding } from './password-rules.ts';
+import type { Passwords } from './passwords.ts';
+import { hashToken, newHandle } from './secrets.ts';
+import type { SignIns } from './sign-ins.ts';
+import type { Sources } from './sources.ts';
+
+export interface EntryDeskParts {
+  readonly clock: Clock;
+  /** Of the wall floor. */
+  readonly wallMs: () => number;
+  readonly accounts: AccountPort;
+  readonly credentials: CredentialBook;
+  readonly invitations: Invitations;
+  readonly passwords: Passwords;
+  readonly lockouts: Lockouts;
+  readonly sources: Sources;
+  readonly signIns: SignIns;
+  readonly sessions: SessionControl;
+  readonly record: RecordAct;
+  /** A name was locked after failed sign-ins; `account` is empty where nobody has that name. */
+  readonly onLocked: (account: string, finding: string) => void;
+}
+
+type EntryHandlers = Pick<
+  AdministrationHandlers,
+  'login' | 'enrol' | 'confirmEnrolment' | 'changePassword'
+>;
+
+/** What was checked with password and code, and the attempt that is still open. */
+interface Proved {
+  readonly attempt: Attempt;
+  readonly record: AccountRecord;
+  readonly secrets: PersonalSecrets;
+  readonly outdated: boolean;
+}
+
+/** A secret nobody has, for the work that is done for nothing. */
+const NOBODY: PersonalSecrets = {
+  account: '',
+  password: '',
+  codeSecret: newCodeSecret(),
+  lastStep: 0,
+};
+const WRONG = 'name, password or one-time code is wrong, or the code was used already';
+
+export class EntryDesk {
+  readonly #parts: EntryDeskParts;
+  /** Names that nobody has may be passwords in the wrong field: what is on record tells them apart, and no more. */
+  readonly #nameKey = randomBytes(32);
+
+  constructor(parts: EntryDeskParts) {
+    this.#parts = parts;
+  }
+
+  handlers(): EntryHandlers {
+    return {
+      login: (caller, request) => this.#login(caller, request),
+      enrol: (caller, request) => this.#enrol(caller, request),
+      confirmEnrolment: (caller, request) => this.#confirm(caller, request),
+      changePassword: (caller, request) => this.#changePassword(caller, request),
+    };
+  }
+
+  // --- Signing in --------------------------------------------------------------------------------
+
+  async #login(
+    caller: AdministrationCaller,
+    { account, password, code }: AdministrationRequest<'login'>,
+  ): Promise<Outcome<AdministrationAnswer<'login'>>> {
+    const proved = await this.#prove(caller, 'login', account, password, code);
+    if (!proved.ok) return proved;
+    const { attempt, record, secrets, outdated } = proved.value;
+    const { signIns, sessions, credentials, passwords } = this.#parts;
+    const { id } = record;
+    // A hash that cannot be renewed now is renewed next time.
+    const renewed = outdated ? await passwords.hash(password) : null;
+    const better = renewed?.ok === true ? { ...secrets, password: renewed.value } : null;
+    const opening = signIns.open(id, caller.origin);
+    const cleared = attempt.succeeded();
+    const entry = await this.#parts.record(
+      'SIGNED_IN',
+      caller,
+      'signed in with password and one-time code',
+      { actor: id, operation: 'login', details: { account: id, handle: opening.handle } },
+      () => {
+        opening.write();
+        cleared.write();
+        if (better !== null) credentials.write(better);
+        credentials.writeStep(id);
+      },
+    );
+    if (!entry.ok) return entry;
+    if (better !== null && credentials.of(id)?.password === secrets.password)
+      credentials.noteSaved({ ...better, lastStep: credentials.of(id)?.lastStep ?? 0 });
+    const inTheWay = new Set(opening.noteOpened().map(({ handle }) => handle));
+    if (inTheWay.size > 0)
+      sessions.endSessions(
+        ({ handle }) => inTheWay.has(handle),
+        'too many newer sign-ins are open',
+      );
+    return succeed({
+      token: opening.token,
+      principal: principalOf(record),
+      administrator: record.administrator,
+      way: 'password',
+      expiresAtWallMs: opening.expiresAtWallMs,
+    });
+  }
+
+  /** Password and code of this name, and a name and a source that are not locked; every failure is counted and on record. */
+  async #prove(
+    caller: AdministrationCaller,
+    operation: 'login' | 'changePassword',
+    name: string,
+    password: string,
+    code: string,
+  ): Promise<Outcome<Proved>> {
+    const { sources, lockouts, accounts, credentials, passwords, clock } = this.#parts;
+    const waits = sources.refusal(caller.origin);
+    if (waits !== null) return refuse(waits);
+    const begun = lockouts.begin(name);
+    if (!begun.ok) {
+      if (begun.fault.code === 'ACCOUNT_LOCKED')
+        await this.#failed(caller, operation, name, 'the name is locked');
+      return begun;
+    }
+    const attempt = begun.value;
+    const before = this.#usable(accounts.account(name));
+    const kept = before === undefined ? undefined : credentials.of(name);
+    const verdict = await passwords
+      .verify(password, kept?.password ?? null)
+      .catch((error: unknown) => {
+        attempt.abandoned();
+        throw error;
+      });
+    if (!verdict.ok) {
+      attempt.abandoned();
+      return verdict;
+    }
+    // Whatever changed while the hash was worked out counts: a lock, another password, an account that was disabled.
+    const lock = lockouts.lockOf(name);
+    const record = this.#usable(accounts.account(name));
+    const secrets = credentials.of(name);
+    const same = secrets !== undefined && secrets.password === kept?.password;
+    const right = verdict.value.right && record !== undefined && same && lock === null;
+    const wallMs = clock.wallMs();
+    const proved = right
+      ? credentials.useCode(name, code, wallMs)
+      : stepOf(NOBODY.codeSecret, code, wallMs, Number.MAX_SAFE_INTEGER) !== null;
+    if (right && proved) {
+      const current = credentials.of(name) ?? secrets;
+      const { outdated } = verdict.value;
+      return succeed({ attempt, record, secrets: current, outdated });
+    }
+    const { locked, write } = attempt.failed();
+    await this.#failed(caller, operation, name, 'wrong name, password or code', write);
+    if (locked) await this.#lockedNow(caller, name);
+    return refuse(fault('NOT_AUTHENTICATED', { place: 'sign-in', finding: WRONG }));
+  }
+
+  /** An account whose person may sign in now. */
+  #usable(record: AccountRecord | undefined): AccountRecord | undefined {
+    if (record === undefined || !record.enabled) return undefined;
+    const nowMs = this.#parts.wallMs();
+    const { validFromWallMs, validUntilWallMs } = record;
+    if (validFromWallMs !== null && nowMs < validFromWallMs) return undefined;
+    return validUntilWallMs !== null && nowMs >= validUntilWallMs ? undefined : record;
+  }
+
+  // --- Enrolment ---------------------------------------------------------------------------------
+
+  async #enrol(
+    caller: AdministrationCaller,
+    { invitation: text, password }: AdministrationRequest<'enrol'>,
+  ): Promise<Outcome<AdministrationAnswer<'enrol'>>> {
+    const { invitations, passwords, record } = this.#parts;
+    const found = await this.#invitation(caller, 'enrol', text);
+    if (!found.ok) return found;
+    const { account } = found.value;
+    const unsuitable = passwordFinding(password, account);
+    if (unsuitable !== null) return refuse(unsuitableFault(unsuitable));
+    const hash = await passwords.hash(password);
+    if (!hash.ok) return hash;
+    const codeSecret = newCodeSecret();
+    if (!invitations.stands(found.value)) return refuse(invitationFault());
+    const pending: Invitation = { ...found.value, pending: { password: hash.value, codeSecret } };
+    const entry = await record(
+      'PASSWORD_CHANGED',
+      caller,
+      'set with an invitation; it counts once the first one-time code is proved',
+      { actor: account, operation: 'enrol', details: { account } },
+      () => invitations.write(pending),
+    );
+    if (!entry.ok) return entry;
+    // Replaced or used up while the entry was written: what was chosen now is worth nothing.
+    if (!invitations.stands(found.value)) return refuse(invitationFault());
+    invitations.noteSaved(pending);
+    return succeed({ account, secret: codeSecret, uri: codeUri(account, codeSecret) });
+  }
+
+  async #confirm(
+    caller: AdministrationCaller,
+    { invitation: text, code }: AdministrationRequest<'confirmEnrolment'>,
+  ): Promise<Outcome<AdministrationAnswer<'confirmEnrolment'>>> {
+    const { invitations, credentials, clock, record } = this.#parts;
+    const found = await this.#invitation(caller, 'confirmEnrolment', text);
+    if (!found.ok) return found;
+    const { account, pending } = found.value;
+    if (pending === null) {
+      return refuse(invitationFault('no password was set with it yet'));
+    }
+    const step = stepOf(pending.codeSecret, code, clock.wallMs(), 0);
+    if (step === null) {
+      await this.#failed(caller, 'confirmEnrolment', account, 'wrong first code');
+      const finding = 'the one-time code is wrong; compare the clock of the device that shows it';
+      return refuse(fault('NOT_AUTHENTICATED', { place: 'one-time code', finding }));
+    }
+    const secrets: PersonalSecrets = { account, ...pending, lastStep: step };
+    // Taken now, so that a second confirmation of the same invitation finds none.
+    invitations.noteUsed(found.value);
+    const entry = await record(
+      'ACCOUNT_ENROLLED',
+      caller,
+      `${account} has a password and one-time codes`,
+      { actor: account, operation: 'confirmEnrolment', details: { account } },
+      () => {
+        credentials.write(secrets);
+        invitations.writeUsed(found.value);
+      },
+    );
+    if (!entry.ok) {
+      if (invitations.of(account) === undefined) invitations.noteSaved(found.value);
+      return entry;
+    }
+    // An invitation given meanwhile has the last word, in the store as here.
+    if (invitations.of(account) === undefined) credentials.noteSaved(secrets);
+    return succeed({ account });
+  }
+
+  async #invitation(
+    caller: AdministrationCaller,
+    operation: 'enrol' | 'confirmEnrolment',
+    text: string,
+  ): Promise<Outcome<Invitation>> {
+    const { sources, invitations, accounts } = this.#parts;
+    const waits = sources.refusal(caller.origin);
+    if (waits !== null) return refuse(waits);
+    const invitation = invitations.find(text);
+    if (invitation !== undefined && accounts.account(invitation.account)?.enabled === true)
+      return succeed(invitation);
+    await this.#failed(caller, operation, null, 'unknown, used or expired invitation');
+    return refuse(invitationFault());
+  }
+
+  // --- The own password --------------------------------------------------------------------------
+
+  async #changePassword(
+    caller: AdministrationCaller,
+    { password, code, next }: AdministrationRequest<'changePassword'>,
+  ): Promise<Outcome<AdministrationAnswer<'changePassword'>>> {
+    const { credentials, passwords, sessions, record } = this.#parts;
+    const { session } = caller;
+    const account = session?.principal.id ?? '';
+    if (session === null || !credentials.enrolled(account)) {
+      const finding = 'has no password; an administrator gives invitations';
+      return refuse(fault('NOT_PERMITTED', { place: `account ${account}`, finding }));
+    }
+    const unsuitable =
+      passwordFinding(next, account) ?? (next === password ? 'is the one of before' : null);
+    if (unsuitable !== null) return refuse(unsuitableFault(unsuitable));
+    const proved = await this.#prove(caller, 'changePassword', account, password, code);
+    if (!proved.ok) return sessionStays(proved);
+    const { attempt, secrets } = proved.value;
+    const hash = await passwords.hash(next);
+    // Another password or an invitation that came meanwhile has the last word.
+    if (!hash.ok || credentials.of(account)?.password !== secrets.password) {
+      attempt.abandoned();
+      return hash.ok ? sessionStays(refuse(wrongFault())) : hash;
+    }
+    const cleared = attempt.succeeded();
+    const changed = { ...secrets, password: hash.value };
+    const own = sessions.handleOf(session.id);
+    let sessionsEnded = 0;
+    const entry = await record(
+      'PASSWORD_CHANGED',
+      caller,
+      'changed by the person; every other session ended',
+      { operation: 'changePassword', details: { account } },
+      () => {
+        credentials.write(changed);
+        credentials.writeStep(account);
+        cleared.write();
+        // With the rows of the others: no restart brings them back. They stay ended where the entry fails.
+        sessionsEnded = sessions.endSessions(
+          ({ handle, session: other }) => other.principal.id === account && handle !== own,
+          'the password was changed',
+        );
+      },
+    );
+    if (!entry.ok) return entry;
+    const lastStep = Math.max(changed.lastStep, credentials.of(account)?.lastStep ?? 0);
+    if (credentials.enrolled(account)) credentials.noteSaved({ ...changed, lastStep });
+    return succeed({ sessionsEnded });
+  }
+
+  // --- What failed -------------------------------------------------------------------------------
+
+  /** `name` as it was given, null where none was. */
+  async #failed(
+    caller: AdministrationCaller,
+    operation: string,
+    name: string | null,
+    finding: string,
+    beside?: () => void,
+  ): Promise<void> {
+    const { sources, accounts, record } = this.#parts;
+    // Each guess at a password is another one, also where the same is tried again.
+    const sourceWaits = sources.failed(caller.origin, newHandle());
+    const known = name !== null && accounts.account(name) !== undefined;
+    const account = known ? name : '';
+    const tried = name === null || known ? account : `unknown name ${this.#digestOf(name)}`;
+    await record(
+      'AUTHENTICATION_FAILED',
+      caller,
+      finding,
+      { operation, decision: 'refused', details: { account, tried, way: 'password', sourceWaits } },
+      beside,
+    );
+  }
+
+  async #lockedNow(caller: AdministrationCaller, name: string): Promise<void> {
+    const { accounts, lockouts, record, onLocked } = this.#parts;
+    const known = accounts.account(name) !== undefined;
+    const account = known ? name : '';
+    const lock = lockouts.lockOf(name);
+    const finding = `locked for sign-ins: ${lock?.because ?? 'failed sign-ins'}`;
+    const tried = known ? name : `unknown name ${this.#digestOf(name)}`;
+    const details = { account, tried, untilWallMs: lock?.untilWallMs ?? 0 };
+    await record('ACCOUNT_LOCKED', caller, finding, { actor: 'security', details });
+    onLocked(account, finding);
+  }
+
+  #digestOf(name: string): string {
+    return createHmac('sha256', this.#nameKey).update(hashToken(name)).digest('hex').slice(0, 8);
+  }
+}
+
+function invitationFault(finding = 'is unknown, used, replaced or expired'): Fault {
+  return fault('INVITATION_INVALID', { place: 'invitation', finding });
+}
+
+function unsuitableFault(finding: string): Fault {
+  return fault('PASSWORD_UNSUITABLE', { place: 'password', finding });
+}
+
+function wrongFault(): Fault {
+  return fault('NOT_AUTHENTICATED', { place: 'sign-in', finding: WRONG });
+}
+
+/** The session that asks is as good as before, and nobody should take it for ended. */
+function sessionStays<T>(outcome: Outcome<T>): Outcome<never> {
+  if (outcome.ok) throw new Error('only a refusal is passed on');
+  const { code } = outcome.fault;
+  if (code !== 'NOT_AUTHENTICATED' && code !== 'ACCOUNT_LOCKED') return outcome;
+  const finding =
+    code === 'ACCOUNT_LOCKED'
+      ? 'cannot be changed while sign-ins of the account are locked'
+      : 'the present one or the one-time code is wrong, or the code was used already';
+  return refuse(fault('NOT_PERMITTED', { place: 'password', finding }));
+}
