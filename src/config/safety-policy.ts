@@ -6,6 +6,7 @@ import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { type LinearId, linearIdOf } from '#model/device';
 import {
   type AggregationRule,
+  type AuditPolicy,
   type ConflictPolicy,
   DEFAULT_THREATS,
   INDICATOR_RULES,
@@ -27,6 +28,7 @@ interface SafetyText {
   readonly conflicts: readonly ConflictText[];
   readonly stop: SafetyPolicy['stop'];
   readonly selection: SafetyPolicy['selection'];
+  readonly audit: Omit<AuditPolicy, 'witnessFile'> & { readonly witnessFile?: string };
   readonly threats: Omit<ThreatPolicy, 'indicators'> & {
     readonly indicators: Partial<ThreatPolicy['indicators']>;
   };
@@ -67,7 +69,7 @@ export function checkSafetyPolicy(file: string): CheckedSafetyPolicy {
   });
   problems.add(...doubles(document, conflicts));
   if (problems.count > 0) return { problems: problems.sorted() };
-  const { risk, sync, stop, selection, threats } = text;
+  const { risk, sync, stop, selection, audit, threats } = text;
   return {
     policy: {
       risk: { ...risk, weights: { ...risk.weights } },
@@ -75,6 +77,11 @@ export function checkSafetyPolicy(file: string): CheckedSafetyPolicy {
       conflicts,
       stop: { ...stop },
       selection: { ...selection },
+      audit: {
+        ...audit,
+        retention: { ...audit.retention },
+        witnessFile: audit.witnessFile ?? null,
+      },
       threats: threatsOf(threats),
     },
     problems: [],
@@ -97,6 +104,11 @@ function oddities(document: YamlDocument, text: SafetyText): readonly Problem[] 
   if (!(low < medium && medium < high && high < critical)) {
     const finding = `${low}, ${medium}, ${high}, ${critical}: each level needs a higher score than the one before it`;
     problems.push(document.problem(['threats', 'levels'], finding));
+  }
+  const { entriesMax, segmentEntries } = text.audit.retention;
+  if (entriesMax < segmentEntries) {
+    const finding = `${entriesMax} entries are less than one segment of ${segmentEntries}`;
+    problems.push(document.problem(['audit', 'retention'], finding));
   }
   return problems;
 }

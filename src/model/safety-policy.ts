@@ -26,6 +26,22 @@ export interface ConflictPolicy {
   readonly authority: readonly TrackName[];
 }
 
+/** What becomes of the record when its disk fills, and where copies of its end go. */
+export interface AuditPolicy {
+  /** With less room on the disk of the audit chain no operation starts but a stop or a DEACTIVATE, bytes. */
+  readonly freeBytesMin: number;
+  /** Between two signed checkpoints while entries are appended, minutes. */
+  readonly checkpointMinutes: number;
+  /** Absolute path of a file, best on other media, that takes a copy of each checkpoint; null for none. */
+  readonly witnessFile: string | null;
+  readonly retention: {
+    /** Entries that stay in the database. */
+    readonly entriesMax: number;
+    /** Entries of one archived segment, a multiple of 1,000. */
+    readonly segmentEntries: number;
+  };
+}
+
 export interface SafetyPolicy {
   readonly risk: AggregationRule;
   readonly sync: {
@@ -43,6 +59,7 @@ export interface SafetyPolicy {
     /** Longest time a selection may hold a device, seconds. */
     readonly secondsMax: number;
   };
+  readonly audit: AuditPolicy;
   readonly threats: ThreatPolicy;
 }
 
@@ -134,5 +151,11 @@ export const DEFAULT_POLICY: SafetyPolicy = {
   conflicts: [],
   stop: { selfTestPeriodMs: 10_000 },
   selection: { secondsMax: 300 },
+  audit: {
+    freeBytesMin: 32 * 1024 * 1024,
+    checkpointMinutes: 10,
+    witnessFile: null,
+    retention: { entriesMax: 2_000_000, segmentEntries: 100_000 },
+  },
   threats: DEFAULT_THREATS,
 };

@@ -7958,9 +7958,10 @@ return errors === 0;
 validate52.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 export const safety = validate53;
-const schema81 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"urn:dsmil:schema:safety","title":"safety policy","description":"What a site decides about safety: how risk is combined, how conflicts are settled, how often the stop is tested.","type":"object","additionalProperties":false,"properties":{"risk":{"title":"risk rule","type":"object","additionalProperties":false,"default":{},"properties":{"method":{"title":"method of combining risks","enum":["CONSERVATIVE","WEIGHTED","CONSENSUS"],"default":"CONSERVATIVE"},"weights":{"title":"weights","type":"object","additionalProperties":false,"default":{},"properties":{"kernel":{"$ref":"#/$defs/weight","default":1},"security":{"$ref":"#/$defs/weight","default":1},"interface":{"$ref":"#/$defs/weight","default":1}}},"uncertaintyFactor":{"title":"uncertainty factor","type":"number","minimum":0,"maximum":1,"default":0}}},"sync":{"title":"synchronization rule","type":"object","additionalProperties":false,"default":{},"properties":{"periodMs":{"title":"period in milliseconds","type":"integer","minimum":250,"maximum":600000,"default":5000},"staleAfterMs":{"title":"age in milliseconds","type":"integer","minimum":1000,"maximum":3600000,"default":15000}}},"conflicts":{"title":"conflict rules","type":"array","maxItems":1000,"default":[],"items":{"$ref":"#/$defs/conflict"}},"stop":{"title":"stop rule","type":"object","additionalProperties":false,"default":{},"properties":{"selfTestPeriodMs":{"title":"period in milliseconds","type":"integer","minimum":1000,"maximum":3600000,"default":10000}}},"selection":{"title":"selection rule","type":"object","additionalProperties":false,"default":{},"properties":{"secondsMax":{"title":"longest selection in seconds","type":"integer","minimum":1,"maximum":86400,"default":300}}},"threats":{"title":"threat rule","type":"object","additionalProperties":false,"default":{},"properties":{"windowSeconds":{"title":"window in seconds","type":"integer","minimum":60,"maximum":3600,"default":600},"levels":{"title":"least scores of the levels","type":"object","additionalProperties":false,"default":{},"properties":{"low":{"title":"score of LOW","type":"integer","minimum":1,"maximum":1000,"default":30},"medium":{"title":"score of MEDIUM","type":"integer","minimum":1,"maximum":1000,"default":50},"high":{"title":"score of HIGH","type":"integer","minimum":1,"maximum":1000,"default":70},"critical":{"title":"score of CRITICAL","type":"integer","minimum":1,"maximum":1000,"default":90}}},"quietMinutes":{"title":"quiet time in minutes","type":"integer","minimum":1,"maximum":10080,"default":60},"criticalGroups":{"title":"critical groups","type":"array","maxItems":7,"uniqueItems":true,"default":[0,1,2],"items":{"title":"group","type":"integer","minimum":0,"maximum":6}},"baseline":{"title":"baseline rule","type":"object","additionalProperties":false,"default":{},"properties":{"operationsMin":{"title":"least operations learned","type":"integer","minimum":50,"maximum":1000000,"default":200},"daysMin":{"title":"least days learned","type":"integer","minimum":1,"maximum":365,"default":3},"rateFactor":{"title":"rate factor","type":"number","minimum":1.5,"maximum":1000,"default":4},"rateMin":{"title":"least operations in one window","type":"integer","minimum":10,"maximum":1000000,"default":60}}},"indicators":{"title":"indicators","type":"object","default":{},"propertyNames":{"title":"indicator","enum":["rate","unusualDevice","unusualHour","criticalGroup","failedAuthentication","beyondRights","refusals","refusedApprovals","failedSignIns","anonymousRefusals","throttling","flooding","refusedByMany","handChanges"]},"additionalProperties":{"title":"points","type":"object","required":["after","each","most"],"additionalProperties":false,"properties":{"after":{"title":"number that counts nothing","type":"integer","minimum":0,"maximum":1000000},"each":{"title":"points for each","type":"integer","minimum":0,"maximum":1000},"most":{"title":"most points","type":"integer","minimum":0,"maximum":1000}}}}}}},"$defs":{"weight":{"title":"weight","type":"number","minimum":0,"maximum":1000},"conflict":{"title":"conflict rule","type":"object","required":["rule","method"],"additionalProperties":false,"properties":{"rule":{"title":"rule","enum":["ACTIVE_WHILE_QUARANTINED","ACTIVE_WHILE_LOCKED","RUNNING_WHILE_STOPPED","NORMAL_WHILE_FAULT","CURRENT_WHILE_STALE","HOLD_DISAGREES","CHANGED_WITHOUT_OPERATION"]},"method":{"title":"method of settling","enum":["CONSERVATIVE","LATEST_VALID","AUTHORITY","USER_MEDIATED"]},"devices":{"title":"tokens or linear ids of devices","type":"array","minItems":1,"maxItems":84,"uniqueItems":true,"items":{"title":"token or linear id","type":"integer","minimum":0,"maximum":65535}},"deadlineSeconds":{"title":"time for people in seconds","type":"integer","minimum":10,"maximum":604800,"default":300},"authority":{"title":"tracks, the first word first","type":"array","minItems":1,"maxItems":3,"uniqueItems":true,"items":{"title":"track","type":"string","enum":["kernel","security","interface"]}}}}}};
+const schema81 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"urn:dsmil:schema:safety","title":"safety policy","description":"What a site decides about safety: how risk is combined, how conflicts are settled, how often the stop is tested.","type":"object","additionalProperties":false,"properties":{"risk":{"title":"risk rule","type":"object","additionalProperties":false,"default":{},"properties":{"method":{"title":"method of combining risks","enum":["CONSERVATIVE","WEIGHTED","CONSENSUS"],"default":"CONSERVATIVE"},"weights":{"title":"weights","type":"object","additionalProperties":false,"default":{},"properties":{"kernel":{"$ref":"#/$defs/weight","default":1},"security":{"$ref":"#/$defs/weight","default":1},"interface":{"$ref":"#/$defs/weight","default":1}}},"uncertaintyFactor":{"title":"uncertainty factor","type":"number","minimum":0,"maximum":1,"default":0}}},"sync":{"title":"synchronization rule","type":"object","additionalProperties":false,"default":{},"properties":{"periodMs":{"title":"period in milliseconds","type":"integer","minimum":250,"maximum":600000,"default":5000},"staleAfterMs":{"title":"age in milliseconds","type":"integer","minimum":1000,"maximum":3600000,"default":15000}}},"conflicts":{"title":"conflict rules","type":"array","maxItems":1000,"default":[],"items":{"$ref":"#/$defs/conflict"}},"stop":{"title":"stop rule","type":"object","additionalProperties":false,"default":{},"properties":{"selfTestPeriodMs":{"title":"period in milliseconds","type":"integer","minimum":1000,"maximum":3600000,"default":10000}}},"selection":{"title":"selection rule","type":"object","additionalProperties":false,"default":{},"properties":{"secondsMax":{"title":"longest selection in seconds","type":"integer","minimum":1,"maximum":86400,"default":300}}},"audit":{"title":"audit rule","type":"object","additionalProperties":false,"default":{},"properties":{"freeBytesMin":{"title":"free bytes","type":"integer","minimum":65536,"maximum":1099511627776,"default":33554432},"checkpointMinutes":{"title":"minutes between checkpoints","type":"integer","minimum":1,"maximum":1440,"default":10},"witnessFile":{"title":"absolute path of the witness file","type":"string","pattern":"^/[^\\x00]{1,1023}$"},"retention":{"title":"retention rule","type":"object","additionalProperties":false,"default":{},"properties":{"entriesMax":{"title":"entries in the database","type":"integer","minimum":1000,"maximum":1000000000,"default":2000000},"segmentEntries":{"title":"entries of a segment","type":"integer","minimum":1000,"maximum":1000000,"multipleOf":1000,"default":100000}}}}},"threats":{"title":"threat rule","type":"object","additionalProperties":false,"default":{},"properties":{"windowSeconds":{"title":"window in seconds","type":"integer","minimum":60,"maximum":3600,"default":600},"levels":{"title":"least scores of the levels","type":"object","additionalProperties":false,"default":{},"properties":{"low":{"title":"score of LOW","type":"integer","minimum":1,"maximum":1000,"default":30},"medium":{"title":"score of MEDIUM","type":"integer","minimum":1,"maximum":1000,"default":50},"high":{"title":"score of HIGH","type":"integer","minimum":1,"maximum":1000,"default":70},"critical":{"title":"score of CRITICAL","type":"integer","minimum":1,"maximum":1000,"default":90}}},"quietMinutes":{"title":"quiet time in minutes","type":"integer","minimum":1,"maximum":10080,"default":60},"criticalGroups":{"title":"critical groups","type":"array","maxItems":7,"uniqueItems":true,"default":[0,1,2],"items":{"title":"group","type":"integer","minimum":0,"maximum":6}},"baseline":{"title":"baseline rule","type":"object","additionalProperties":false,"default":{},"properties":{"operationsMin":{"title":"least operations learned","type":"integer","minimum":50,"maximum":1000000,"default":200},"daysMin":{"title":"least days learned","type":"integer","minimum":1,"maximum":365,"default":3},"rateFactor":{"title":"rate factor","type":"number","minimum":1.5,"maximum":1000,"default":4},"rateMin":{"title":"least operations in one window","type":"integer","minimum":10,"maximum":1000000,"default":60}}},"indicators":{"title":"indicators","type":"object","default":{},"propertyNames":{"title":"indicator","enum":["rate","unusualDevice","unusualHour","criticalGroup","failedAuthentication","beyondRights","refusals","refusedApprovals","failedSignIns","anonymousRefusals","throttling","flooding","refusedByMany","handChanges"]},"additionalProperties":{"title":"points","type":"object","required":["after","each","most"],"additionalProperties":false,"properties":{"after":{"title":"number that counts nothing","type":"integer","minimum":0,"maximum":1000000},"each":{"title":"points for each","type":"integer","minimum":0,"maximum":1000},"most":{"title":"most points","type":"integer","minimum":0,"maximum":1000}}}}}}},"$defs":{"weight":{"title":"weight","type":"number","minimum":0,"maximum":1000},"conflict":{"title":"conflict rule","type":"object","required":["rule","method"],"additionalProperties":false,"properties":{"rule":{"title":"rule","enum":["ACTIVE_WHILE_QUARANTINED","ACTIVE_WHILE_LOCKED","RUNNING_WHILE_STOPPED","NORMAL_WHILE_FAULT","CURRENT_WHILE_STALE","HOLD_DISAGREES","CHANGED_WITHOUT_OPERATION"]},"method":{"title":"method of settling","enum":["CONSERVATIVE","LATEST_VALID","AUTHORITY","USER_MEDIATED"]},"devices":{"title":"tokens or linear ids of devices","type":"array","minItems":1,"maxItems":84,"uniqueItems":true,"items":{"title":"token or linear id","type":"integer","minimum":0,"maximum":65535}},"deadlineSeconds":{"title":"time for people in seconds","type":"integer","minimum":10,"maximum":604800,"default":300},"authority":{"title":"tracks, the first word first","type":"array","minItems":1,"maxItems":3,"uniqueItems":true,"items":{"title":"track","type":"string","enum":["kernel","security","interface"]}}}}}};
 const schema82 = {"title":"weight","type":"number","minimum":0,"maximum":1000};
 const schema85 = {"title":"conflict rule","type":"object","required":["rule","method"],"additionalProperties":false,"properties":{"rule":{"title":"rule","enum":["ACTIVE_WHILE_QUARANTINED","ACTIVE_WHILE_LOCKED","RUNNING_WHILE_STOPPED","NORMAL_WHILE_FAULT","CURRENT_WHILE_STALE","HOLD_DISAGREES","CHANGED_WITHOUT_OPERATION"]},"method":{"title":"method of settling","enum":["CONSERVATIVE","LATEST_VALID","AUTHORITY","USER_MEDIATED"]},"devices":{"title":"tokens or linear ids of devices","type":"array","minItems":1,"maxItems":84,"uniqueItems":true,"items":{"title":"token or linear id","type":"integer","minimum":0,"maximum":65535}},"deadlineSeconds":{"title":"time for people in seconds","type":"integer","minimum":10,"maximum":604800,"default":300},"authority":{"title":"tracks, the first word first","type":"array","minItems":1,"maxItems":3,"uniqueItems":true,"items":{"title":"track","type":"string","enum":["kernel","security","interface"]}}}};
+const pattern41 = new RegExp("^/[^\\x00]{1,1023}$", "u");
 
 function validate53(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="urn:dsmil:schema:safety" */;
@@ -7989,11 +7990,14 @@ data.stop = {};
 if(data.selection === undefined){
 data.selection = {};
 }
+if(data.audit === undefined){
+data.audit = {};
+}
 if(data.threats === undefined){
 data.threats = {};
 }
 for(const key0 in data){
-if(!((((((key0 === "risk") || (key0 === "sync")) || (key0 === "conflicts")) || (key0 === "stop")) || (key0 === "selection")) || (key0 === "threats"))){
+if(!(((((((key0 === "risk") || (key0 === "sync")) || (key0 === "conflicts")) || (key0 === "stop")) || (key0 === "selection")) || (key0 === "audit")) || (key0 === "threats"))){
 const err0 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema81,data};
 if(vErrors === null){
 vErrors = [err0];
@@ -8745,29 +8749,20 @@ vErrors.push(err59);
 }
 errors++;
 }
-let data23 = data.threats;
+let data23 = data.audit;
 if(data23 && typeof data23 == "object" && !Array.isArray(data23)){
-if(data23.windowSeconds === undefined){
-data23.windowSeconds = 600;
+if(data23.freeBytesMin === undefined){
+data23.freeBytesMin = 33554432;
 }
-if(data23.levels === undefined){
-data23.levels = {};
+if(data23.checkpointMinutes === undefined){
+data23.checkpointMinutes = 10;
 }
-if(data23.quietMinutes === undefined){
-data23.quietMinutes = 60;
-}
-if(data23.criticalGroups === undefined){
-data23.criticalGroups = [0,1,2];
-}
-if(data23.baseline === undefined){
-data23.baseline = {};
-}
-if(data23.indicators === undefined){
-data23.indicators = {};
+if(data23.retention === undefined){
+data23.retention = {};
 }
 for(const key7 in data23){
-if(!((((((key7 === "windowSeconds") || (key7 === "levels")) || (key7 === "quietMinutes")) || (key7 === "criticalGroups")) || (key7 === "baseline")) || (key7 === "indicators"))){
-const err60 = {instancePath:instancePath+"/threats",schemaPath:"#/properties/threats/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key7},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.threats,data:data23};
+if(!((((key7 === "freeBytesMin") || (key7 === "checkpointMinutes")) || (key7 === "witnessFile")) || (key7 === "retention"))){
+const err60 = {instancePath:instancePath+"/audit",schemaPath:"#/properties/audit/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key7},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.audit,data:data23};
 if(vErrors === null){
 vErrors = [err60];
 }
@@ -8777,9 +8772,9 @@ vErrors.push(err60);
 errors++;
 }
 }
-let data24 = data23.windowSeconds;
+let data24 = data23.freeBytesMin;
 if(!(((typeof data24 == "number") && (!(data24 % 1) && !isNaN(data24))) && (isFinite(data24)))){
-const err61 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.windowSeconds.type,parentSchema:schema81.properties.threats.properties.windowSeconds,data:data24};
+const err61 = {instancePath:instancePath+"/audit/freeBytesMin",schemaPath:"#/properties/audit/properties/freeBytesMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.audit.properties.freeBytesMin.type,parentSchema:schema81.properties.audit.properties.freeBytesMin,data:data24};
 if(vErrors === null){
 vErrors = [err61];
 }
@@ -8789,8 +8784,8 @@ vErrors.push(err61);
 errors++;
 }
 if((typeof data24 == "number") && (isFinite(data24))){
-if(data24 > 3600 || isNaN(data24)){
-const err62 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/maximum",keyword:"maximum",params:{comparison: "<=", limit: 3600},message:"must be <= 3600",schema:3600,parentSchema:schema81.properties.threats.properties.windowSeconds,data:data24};
+if(data24 > 1099511627776 || isNaN(data24)){
+const err62 = {instancePath:instancePath+"/audit/freeBytesMin",schemaPath:"#/properties/audit/properties/freeBytesMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1099511627776},message:"must be <= 1099511627776",schema:1099511627776,parentSchema:schema81.properties.audit.properties.freeBytesMin,data:data24};
 if(vErrors === null){
 vErrors = [err62];
 }
@@ -8799,8 +8794,8 @@ vErrors.push(err62);
 }
 errors++;
 }
-if(data24 < 60 || isNaN(data24)){
-const err63 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/minimum",keyword:"minimum",params:{comparison: ">=", limit: 60},message:"must be >= 60",schema:60,parentSchema:schema81.properties.threats.properties.windowSeconds,data:data24};
+if(data24 < 65536 || isNaN(data24)){
+const err63 = {instancePath:instancePath+"/audit/freeBytesMin",schemaPath:"#/properties/audit/properties/freeBytesMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 65536},message:"must be >= 65536",schema:65536,parentSchema:schema81.properties.audit.properties.freeBytesMin,data:data24};
 if(vErrors === null){
 vErrors = [err63];
 }
@@ -8810,23 +8805,9 @@ vErrors.push(err63);
 errors++;
 }
 }
-let data25 = data23.levels;
-if(data25 && typeof data25 == "object" && !Array.isArray(data25)){
-if(data25.low === undefined){
-data25.low = 30;
-}
-if(data25.medium === undefined){
-data25.medium = 50;
-}
-if(data25.high === undefined){
-data25.high = 70;
-}
-if(data25.critical === undefined){
-data25.critical = 90;
-}
-for(const key8 in data25){
-if(!((((key8 === "low") || (key8 === "medium")) || (key8 === "high")) || (key8 === "critical"))){
-const err64 = {instancePath:instancePath+"/threats/levels",schemaPath:"#/properties/threats/properties/levels/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key8},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.threats.properties.levels,data:data25};
+let data25 = data23.checkpointMinutes;
+if(!(((typeof data25 == "number") && (!(data25 % 1) && !isNaN(data25))) && (isFinite(data25)))){
+const err64 = {instancePath:instancePath+"/audit/checkpointMinutes",schemaPath:"#/properties/audit/properties/checkpointMinutes/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.audit.properties.checkpointMinutes.type,parentSchema:schema81.properties.audit.properties.checkpointMinutes,data:data25};
 if(vErrors === null){
 vErrors = [err64];
 }
@@ -8835,10 +8816,9 @@ vErrors.push(err64);
 }
 errors++;
 }
-}
-let data26 = data25.low;
-if(!(((typeof data26 == "number") && (!(data26 % 1) && !isNaN(data26))) && (isFinite(data26)))){
-const err65 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.levels.properties.low.type,parentSchema:schema81.properties.threats.properties.levels.properties.low,data:data26};
+if((typeof data25 == "number") && (isFinite(data25))){
+if(data25 > 1440 || isNaN(data25)){
+const err65 = {instancePath:instancePath+"/audit/checkpointMinutes",schemaPath:"#/properties/audit/properties/checkpointMinutes/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1440},message:"must be <= 1440",schema:1440,parentSchema:schema81.properties.audit.properties.checkpointMinutes,data:data25};
 if(vErrors === null){
 vErrors = [err65];
 }
@@ -8847,9 +8827,8 @@ vErrors.push(err65);
 }
 errors++;
 }
-if((typeof data26 == "number") && (isFinite(data26))){
-if(data26 > 1000 || isNaN(data26)){
-const err66 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.levels.properties.low,data:data26};
+if(data25 < 1 || isNaN(data25)){
+const err66 = {instancePath:instancePath+"/audit/checkpointMinutes",schemaPath:"#/properties/audit/properties/checkpointMinutes/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.audit.properties.checkpointMinutes,data:data25};
 if(vErrors === null){
 vErrors = [err66];
 }
@@ -8858,8 +8837,12 @@ vErrors.push(err66);
 }
 errors++;
 }
-if(data26 < 1 || isNaN(data26)){
-const err67 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.levels.properties.low,data:data26};
+}
+if(data23.witnessFile !== undefined){
+let data26 = data23.witnessFile;
+if(typeof data26 === "string"){
+if(!pattern41.test(data26)){
+const err67 = {instancePath:instancePath+"/audit/witnessFile",schemaPath:"#/properties/audit/properties/witnessFile/pattern",keyword:"pattern",params:{pattern: "^/[^\\x00]{1,1023}$"},message:"must match pattern \""+"^/[^\\x00]{1,1023}$"+"\"",schema:"^/[^\\x00]{1,1023}$",parentSchema:schema81.properties.audit.properties.witnessFile,data:data26};
 if(vErrors === null){
 vErrors = [err67];
 }
@@ -8869,9 +8852,8 @@ vErrors.push(err67);
 errors++;
 }
 }
-let data27 = data25.medium;
-if(!(((typeof data27 == "number") && (!(data27 % 1) && !isNaN(data27))) && (isFinite(data27)))){
-const err68 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.levels.properties.medium.type,parentSchema:schema81.properties.threats.properties.levels.properties.medium,data:data27};
+else {
+const err68 = {instancePath:instancePath+"/audit/witnessFile",schemaPath:"#/properties/audit/properties/witnessFile/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema81.properties.audit.properties.witnessFile.type,parentSchema:schema81.properties.audit.properties.witnessFile,data:data26};
 if(vErrors === null){
 vErrors = [err68];
 }
@@ -8880,9 +8862,18 @@ vErrors.push(err68);
 }
 errors++;
 }
-if((typeof data27 == "number") && (isFinite(data27))){
-if(data27 > 1000 || isNaN(data27)){
-const err69 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.levels.properties.medium,data:data27};
+}
+let data27 = data23.retention;
+if(data27 && typeof data27 == "object" && !Array.isArray(data27)){
+if(data27.entriesMax === undefined){
+data27.entriesMax = 2000000;
+}
+if(data27.segmentEntries === undefined){
+data27.segmentEntries = 100000;
+}
+for(const key8 in data27){
+if(!((key8 === "entriesMax") || (key8 === "segmentEntries"))){
+const err69 = {instancePath:instancePath+"/audit/retention",schemaPath:"#/properties/audit/properties/retention/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key8},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.audit.properties.retention,data:data27};
 if(vErrors === null){
 vErrors = [err69];
 }
@@ -8891,8 +8882,10 @@ vErrors.push(err69);
 }
 errors++;
 }
-if(data27 < 1 || isNaN(data27)){
-const err70 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.levels.properties.medium,data:data27};
+}
+let data28 = data27.entriesMax;
+if(!(((typeof data28 == "number") && (!(data28 % 1) && !isNaN(data28))) && (isFinite(data28)))){
+const err70 = {instancePath:instancePath+"/audit/retention/entriesMax",schemaPath:"#/properties/audit/properties/retention/properties/entriesMax/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.audit.properties.retention.properties.entriesMax.type,parentSchema:schema81.properties.audit.properties.retention.properties.entriesMax,data:data28};
 if(vErrors === null){
 vErrors = [err70];
 }
@@ -8901,10 +8894,9 @@ vErrors.push(err70);
 }
 errors++;
 }
-}
-let data28 = data25.high;
-if(!(((typeof data28 == "number") && (!(data28 % 1) && !isNaN(data28))) && (isFinite(data28)))){
-const err71 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.levels.properties.high.type,parentSchema:schema81.properties.threats.properties.levels.properties.high,data:data28};
+if((typeof data28 == "number") && (isFinite(data28))){
+if(data28 > 1000000000 || isNaN(data28)){
+const err71 = {instancePath:instancePath+"/audit/retention/entriesMax",schemaPath:"#/properties/audit/properties/retention/properties/entriesMax/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000000},message:"must be <= 1000000000",schema:1000000000,parentSchema:schema81.properties.audit.properties.retention.properties.entriesMax,data:data28};
 if(vErrors === null){
 vErrors = [err71];
 }
@@ -8913,9 +8905,8 @@ vErrors.push(err71);
 }
 errors++;
 }
-if((typeof data28 == "number") && (isFinite(data28))){
-if(data28 > 1000 || isNaN(data28)){
-const err72 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.levels.properties.high,data:data28};
+if(data28 < 1000 || isNaN(data28)){
+const err72 = {instancePath:instancePath+"/audit/retention/entriesMax",schemaPath:"#/properties/audit/properties/retention/properties/entriesMax/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1000},message:"must be >= 1000",schema:1000,parentSchema:schema81.properties.audit.properties.retention.properties.entriesMax,data:data28};
 if(vErrors === null){
 vErrors = [err72];
 }
@@ -8924,8 +8915,10 @@ vErrors.push(err72);
 }
 errors++;
 }
-if(data28 < 1 || isNaN(data28)){
-const err73 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.levels.properties.high,data:data28};
+}
+let data29 = data27.segmentEntries;
+if(!(((typeof data29 == "number") && (!(data29 % 1) && !isNaN(data29))) && (isFinite(data29)))){
+const err73 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.audit.properties.retention.properties.segmentEntries.type,parentSchema:schema81.properties.audit.properties.retention.properties.segmentEntries,data:data29};
 if(vErrors === null){
 vErrors = [err73];
 }
@@ -8934,10 +8927,9 @@ vErrors.push(err73);
 }
 errors++;
 }
-}
-let data29 = data25.critical;
-if(!(((typeof data29 == "number") && (!(data29 % 1) && !isNaN(data29))) && (isFinite(data29)))){
-const err74 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.levels.properties.critical.type,parentSchema:schema81.properties.threats.properties.levels.properties.critical,data:data29};
+if((typeof data29 == "number") && (isFinite(data29))){
+if(data29 > 1000000 || isNaN(data29)){
+const err74 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema81.properties.audit.properties.retention.properties.segmentEntries,data:data29};
 if(vErrors === null){
 vErrors = [err74];
 }
@@ -8946,9 +8938,8 @@ vErrors.push(err74);
 }
 errors++;
 }
-if((typeof data29 == "number") && (isFinite(data29))){
-if(data29 > 1000 || isNaN(data29)){
-const err75 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.levels.properties.critical,data:data29};
+if(data29 < 1000 || isNaN(data29)){
+const err75 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1000},message:"must be >= 1000",schema:1000,parentSchema:schema81.properties.audit.properties.retention.properties.segmentEntries,data:data29};
 if(vErrors === null){
 vErrors = [err75];
 }
@@ -8957,8 +8948,9 @@ vErrors.push(err75);
 }
 errors++;
 }
-if(data29 < 1 || isNaN(data29)){
-const err76 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.levels.properties.critical,data:data29};
+let res0;
+if((1000 === 0 || (res0 = data29/1000, res0 !== parseInt(res0)))){
+const err76 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/multipleOf",keyword:"multipleOf",params:{multipleOf: 1000},message:"must be multiple of 1000",schema:1000,parentSchema:schema81.properties.audit.properties.retention.properties.segmentEntries,data:data29};
 if(vErrors === null){
 vErrors = [err76];
 }
@@ -8970,7 +8962,7 @@ errors++;
 }
 }
 else {
-const err77 = {instancePath:instancePath+"/threats/levels",schemaPath:"#/properties/threats/properties/levels/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.threats.properties.levels.type,parentSchema:schema81.properties.threats.properties.levels,data:data25};
+const err77 = {instancePath:instancePath+"/audit/retention",schemaPath:"#/properties/audit/properties/retention/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.audit.properties.retention.type,parentSchema:schema81.properties.audit.properties.retention,data:data27};
 if(vErrors === null){
 vErrors = [err77];
 }
@@ -8979,9 +8971,9 @@ vErrors.push(err77);
 }
 errors++;
 }
-let data30 = data23.quietMinutes;
-if(!(((typeof data30 == "number") && (!(data30 % 1) && !isNaN(data30))) && (isFinite(data30)))){
-const err78 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.quietMinutes.type,parentSchema:schema81.properties.threats.properties.quietMinutes,data:data30};
+}
+else {
+const err78 = {instancePath:instancePath+"/audit",schemaPath:"#/properties/audit/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.audit.type,parentSchema:schema81.properties.audit,data:data23};
 if(vErrors === null){
 vErrors = [err78];
 }
@@ -8990,9 +8982,29 @@ vErrors.push(err78);
 }
 errors++;
 }
-if((typeof data30 == "number") && (isFinite(data30))){
-if(data30 > 10080 || isNaN(data30)){
-const err79 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10080},message:"must be <= 10080",schema:10080,parentSchema:schema81.properties.threats.properties.quietMinutes,data:data30};
+let data30 = data.threats;
+if(data30 && typeof data30 == "object" && !Array.isArray(data30)){
+if(data30.windowSeconds === undefined){
+data30.windowSeconds = 600;
+}
+if(data30.levels === undefined){
+data30.levels = {};
+}
+if(data30.quietMinutes === undefined){
+data30.quietMinutes = 60;
+}
+if(data30.criticalGroups === undefined){
+data30.criticalGroups = [0,1,2];
+}
+if(data30.baseline === undefined){
+data30.baseline = {};
+}
+if(data30.indicators === undefined){
+data30.indicators = {};
+}
+for(const key9 in data30){
+if(!((((((key9 === "windowSeconds") || (key9 === "levels")) || (key9 === "quietMinutes")) || (key9 === "criticalGroups")) || (key9 === "baseline")) || (key9 === "indicators"))){
+const err79 = {instancePath:instancePath+"/threats",schemaPath:"#/properties/threats/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key9},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.threats,data:data30};
 if(vErrors === null){
 vErrors = [err79];
 }
@@ -9001,8 +9013,10 @@ vErrors.push(err79);
 }
 errors++;
 }
-if(data30 < 1 || isNaN(data30)){
-const err80 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.quietMinutes,data:data30};
+}
+let data31 = data30.windowSeconds;
+if(!(((typeof data31 == "number") && (!(data31 % 1) && !isNaN(data31))) && (isFinite(data31)))){
+const err80 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.windowSeconds.type,parentSchema:schema81.properties.threats.properties.windowSeconds,data:data31};
 if(vErrors === null){
 vErrors = [err80];
 }
@@ -9011,11 +9025,9 @@ vErrors.push(err80);
 }
 errors++;
 }
-}
-let data31 = data23.criticalGroups;
-if(Array.isArray(data31)){
-if(data31.length > 7){
-const err81 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/maxItems",keyword:"maxItems",params:{limit: 7},message:"must NOT have more than 7 items",schema:7,parentSchema:schema81.properties.threats.properties.criticalGroups,data:data31};
+if((typeof data31 == "number") && (isFinite(data31))){
+if(data31 > 3600 || isNaN(data31)){
+const err81 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/maximum",keyword:"maximum",params:{comparison: "<=", limit: 3600},message:"must be <= 3600",schema:3600,parentSchema:schema81.properties.threats.properties.windowSeconds,data:data31};
 if(vErrors === null){
 vErrors = [err81];
 }
@@ -9024,11 +9036,8 @@ vErrors.push(err81);
 }
 errors++;
 }
-const len3 = data31.length;
-for(let i5=0; i5<len3; i5++){
-let data32 = data31[i5];
-if(!(((typeof data32 == "number") && (!(data32 % 1) && !isNaN(data32))) && (isFinite(data32)))){
-const err82 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.criticalGroups.items.type,parentSchema:schema81.properties.threats.properties.criticalGroups.items,data:data32};
+if(data31 < 60 || isNaN(data31)){
+const err82 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/minimum",keyword:"minimum",params:{comparison: ">=", limit: 60},message:"must be >= 60",schema:60,parentSchema:schema81.properties.threats.properties.windowSeconds,data:data31};
 if(vErrors === null){
 vErrors = [err82];
 }
@@ -9037,9 +9046,24 @@ vErrors.push(err82);
 }
 errors++;
 }
-if((typeof data32 == "number") && (isFinite(data32))){
-if(data32 > 6 || isNaN(data32)){
-const err83 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 6},message:"must be <= 6",schema:6,parentSchema:schema81.properties.threats.properties.criticalGroups.items,data:data32};
+}
+let data32 = data30.levels;
+if(data32 && typeof data32 == "object" && !Array.isArray(data32)){
+if(data32.low === undefined){
+data32.low = 30;
+}
+if(data32.medium === undefined){
+data32.medium = 50;
+}
+if(data32.high === undefined){
+data32.high = 70;
+}
+if(data32.critical === undefined){
+data32.critical = 90;
+}
+for(const key10 in data32){
+if(!((((key10 === "low") || (key10 === "medium")) || (key10 === "high")) || (key10 === "critical"))){
+const err83 = {instancePath:instancePath+"/threats/levels",schemaPath:"#/properties/threats/properties/levels/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key10},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.threats.properties.levels,data:data32};
 if(vErrors === null){
 vErrors = [err83];
 }
@@ -9048,8 +9072,10 @@ vErrors.push(err83);
 }
 errors++;
 }
-if(data32 < 0 || isNaN(data32)){
-const err84 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.threats.properties.criticalGroups.items,data:data32};
+}
+let data33 = data32.low;
+if(!(((typeof data33 == "number") && (!(data33 % 1) && !isNaN(data33))) && (isFinite(data33)))){
+const err84 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.levels.properties.low.type,parentSchema:schema81.properties.threats.properties.levels.properties.low,data:data33};
 if(vErrors === null){
 vErrors = [err84];
 }
@@ -9058,20 +9084,9 @@ vErrors.push(err84);
 }
 errors++;
 }
-}
-}
-let i6 = data31.length;
-let j2;
-if(i6 > 1){
-const indices2 = {};
-for(;i6--;){
-let item2 = data31[i6];
-if(!(((typeof item2 == "number") && (!(item2 % 1) && !isNaN(item2))) && (isFinite(item2)))){
-continue;
-}
-if(typeof indices2[item2] == "number"){
-j2 = indices2[item2];
-const err85 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/uniqueItems",keyword:"uniqueItems",params:{i: i6, j: j2},message:"must NOT have duplicate items (items ## "+j2+" and "+i6+" are identical)",schema:true,parentSchema:schema81.properties.threats.properties.criticalGroups,data:data31};
+if((typeof data33 == "number") && (isFinite(data33))){
+if(data33 > 1000 || isNaN(data33)){
+const err85 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.levels.properties.low,data:data33};
 if(vErrors === null){
 vErrors = [err85];
 }
@@ -9079,14 +9094,9 @@ else {
 vErrors.push(err85);
 }
 errors++;
-break;
 }
-indices2[item2] = i6;
-}
-}
-}
-else {
-const err86 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema81.properties.threats.properties.criticalGroups.type,parentSchema:schema81.properties.threats.properties.criticalGroups,data:data31};
+if(data33 < 1 || isNaN(data33)){
+const err86 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.levels.properties.low,data:data33};
 if(vErrors === null){
 vErrors = [err86];
 }
@@ -9095,23 +9105,10 @@ vErrors.push(err86);
 }
 errors++;
 }
-let data33 = data23.baseline;
-if(data33 && typeof data33 == "object" && !Array.isArray(data33)){
-if(data33.operationsMin === undefined){
-data33.operationsMin = 200;
 }
-if(data33.daysMin === undefined){
-data33.daysMin = 3;
-}
-if(data33.rateFactor === undefined){
-data33.rateFactor = 4;
-}
-if(data33.rateMin === undefined){
-data33.rateMin = 60;
-}
-for(const key9 in data33){
-if(!((((key9 === "operationsMin") || (key9 === "daysMin")) || (key9 === "rateFactor")) || (key9 === "rateMin"))){
-const err87 = {instancePath:instancePath+"/threats/baseline",schemaPath:"#/properties/threats/properties/baseline/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key9},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.threats.properties.baseline,data:data33};
+let data34 = data32.medium;
+if(!(((typeof data34 == "number") && (!(data34 % 1) && !isNaN(data34))) && (isFinite(data34)))){
+const err87 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.levels.properties.medium.type,parentSchema:schema81.properties.threats.properties.levels.properties.medium,data:data34};
 if(vErrors === null){
 vErrors = [err87];
 }
@@ -9120,10 +9117,9 @@ vErrors.push(err87);
 }
 errors++;
 }
-}
-let data34 = data33.operationsMin;
-if(!(((typeof data34 == "number") && (!(data34 % 1) && !isNaN(data34))) && (isFinite(data34)))){
-const err88 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.baseline.properties.operationsMin.type,parentSchema:schema81.properties.threats.properties.baseline.properties.operationsMin,data:data34};
+if((typeof data34 == "number") && (isFinite(data34))){
+if(data34 > 1000 || isNaN(data34)){
+const err88 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.levels.properties.medium,data:data34};
 if(vErrors === null){
 vErrors = [err88];
 }
@@ -9132,9 +9128,8 @@ vErrors.push(err88);
 }
 errors++;
 }
-if((typeof data34 == "number") && (isFinite(data34))){
-if(data34 > 1000000 || isNaN(data34)){
-const err89 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema81.properties.threats.properties.baseline.properties.operationsMin,data:data34};
+if(data34 < 1 || isNaN(data34)){
+const err89 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.levels.properties.medium,data:data34};
 if(vErrors === null){
 vErrors = [err89];
 }
@@ -9143,8 +9138,10 @@ vErrors.push(err89);
 }
 errors++;
 }
-if(data34 < 50 || isNaN(data34)){
-const err90 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50},message:"must be >= 50",schema:50,parentSchema:schema81.properties.threats.properties.baseline.properties.operationsMin,data:data34};
+}
+let data35 = data32.high;
+if(!(((typeof data35 == "number") && (!(data35 % 1) && !isNaN(data35))) && (isFinite(data35)))){
+const err90 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.levels.properties.high.type,parentSchema:schema81.properties.threats.properties.levels.properties.high,data:data35};
 if(vErrors === null){
 vErrors = [err90];
 }
@@ -9153,10 +9150,9 @@ vErrors.push(err90);
 }
 errors++;
 }
-}
-let data35 = data33.daysMin;
-if(!(((typeof data35 == "number") && (!(data35 % 1) && !isNaN(data35))) && (isFinite(data35)))){
-const err91 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.baseline.properties.daysMin.type,parentSchema:schema81.properties.threats.properties.baseline.properties.daysMin,data:data35};
+if((typeof data35 == "number") && (isFinite(data35))){
+if(data35 > 1000 || isNaN(data35)){
+const err91 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.levels.properties.high,data:data35};
 if(vErrors === null){
 vErrors = [err91];
 }
@@ -9165,9 +9161,8 @@ vErrors.push(err91);
 }
 errors++;
 }
-if((typeof data35 == "number") && (isFinite(data35))){
-if(data35 > 365 || isNaN(data35)){
-const err92 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 365},message:"must be <= 365",schema:365,parentSchema:schema81.properties.threats.properties.baseline.properties.daysMin,data:data35};
+if(data35 < 1 || isNaN(data35)){
+const err92 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.levels.properties.high,data:data35};
 if(vErrors === null){
 vErrors = [err92];
 }
@@ -9176,8 +9171,10 @@ vErrors.push(err92);
 }
 errors++;
 }
-if(data35 < 1 || isNaN(data35)){
-const err93 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.baseline.properties.daysMin,data:data35};
+}
+let data36 = data32.critical;
+if(!(((typeof data36 == "number") && (!(data36 % 1) && !isNaN(data36))) && (isFinite(data36)))){
+const err93 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.levels.properties.critical.type,parentSchema:schema81.properties.threats.properties.levels.properties.critical,data:data36};
 if(vErrors === null){
 vErrors = [err93];
 }
@@ -9186,11 +9183,9 @@ vErrors.push(err93);
 }
 errors++;
 }
-}
-let data36 = data33.rateFactor;
 if((typeof data36 == "number") && (isFinite(data36))){
 if(data36 > 1000 || isNaN(data36)){
-const err94 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.baseline.properties.rateFactor,data:data36};
+const err94 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.levels.properties.critical,data:data36};
 if(vErrors === null){
 vErrors = [err94];
 }
@@ -9199,8 +9194,8 @@ vErrors.push(err94);
 }
 errors++;
 }
-if(data36 < 1.5 || isNaN(data36)){
-const err95 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1.5},message:"must be >= 1.5",schema:1.5,parentSchema:schema81.properties.threats.properties.baseline.properties.rateFactor,data:data36};
+if(data36 < 1 || isNaN(data36)){
+const err95 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.levels.properties.critical,data:data36};
 if(vErrors === null){
 vErrors = [err95];
 }
@@ -9210,8 +9205,9 @@ vErrors.push(err95);
 errors++;
 }
 }
+}
 else {
-const err96 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema81.properties.threats.properties.baseline.properties.rateFactor.type,parentSchema:schema81.properties.threats.properties.baseline.properties.rateFactor,data:data36};
+const err96 = {instancePath:instancePath+"/threats/levels",schemaPath:"#/properties/threats/properties/levels/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.threats.properties.levels.type,parentSchema:schema81.properties.threats.properties.levels,data:data32};
 if(vErrors === null){
 vErrors = [err96];
 }
@@ -9220,9 +9216,9 @@ vErrors.push(err96);
 }
 errors++;
 }
-let data37 = data33.rateMin;
+let data37 = data30.quietMinutes;
 if(!(((typeof data37 == "number") && (!(data37 % 1) && !isNaN(data37))) && (isFinite(data37)))){
-const err97 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.baseline.properties.rateMin.type,parentSchema:schema81.properties.threats.properties.baseline.properties.rateMin,data:data37};
+const err97 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.quietMinutes.type,parentSchema:schema81.properties.threats.properties.quietMinutes,data:data37};
 if(vErrors === null){
 vErrors = [err97];
 }
@@ -9232,8 +9228,8 @@ vErrors.push(err97);
 errors++;
 }
 if((typeof data37 == "number") && (isFinite(data37))){
-if(data37 > 1000000 || isNaN(data37)){
-const err98 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema81.properties.threats.properties.baseline.properties.rateMin,data:data37};
+if(data37 > 10080 || isNaN(data37)){
+const err98 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10080},message:"must be <= 10080",schema:10080,parentSchema:schema81.properties.threats.properties.quietMinutes,data:data37};
 if(vErrors === null){
 vErrors = [err98];
 }
@@ -9242,8 +9238,8 @@ vErrors.push(err98);
 }
 errors++;
 }
-if(data37 < 10 || isNaN(data37)){
-const err99 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 10},message:"must be >= 10",schema:10,parentSchema:schema81.properties.threats.properties.baseline.properties.rateMin,data:data37};
+if(data37 < 1 || isNaN(data37)){
+const err99 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.quietMinutes,data:data37};
 if(vErrors === null){
 vErrors = [err99];
 }
@@ -9253,9 +9249,10 @@ vErrors.push(err99);
 errors++;
 }
 }
-}
-else {
-const err100 = {instancePath:instancePath+"/threats/baseline",schemaPath:"#/properties/threats/properties/baseline/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.threats.properties.baseline.type,parentSchema:schema81.properties.threats.properties.baseline,data:data33};
+let data38 = data30.criticalGroups;
+if(Array.isArray(data38)){
+if(data38.length > 7){
+const err100 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/maxItems",keyword:"maxItems",params:{limit: 7},message:"must NOT have more than 7 items",schema:7,parentSchema:schema81.properties.threats.properties.criticalGroups,data:data38};
 if(vErrors === null){
 vErrors = [err100];
 }
@@ -9264,12 +9261,11 @@ vErrors.push(err100);
 }
 errors++;
 }
-let data38 = data23.indicators;
-if(data38 && typeof data38 == "object" && !Array.isArray(data38)){
-for(const key10 in data38){
-const _errs90 = errors;
-if(!((((((((((((((key10 === "rate") || (key10 === "unusualDevice")) || (key10 === "unusualHour")) || (key10 === "criticalGroup")) || (key10 === "failedAuthentication")) || (key10 === "beyondRights")) || (key10 === "refusals")) || (key10 === "refusedApprovals")) || (key10 === "failedSignIns")) || (key10 === "anonymousRefusals")) || (key10 === "throttling")) || (key10 === "flooding")) || (key10 === "refusedByMany")) || (key10 === "handChanges"))){
-const err101 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/propertyNames/enum",keyword:"enum",params:{allowedValues: schema81.properties.threats.properties.indicators.propertyNames.enum},message:"must be equal to one of the allowed values",schema:schema81.properties.threats.properties.indicators.propertyNames.enum,parentSchema:schema81.properties.threats.properties.indicators.propertyNames,data:key10,propertyName:key10};
+const len3 = data38.length;
+for(let i5=0; i5<len3; i5++){
+let data39 = data38[i5];
+if(!(((typeof data39 == "number") && (!(data39 % 1) && !isNaN(data39))) && (isFinite(data39)))){
+const err101 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.criticalGroups.items.type,parentSchema:schema81.properties.threats.properties.criticalGroups.items,data:data39};
 if(vErrors === null){
 vErrors = [err101];
 }
@@ -9278,9 +9274,9 @@ vErrors.push(err101);
 }
 errors++;
 }
-var valid25 = _errs90 === errors;
-if(!valid25){
-const err102 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/propertyNames",keyword:"propertyNames",params:{propertyName: key10},message:"property name must be valid",schema:schema81.properties.threats.properties.indicators.propertyNames,parentSchema:schema81.properties.threats.properties.indicators,data:data38};
+if((typeof data39 == "number") && (isFinite(data39))){
+if(data39 > 6 || isNaN(data39)){
+const err102 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 6},message:"must be <= 6",schema:6,parentSchema:schema81.properties.threats.properties.criticalGroups.items,data:data39};
 if(vErrors === null){
 vErrors = [err102];
 }
@@ -9289,12 +9285,8 @@ vErrors.push(err102);
 }
 errors++;
 }
-}
-for(const key11 in data38){
-let data39 = data38[key11];
-if(data39 && typeof data39 == "object" && !Array.isArray(data39)){
-if(data39.after === undefined){
-const err103 = {instancePath:instancePath+"/threats/indicators/" + key11.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "after"},message:"must have required property '"+"after"+"'",schema:schema81.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties,data:data39};
+if(data39 < 0 || isNaN(data39)){
+const err103 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.threats.properties.criticalGroups.items,data:data39};
 if(vErrors === null){
 vErrors = [err103];
 }
@@ -9303,8 +9295,20 @@ vErrors.push(err103);
 }
 errors++;
 }
-if(data39.each === undefined){
-const err104 = {instancePath:instancePath+"/threats/indicators/" + key11.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "each"},message:"must have required property '"+"each"+"'",schema:schema81.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties,data:data39};
+}
+}
+let i6 = data38.length;
+let j2;
+if(i6 > 1){
+const indices2 = {};
+for(;i6--;){
+let item2 = data38[i6];
+if(!(((typeof item2 == "number") && (!(item2 % 1) && !isNaN(item2))) && (isFinite(item2)))){
+continue;
+}
+if(typeof indices2[item2] == "number"){
+j2 = indices2[item2];
+const err104 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/uniqueItems",keyword:"uniqueItems",params:{i: i6, j: j2},message:"must NOT have duplicate items (items ## "+j2+" and "+i6+" are identical)",schema:true,parentSchema:schema81.properties.threats.properties.criticalGroups,data:data38};
 if(vErrors === null){
 vErrors = [err104];
 }
@@ -9312,9 +9316,14 @@ else {
 vErrors.push(err104);
 }
 errors++;
+break;
 }
-if(data39.most === undefined){
-const err105 = {instancePath:instancePath+"/threats/indicators/" + key11.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "most"},message:"must have required property '"+"most"+"'",schema:schema81.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties,data:data39};
+indices2[item2] = i6;
+}
+}
+}
+else {
+const err105 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema81.properties.threats.properties.criticalGroups.type,parentSchema:schema81.properties.threats.properties.criticalGroups,data:data38};
 if(vErrors === null){
 vErrors = [err105];
 }
@@ -9323,9 +9332,23 @@ vErrors.push(err105);
 }
 errors++;
 }
-for(const key12 in data39){
-if(!(((key12 === "after") || (key12 === "each")) || (key12 === "most"))){
-const err106 = {instancePath:instancePath+"/threats/indicators/" + key11.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key12},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties,data:data39};
+let data40 = data30.baseline;
+if(data40 && typeof data40 == "object" && !Array.isArray(data40)){
+if(data40.operationsMin === undefined){
+data40.operationsMin = 200;
+}
+if(data40.daysMin === undefined){
+data40.daysMin = 3;
+}
+if(data40.rateFactor === undefined){
+data40.rateFactor = 4;
+}
+if(data40.rateMin === undefined){
+data40.rateMin = 60;
+}
+for(const key11 in data40){
+if(!((((key11 === "operationsMin") || (key11 === "daysMin")) || (key11 === "rateFactor")) || (key11 === "rateMin"))){
+const err106 = {instancePath:instancePath+"/threats/baseline",schemaPath:"#/properties/threats/properties/baseline/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key11},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.threats.properties.baseline,data:data40};
 if(vErrors === null){
 vErrors = [err106];
 }
@@ -9335,10 +9358,9 @@ vErrors.push(err106);
 errors++;
 }
 }
-if(data39.after !== undefined){
-let data40 = data39.after;
-if(!(((typeof data40 == "number") && (!(data40 % 1) && !isNaN(data40))) && (isFinite(data40)))){
-const err107 = {instancePath:instancePath+"/threats/indicators/" + key11.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.indicators.additionalProperties.properties.after.type,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.after,data:data40};
+let data41 = data40.operationsMin;
+if(!(((typeof data41 == "number") && (!(data41 % 1) && !isNaN(data41))) && (isFinite(data41)))){
+const err107 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.baseline.properties.operationsMin.type,parentSchema:schema81.properties.threats.properties.baseline.properties.operationsMin,data:data41};
 if(vErrors === null){
 vErrors = [err107];
 }
@@ -9347,9 +9369,9 @@ vErrors.push(err107);
 }
 errors++;
 }
-if((typeof data40 == "number") && (isFinite(data40))){
-if(data40 > 1000000 || isNaN(data40)){
-const err108 = {instancePath:instancePath+"/threats/indicators/" + key11.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.after,data:data40};
+if((typeof data41 == "number") && (isFinite(data41))){
+if(data41 > 1000000 || isNaN(data41)){
+const err108 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema81.properties.threats.properties.baseline.properties.operationsMin,data:data41};
 if(vErrors === null){
 vErrors = [err108];
 }
@@ -9358,8 +9380,8 @@ vErrors.push(err108);
 }
 errors++;
 }
-if(data40 < 0 || isNaN(data40)){
-const err109 = {instancePath:instancePath+"/threats/indicators/" + key11.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.after,data:data40};
+if(data41 < 50 || isNaN(data41)){
+const err109 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50},message:"must be >= 50",schema:50,parentSchema:schema81.properties.threats.properties.baseline.properties.operationsMin,data:data41};
 if(vErrors === null){
 vErrors = [err109];
 }
@@ -9369,11 +9391,9 @@ vErrors.push(err109);
 errors++;
 }
 }
-}
-if(data39.each !== undefined){
-let data41 = data39.each;
-if(!(((typeof data41 == "number") && (!(data41 % 1) && !isNaN(data41))) && (isFinite(data41)))){
-const err110 = {instancePath:instancePath+"/threats/indicators/" + key11.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.indicators.additionalProperties.properties.each.type,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.each,data:data41};
+let data42 = data40.daysMin;
+if(!(((typeof data42 == "number") && (!(data42 % 1) && !isNaN(data42))) && (isFinite(data42)))){
+const err110 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.baseline.properties.daysMin.type,parentSchema:schema81.properties.threats.properties.baseline.properties.daysMin,data:data42};
 if(vErrors === null){
 vErrors = [err110];
 }
@@ -9382,9 +9402,9 @@ vErrors.push(err110);
 }
 errors++;
 }
-if((typeof data41 == "number") && (isFinite(data41))){
-if(data41 > 1000 || isNaN(data41)){
-const err111 = {instancePath:instancePath+"/threats/indicators/" + key11.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.each,data:data41};
+if((typeof data42 == "number") && (isFinite(data42))){
+if(data42 > 365 || isNaN(data42)){
+const err111 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 365},message:"must be <= 365",schema:365,parentSchema:schema81.properties.threats.properties.baseline.properties.daysMin,data:data42};
 if(vErrors === null){
 vErrors = [err111];
 }
@@ -9393,8 +9413,8 @@ vErrors.push(err111);
 }
 errors++;
 }
-if(data41 < 0 || isNaN(data41)){
-const err112 = {instancePath:instancePath+"/threats/indicators/" + key11.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.each,data:data41};
+if(data42 < 1 || isNaN(data42)){
+const err112 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.baseline.properties.daysMin,data:data42};
 if(vErrors === null){
 vErrors = [err112];
 }
@@ -9404,11 +9424,10 @@ vErrors.push(err112);
 errors++;
 }
 }
-}
-if(data39.most !== undefined){
-let data42 = data39.most;
-if(!(((typeof data42 == "number") && (!(data42 % 1) && !isNaN(data42))) && (isFinite(data42)))){
-const err113 = {instancePath:instancePath+"/threats/indicators/" + key11.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.indicators.additionalProperties.properties.most.type,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.most,data:data42};
+let data43 = data40.rateFactor;
+if((typeof data43 == "number") && (isFinite(data43))){
+if(data43 > 1000 || isNaN(data43)){
+const err113 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.baseline.properties.rateFactor,data:data43};
 if(vErrors === null){
 vErrors = [err113];
 }
@@ -9417,9 +9436,8 @@ vErrors.push(err113);
 }
 errors++;
 }
-if((typeof data42 == "number") && (isFinite(data42))){
-if(data42 > 1000 || isNaN(data42)){
-const err114 = {instancePath:instancePath+"/threats/indicators/" + key11.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.most,data:data42};
+if(data43 < 1.5 || isNaN(data43)){
+const err114 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1.5},message:"must be >= 1.5",schema:1.5,parentSchema:schema81.properties.threats.properties.baseline.properties.rateFactor,data:data43};
 if(vErrors === null){
 vErrors = [err114];
 }
@@ -9428,8 +9446,9 @@ vErrors.push(err114);
 }
 errors++;
 }
-if(data42 < 0 || isNaN(data42)){
-const err115 = {instancePath:instancePath+"/threats/indicators/" + key11.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.most,data:data42};
+}
+else {
+const err115 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema81.properties.threats.properties.baseline.properties.rateFactor.type,parentSchema:schema81.properties.threats.properties.baseline.properties.rateFactor,data:data43};
 if(vErrors === null){
 vErrors = [err115];
 }
@@ -9438,11 +9457,9 @@ vErrors.push(err115);
 }
 errors++;
 }
-}
-}
-}
-else {
-const err116 = {instancePath:instancePath+"/threats/indicators/" + key11.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.threats.properties.indicators.additionalProperties.type,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties,data:data39};
+let data44 = data40.rateMin;
+if(!(((typeof data44 == "number") && (!(data44 % 1) && !isNaN(data44))) && (isFinite(data44)))){
+const err116 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.baseline.properties.rateMin.type,parentSchema:schema81.properties.threats.properties.baseline.properties.rateMin,data:data44};
 if(vErrors === null){
 vErrors = [err116];
 }
@@ -9451,10 +9468,9 @@ vErrors.push(err116);
 }
 errors++;
 }
-}
-}
-else {
-const err117 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.threats.properties.indicators.type,parentSchema:schema81.properties.threats.properties.indicators,data:data38};
+if((typeof data44 == "number") && (isFinite(data44))){
+if(data44 > 1000000 || isNaN(data44)){
+const err117 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema81.properties.threats.properties.baseline.properties.rateMin,data:data44};
 if(vErrors === null){
 vErrors = [err117];
 }
@@ -9463,9 +9479,8 @@ vErrors.push(err117);
 }
 errors++;
 }
-}
-else {
-const err118 = {instancePath:instancePath+"/threats",schemaPath:"#/properties/threats/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.threats.type,parentSchema:schema81.properties.threats,data:data23};
+if(data44 < 10 || isNaN(data44)){
+const err118 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 10},message:"must be >= 10",schema:10,parentSchema:schema81.properties.threats.properties.baseline.properties.rateMin,data:data44};
 if(vErrors === null){
 vErrors = [err118];
 }
@@ -9475,13 +9490,235 @@ vErrors.push(err118);
 errors++;
 }
 }
+}
 else {
-const err119 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.type,parentSchema:schema81,data};
+const err119 = {instancePath:instancePath+"/threats/baseline",schemaPath:"#/properties/threats/properties/baseline/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.threats.properties.baseline.type,parentSchema:schema81.properties.threats.properties.baseline,data:data40};
 if(vErrors === null){
 vErrors = [err119];
 }
 else {
 vErrors.push(err119);
+}
+errors++;
+}
+let data45 = data30.indicators;
+if(data45 && typeof data45 == "object" && !Array.isArray(data45)){
+for(const key12 in data45){
+const _errs106 = errors;
+if(!((((((((((((((key12 === "rate") || (key12 === "unusualDevice")) || (key12 === "unusualHour")) || (key12 === "criticalGroup")) || (key12 === "failedAuthentication")) || (key12 === "beyondRights")) || (key12 === "refusals")) || (key12 === "refusedApprovals")) || (key12 === "failedSignIns")) || (key12 === "anonymousRefusals")) || (key12 === "throttling")) || (key12 === "flooding")) || (key12 === "refusedByMany")) || (key12 === "handChanges"))){
+const err120 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/propertyNames/enum",keyword:"enum",params:{allowedValues: schema81.properties.threats.properties.indicators.propertyNames.enum},message:"must be equal to one of the allowed values",schema:schema81.properties.threats.properties.indicators.propertyNames.enum,parentSchema:schema81.properties.threats.properties.indicators.propertyNames,data:key12,propertyName:key12};
+if(vErrors === null){
+vErrors = [err120];
+}
+else {
+vErrors.push(err120);
+}
+errors++;
+}
+var valid27 = _errs106 === errors;
+if(!valid27){
+const err121 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/propertyNames",keyword:"propertyNames",params:{propertyName: key12},message:"property name must be valid",schema:schema81.properties.threats.properties.indicators.propertyNames,parentSchema:schema81.properties.threats.properties.indicators,data:data45};
+if(vErrors === null){
+vErrors = [err121];
+}
+else {
+vErrors.push(err121);
+}
+errors++;
+}
+}
+for(const key13 in data45){
+let data46 = data45[key13];
+if(data46 && typeof data46 == "object" && !Array.isArray(data46)){
+if(data46.after === undefined){
+const err122 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "after"},message:"must have required property '"+"after"+"'",schema:schema81.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties,data:data46};
+if(vErrors === null){
+vErrors = [err122];
+}
+else {
+vErrors.push(err122);
+}
+errors++;
+}
+if(data46.each === undefined){
+const err123 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "each"},message:"must have required property '"+"each"+"'",schema:schema81.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties,data:data46};
+if(vErrors === null){
+vErrors = [err123];
+}
+else {
+vErrors.push(err123);
+}
+errors++;
+}
+if(data46.most === undefined){
+const err124 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "most"},message:"must have required property '"+"most"+"'",schema:schema81.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties,data:data46};
+if(vErrors === null){
+vErrors = [err124];
+}
+else {
+vErrors.push(err124);
+}
+errors++;
+}
+for(const key14 in data46){
+if(!(((key14 === "after") || (key14 === "each")) || (key14 === "most"))){
+const err125 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key14},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties,data:data46};
+if(vErrors === null){
+vErrors = [err125];
+}
+else {
+vErrors.push(err125);
+}
+errors++;
+}
+}
+if(data46.after !== undefined){
+let data47 = data46.after;
+if(!(((typeof data47 == "number") && (!(data47 % 1) && !isNaN(data47))) && (isFinite(data47)))){
+const err126 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.indicators.additionalProperties.properties.after.type,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.after,data:data47};
+if(vErrors === null){
+vErrors = [err126];
+}
+else {
+vErrors.push(err126);
+}
+errors++;
+}
+if((typeof data47 == "number") && (isFinite(data47))){
+if(data47 > 1000000 || isNaN(data47)){
+const err127 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.after,data:data47};
+if(vErrors === null){
+vErrors = [err127];
+}
+else {
+vErrors.push(err127);
+}
+errors++;
+}
+if(data47 < 0 || isNaN(data47)){
+const err128 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.after,data:data47};
+if(vErrors === null){
+vErrors = [err128];
+}
+else {
+vErrors.push(err128);
+}
+errors++;
+}
+}
+}
+if(data46.each !== undefined){
+let data48 = data46.each;
+if(!(((typeof data48 == "number") && (!(data48 % 1) && !isNaN(data48))) && (isFinite(data48)))){
+const err129 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.indicators.additionalProperties.properties.each.type,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.each,data:data48};
+if(vErrors === null){
+vErrors = [err129];
+}
+else {
+vErrors.push(err129);
+}
+errors++;
+}
+if((typeof data48 == "number") && (isFinite(data48))){
+if(data48 > 1000 || isNaN(data48)){
+const err130 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.each,data:data48};
+if(vErrors === null){
+vErrors = [err130];
+}
+else {
+vErrors.push(err130);
+}
+errors++;
+}
+if(data48 < 0 || isNaN(data48)){
+const err131 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.each,data:data48};
+if(vErrors === null){
+vErrors = [err131];
+}
+else {
+vErrors.push(err131);
+}
+errors++;
+}
+}
+}
+if(data46.most !== undefined){
+let data49 = data46.most;
+if(!(((typeof data49 == "number") && (!(data49 % 1) && !isNaN(data49))) && (isFinite(data49)))){
+const err132 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.indicators.additionalProperties.properties.most.type,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.most,data:data49};
+if(vErrors === null){
+vErrors = [err132];
+}
+else {
+vErrors.push(err132);
+}
+errors++;
+}
+if((typeof data49 == "number") && (isFinite(data49))){
+if(data49 > 1000 || isNaN(data49)){
+const err133 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.most,data:data49};
+if(vErrors === null){
+vErrors = [err133];
+}
+else {
+vErrors.push(err133);
+}
+errors++;
+}
+if(data49 < 0 || isNaN(data49)){
+const err134 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.most,data:data49};
+if(vErrors === null){
+vErrors = [err134];
+}
+else {
+vErrors.push(err134);
+}
+errors++;
+}
+}
+}
+}
+else {
+const err135 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.threats.properties.indicators.additionalProperties.type,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties,data:data46};
+if(vErrors === null){
+vErrors = [err135];
+}
+else {
+vErrors.push(err135);
+}
+errors++;
+}
+}
+}
+else {
+const err136 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.threats.properties.indicators.type,parentSchema:schema81.properties.threats.properties.indicators,data:data45};
+if(vErrors === null){
+vErrors = [err136];
+}
+else {
+vErrors.push(err136);
+}
+errors++;
+}
+}
+else {
+const err137 = {instancePath:instancePath+"/threats",schemaPath:"#/properties/threats/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.threats.type,parentSchema:schema81.properties.threats,data:data30};
+if(vErrors === null){
+vErrors = [err137];
+}
+else {
+vErrors.push(err137);
+}
+errors++;
+}
+}
+else {
+const err138 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.type,parentSchema:schema81,data};
+if(vErrors === null){
+vErrors = [err138];
+}
+else {
+vErrors.push(err138);
 }
 errors++;
 }
@@ -9617,7 +9854,7 @@ export const atSysfs = validate55;
 const schema87 = {"title":"place on a sysfs bus","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"registers":{"title":"registers that lie elsewhere","description":"By register name: another directory, another attribute, or both.","type":"object","default":{},"additionalProperties":{"title":"register place","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"attribute":{"$ref":"#/$defs/attribute"}},"additionalProperties":false,"minProperties":1}}},"required":["directory"],"additionalProperties":false};
 const schema88 = {"title":"directory locator (hwmon:NAME, hwmon:NAME@DEVICE, thermal:TYPE, leds:NAME, power_supply:NAME, gpio:LINE or path:relative/dir)","type":"string","maxLength":256,"pattern":"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"};
 const schema90 = {"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"};
-const pattern41 = new RegExp("^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$", "u");
+const pattern42 = new RegExp("^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$", "u");
 
 function validate55(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
@@ -9668,7 +9905,7 @@ vErrors.push(err2);
 }
 errors++;
 }
-if(!pattern41.test(data0)){
+if(!pattern42.test(data0)){
 const err3 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema88,data:data0};
 if(vErrors === null){
 vErrors = [err3];
@@ -9730,7 +9967,7 @@ vErrors.push(err7);
 }
 errors++;
 }
-if(!pattern41.test(data3)){
+if(!pattern42.test(data3)){
 const err8 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema88,data:data3};
 if(vErrors === null){
 vErrors = [err8];
