@@ -14,6 +14,8 @@ export interface TrustMaterial {
   readonly revocationListPem: string;
   /** Names that the server certificate has to carry now, the first one first. */
   readonly names: readonly string[];
+  /** Fingerprints of server certificates that were revoked, the last ones. */
+  readonly revokedServers: readonly string[];
 }
 
 export interface ServerCertificate extends TrustMaterial {
@@ -21,6 +23,7 @@ export interface ServerCertificate extends TrustMaterial {
 }
 
 export const SERVER_NAMES_MAX = 32;
+export const SERVERS_TOLD_MAX = 32;
 
 export function serverProofBytes(publicKeyPem: string): Buffer {
   return Buffer.from(`dsmil-server-certificate:${publicKeyPem}`);

@@ -5,12 +5,15 @@ import type { RiskAssessment } from '#model/risk';
 import type { SafetyPolicy } from '#model/safety-policy';
 import { aggregateRisk } from '#orchestrator/risk-aggregate';
 import type { AccountBook } from '#tracks/security/identity/account-book';
+import { AccountDesk } from '#tracks/security/identity/account-desk';
+import type { CredentialBook } from '#tracks/security/identity/credential-book';
+import type { Invitations } from '#tracks/security/identity/invitations';
 import type { Lockouts } from '#tracks/security/identity/lockouts';
 import type { SecondAdministrator } from '#tracks/security/identity/second-administrator';
 import { SessionDesk } from '#tracks/security/identity/session-desk';
 import type { TokenBook } from '#tracks/security/identity/token-book';
 import { TokenDesk } from '#tracks/security/identity/token-desk';
-import { Turns } from '#tracks/security/identity/turns';
+import type { Turns } from '#tracks/security/identity/turns';
 import type { RecordAct, SessionControl } from '#tracks/security/ports';
 import { RightsDesk, type RightsParts } from '#tracks/security/rights';
 
@@ -21,24 +24,35 @@ export interface DeskParts
   readonly accounts: AccountBook;
   readonly tokens: TokenBook;
   readonly lockouts: Lockouts;
+  readonly credentials: CredentialBook;
+  readonly invitations: Invitations;
   readonly sessions: SessionControl;
   readonly record: RecordAct;
   readonly second: SecondAdministrator;
+  /** One for all: a change is judged by accounts, tokens and certificates alike. */
+  readonly turns: Turns;
   /** Of the wall floor. */
   readonly wallMs: () => number;
 }
 
 export function composeDesks(parts: DeskParts) {
-  const { accounts, tokens, lockouts, sessions, record, second, wallMs, policy } = parts;
-  // One for all: a change is judged by accounts and tokens alike.
-  const turns = new Turns();
+  const { accounts, tokens, lockouts, sessions, record, second, turns, wallMs, policy } = parts;
   const shared = { record, second, turns, sessions, wallMs };
   return {
+    ...new AccountDesk({
+      ...shared,
+      book: accounts,
+      tokensOf: (account) => tokens.goodOf(account).length,
+      lockouts,
+      enrolled: (account) => parts.credentials.enrolled(account),
+      invite: (account) => parts.invitations.make(account),
+      onBoard: (device) => devices.has(device),
+    }).handlers(),
     ...new TokenDesk({ ...shared, accounts, book: tokens }).handlers(),
     ...new SessionDesk({ sessions, record }).handlers(),
     ...new RightsDesk({
       accounts,
-      devices: parts.devices,
+      devices,
       isQuarantined: parts.isQuarantined,
       incidentOn: parts.incidentOn,
       underReview: parts.underReview,

@@ -41,6 +41,7 @@ import { decideAccess } from '#tracks/security/access-table';
 import { Administration, recordActs } from '#tracks/security/administration';
 import { AuditChain } from '#tracks/security/audit/audit-chain';
 import type { AuthorizationSigner } from '#tracks/security/authorization';
+import { CertificateBook } from '#tracks/security/certificates/certificate-book';
 import { AccountBook } from '#tracks/security/identity/account-book';
 import { CredentialBook } from '#tracks/security/identity/credential-book';
 import { EntryDesk } from '#tracks/security/identity/entry-desk';
@@ -53,10 +54,13 @@ import { SecondAdministrator } from '#tracks/security/identity/second-administra
 import { SignIns } from '#tracks/security/identity/sign-ins';
 import { Sources } from '#tracks/security/identity/sources';
 import { TokenBook } from '#tracks/security/identity/token-book';
+import { Turns } from '#tracks/security/identity/turns';
 import { WallFloor } from '#tracks/security/identity/wall-floor';
+import type { RecordAct } from '#tracks/security/ports';
 import { SecurityTrack } from '#tracks/security/track';
 import { InterfaceByDoor } from '../console/interface-by-door.ts';
 import { recordUnsupervised } from '../console/security-console.ts';
+import { composeCertificates, type KeyMaterial } from './certificates.ts';
 import { composeDesks } from './desks.ts';
 import { KernelKeys } from './kernel-keys.ts';
 import { type ComposedState, composeState } from './state.ts';
@@ -69,6 +73,8 @@ export interface SecurityParts {
   readonly clock: Clock;
   readonly clockQuality: () => 'synchronized' | 'unsynchronized';
   readonly checkpointKey: KeyObject;
+  /** Nothing is certified where absent. */
+  readonly material?: KeyMaterial;
   readonly signer: AuthorizationSigner;
   readonly latch: StopLatch;
   readonly kernelLink: Link;
@@ -89,10 +95,12 @@ export interface ComposedSecurity {
   readonly principals: Principals;
   readonly accounts: AccountBook;
   readonly tokens: TokenBook;
+  readonly certificates: CertificateBook;
   readonly lockouts: Lockouts;
   readonly credentials: CredentialBook;
   readonly invitations: Invitations;
   readonly firstRun: FirstRun;
+  readonly record: RecordAct;
   /** The wall time that expiry is judged by. */
   readonly floor: WallFloor;
   readonly holds: HoldBook;
@@ -135,6 +143,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
   const floor = new WallFloor(store, clock);
   const { wallMs } = floor;
   const tokens = new TokenBook(store, wallMs);
+  const certificates = new CertificateBook(store, wallMs);
   const lockouts = new Lockouts({
     store,
     wallMs,
@@ -147,6 +156,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     wallMs,
     accounts,
     tokens,
+    certificates,
     lockouts,
     sources,
     signIns,
@@ -158,6 +168,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     },
   });
   const record = recordActs(audit);
+  const turns = new Turns();
   const credentials = new CredentialBook(store);
   const invitations = new Invitations({ store, credentials, wallMs });
   const firstRun = new FirstRun({ accounts, credentials, tokens, invitations, record });
@@ -200,10 +211,28 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
         sessions: principals,
         record,
         second,
+        turns,
         wallMs,
         isQuarantined: (device) => track.isQuarantined(device),
         incidentOn: (device) => track.threats.openOn(device.id),
         underReview: (device) => conflicts.underReview(device.id),
+      }),
+      ...composeCertificates({
+        material: parts.material,
+        clock,
+        store,
+        audit,
+        book: certificates,
+        accounts,
+        sessions: principals,
+        signer,
+        offerKeys: (keys) => kernelKeys.offer(keys),
+        second,
+        turns,
+        record,
+        interfaceLink,
+        wallMs,
+        onError,
       }),
     },
   });
@@ -427,10 +456,12 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     principals,
     accounts,
     tokens,
+    certificates,
     lockouts,
     credentials,
     invitations,
     firstRun,
+    record,
     floor,
     holds,
     holdDesk,
