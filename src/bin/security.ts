@@ -11,6 +11,7 @@ import { describeFault } from '#foundation/fault';
 import type { Outcome } from '#foundation/outcome';
 import { SharedLink } from '#link/shared-link';
 import { SharedStopLatch } from '#link/stop-latch';
+import { Severity } from '#model/event';
 import type { TrackName } from '#model/track-name';
 import { AuthorizationSigner } from '#tracks/security/authorization';
 import { loadBoardFile } from './board-file.ts';
@@ -28,6 +29,8 @@ const log = openLog('security');
 dieOnSurprise(log);
 const { layout, board: boardFile, safety, variables } = readProcessArguments();
 const clock = systemClock;
+/** Behind what is on record by more than a correction of the time service: worth a word. */
+const CLOCK_BEHIND_MS = 60_000;
 
 function need<T>(outcome: Outcome<T>): T {
   if (outcome.ok) return outcome.value;
@@ -87,13 +90,26 @@ for (const [name, link] of [
   });
 }
 await security.start();
+const firstSetup = {
+  firstRun: security.firstRun,
+  record: security.record,
+  ownUid: process.getuid?.() ?? 0,
+};
+if (security.firstRun.needed)
+  log.warn('nobody administers this appliance yet: run `dsmil setup` at it');
+if (security.floor.behindMs > CLOCK_BEHIND_MS) {
+  const finding = `the wall clock is ${Math.round(security.floor.behindMs / 1_000)} s behind what is on record`;
+  security.announcer.systemChanged(finding, Severity.WARNING);
+  log.warn(finding);
+}
 const door = await openConsoleDoor({
   path: layout.securityConsole,
   mode: 0o660,
   self: 'security',
   clock,
   admits: () => true,
-  serve: (console, peer) => serveSecurityConsole(console, peer, { clock, board, ...security }),
+  serve: (console, peer) =>
+    serveSecurityConsole(console, peer, { clock, board, firstSetup, ...security }),
   onError,
   onNote: (detail, message) => log.info(detail, message),
 });

@@ -20,6 +20,7 @@ import type { OrchestratorPort, Session } from '#model/orchestrator-port';
 import type { Credential, Origin } from '#model/principal';
 import type { KernelTrack } from '#model/track';
 import type { Announcer } from '#orchestrator/announcer';
+import { type FirstSetupParts, serveFirstSetup } from './first-setup.ts';
 import type { InterfaceByDoor } from './interface-by-door.ts';
 
 export interface SecurityConsoleParts {
@@ -28,6 +29,8 @@ export interface SecurityConsoleParts {
   readonly orchestrator: OrchestratorPort;
   readonly kernel: KernelTrack;
   readonly interfaceTrack: InterfaceByDoor;
+  /** No setup at this console where absent. */
+  readonly firstSetup?: FirstSetupParts;
 }
 
 /** A part of the board, whole in as many answers as it takes. */
@@ -59,6 +62,7 @@ export function serveSecurityConsole(
     if (snapshot.ok) link.notify(MessageType.STATE_SYNC, 'port.kernel-snapshot', snapshot.value);
     return snapshot.ok ? succeed({}) : snapshot;
   });
+  if (parts.firstSetup !== undefined) serveFirstSetup(link, peer, parts.firstSetup);
   const endSession = (session: string) =>
     void orchestrator.endSession(session, Deadline.after(clock, END_LIMIT_MS));
   const door = new LocalDoor(link, peer, parts.interfaceTrack, endSession);
