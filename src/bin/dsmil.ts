@@ -28,8 +28,12 @@ function complain(error: unknown, where: string): void {
   process.stderr.write(`${where}: ${describeError(error)}\n`);
 }
 
+const { columns } = process.stdout;
 process.exitCode = await runCli(process.argv.slice(2), {
   environment: process.env,
+  keyboard: () => process.stdin,
+  messagesOnTerminal: process.stderr.isTTY,
+  ...(process.stdout.isTTY && columns > 0 ? { columns } : {}),
   stdout: (text) => void process.stdout.write(text),
   stderr: (text) => void process.stderr.write(text),
   engageStop,
@@ -40,6 +44,10 @@ process.exitCode = await runCli(process.argv.slice(2), {
   openKernel: async (runDirectory) => {
     const { openKernelConsole } = await import('./console/client.ts');
     return openKernelConsole(runDirectory, complain);
+  },
+  setUp: async (runDirectory, first, second) => {
+    const { requestFirstSetup } = await import('./console/setup.ts');
+    return requestFirstSetup(runDirectory, { first, second }, complain);
   },
   checkBoard: async (file, { variables, profileDirectories }) => {
     const { checkBoard } = await import('#config/board');

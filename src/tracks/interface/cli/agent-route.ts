@@ -1,7 +1,7 @@
 // Finds who answers at this machine: interface, else security's console with the interface service in this process.
 // Invariants: a request that may write is sent one way only, and only after that way has answered a question first.
 
-import { dirname } from 'node:path';
+import { basename, dirname } from 'node:path';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { REST_BASE } from '#model/operation-table';
@@ -9,19 +9,23 @@ import { type AgentConnection, exchange } from './agent-client.ts';
 import type { AgentInProcess, CliParts, UnsupervisedKernel } from './cli-parts.ts';
 
 export interface AgentRouteOptions {
-  /** Interface's local socket; the consoles of the other two are files beside it. */
+  /** Interface's local socket; the consoles of the other two are in directories beside its own. */
   readonly socket: string;
-  readonly token: string | undefined;
+  /** How to do without the token, which is good at interface alone; absent where there is none. */
+  readonly withoutToken?: string;
   readonly parts: Pick<CliParts, 'openAgentInProcess' | 'openKernel'>;
   readonly onMessage: (text: string) => void;
 }
+
+/** As whoever signed in, or as the user of this machine whatever was signed in. */
+export type ActingAs = 'own' | 'local';
 
 /** Interface answers within this time, or is taken for absent. */
 const ANSWER_MS_MAX = 1_000;
 
 export class AgentRoute {
   readonly #options: AgentRouteOptions;
-  #way: Promise<Outcome<AgentConnection>> | null = null;
+  readonly #ways = new Map<ActingAs, Promise<Outcome<AgentConnection>>>();
   #agent: AgentInProcess | null = null;
   #kernel: Promise<Outcome<UnsupervisedKernel>> | null = null;
 
@@ -30,13 +34,17 @@ export class AgentRoute {
   }
 
   get runDirectory(): string {
-    return dirname(this.#options.socket);
+    const beside = dirname(this.#options.socket);
+    return basename(beside) === 'interface' ? dirname(beside) : beside;
   }
 
   /** Looked for once in the life of this object. */
-  way(): Promise<Outcome<AgentConnection>> {
-    this.#way ??= this.#find();
-    return this.#way;
+  way(as: ActingAs): Promise<Outcome<AgentConnection>> {
+    const known = this.#ways.get(as);
+    if (known !== undefined) return known;
+    const way = this.#find(as);
+    this.#ways.set(as, way);
+    return way;
   }
 
   kernel(): Promise<Outcome<UnsupervisedKernel>> {
@@ -50,8 +58,8 @@ export class AgentRoute {
     if (kernel?.ok === true) kernel.value.close();
   }
 
-  async #find(): Promise<Outcome<AgentConnection>> {
-    const { socket, token, parts, onMessage } = this.#options;
+  async #find(as: ActingAs): Promise<Outcome<AgentConnection>> {
+    const { socket, withoutToken, parts, onMessage } = this.#options;
     const local = { socketPath: socket, agent: false } as const;
     const asked = { method: 'GET', path: `${REST_BASE}/health`, timeoutMs: ANSWER_MS_MAX } as const;
     const health = await exchange(local, undefined, asked);
@@ -59,8 +67,8 @@ export class AgentRoute {
     if (health.kind !== 'unreachable') return succeed(local);
     const none = (finding: string) =>
       refuse(fault('TRACK_UNAVAILABLE', { place: 'agent', finding }));
-    if (token !== undefined) {
-      const only = 'security at its own console knows you by your user alone, leave the token out';
+    if (as === 'own' && withoutToken !== undefined) {
+      const only = `security at its own console knows you by your user alone, ${withoutToken}`;
       return none(`interface: ${health.finding}; ${only}`);
     }
     const agent = await parts.openAgentInProcess(this.runDirectory);

@@ -3,12 +3,14 @@
 import type { Duplex } from 'node:stream';
 import type { Outcome } from '#foundation/outcome';
 import type { LinearId } from '#model/device';
+import type { Exercise, ExerciseReport } from '#model/exercise';
 import type { RegisterReading } from '#model/operation';
 import type { WidthBits } from '#model/register';
 import type { KernelSnapshot } from '#model/snapshot';
 import type { StopReceipt } from '#model/stop';
 import type { ExitCode } from './exit-code.ts';
 import type { Streams } from './output.ts';
+import type { Keyboard } from './prompt.ts';
 import type { CliSession } from './session.ts';
 
 export interface BoardCheckOptions {
@@ -50,14 +52,49 @@ export interface UnsupervisedKernel {
   close(): void;
 }
 
+/** One of the two people whom the first setup makes administrators. */
+export interface FirstPerson {
+  readonly id: string;
+  readonly name: string;
+}
+
+export interface FirstInvitation {
+  readonly account: string;
+  /** Shown this once. */
+  readonly invitation: string;
+  readonly expiresAtWallMs: number;
+}
+
+/** What a scenario is run with: where the agent is, and how to tell the person who watches. */
+export interface ExerciseContext {
+  readonly socket: string;
+  readonly runDirectory: string;
+  /** One short sentence about what happens now. */
+  readonly onProgress: (step: string) => void;
+  /** The person breaks it off, or its time is over; the scenario then leaves everything as it found it. */
+  readonly signal: AbortSignal;
+}
+
 export interface CliParts extends Streams {
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Standard input, opened when the first question is asked. */
+  readonly keyboard: () => Keyboard;
+  /** Where progress is shown in place; false for a file or a pipe. */
+  readonly messagesOnTerminal: boolean;
   /** Sets the stop latch in the run directory without the agent; kernel acts on it. */
   readonly engageStop: (runDirectory: string) => Promise<Outcome<void>>;
   /** Through security, when interface does not answer. */
   readonly openAgentInProcess: (runDirectory: string) => Promise<Outcome<AgentInProcess>>;
   /** When security does not answer either. */
   readonly openKernel: (runDirectory: string) => Promise<Outcome<UnsupervisedKernel>>;
+  /** The first two administrators, at security's console: once, by root or security's own user. */
+  readonly setUp: (
+    runDirectory: string,
+    first: FirstPerson,
+    second: FirstPerson,
+  ) => Promise<Outcome<readonly FirstInvitation[]>>;
+  /** Absent where this build carries no scenarios. */
+  readonly runExercise?: (exercise: Exercise, context: ExerciseContext) => Promise<ExerciseReport>;
   /** Every problem of a board file as `file:line:column: ...`; empty for a good one. */
   readonly checkBoard: (file: string, options: BoardCheckOptions) => Promise<readonly string[]>;
 }

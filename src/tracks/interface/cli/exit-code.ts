@@ -11,6 +11,8 @@ export const EXIT = {
   needsPeople: 5,
   inDoubt: 6,
   unreachable: 7,
+  /** A record is not what was written: the audit chain or an export of it. */
+  tampered: 8,
 } as const;
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];
 
@@ -26,9 +28,13 @@ const BY_CODE: Partial<Readonly<Record<FaultCode, ExitCode>>> = {
   STOPPED_MIDWAY: EXIT.stopped,
   CONFIRMATION_NEEDED: EXIT.needsPeople,
   APPROVAL_NEEDED: EXIT.needsPeople,
+  SECOND_ADMINISTRATOR_NEEDED: EXIT.needsPeople,
   IN_DOUBT: EXIT.inDoubt,
   TRACK_UNAVAILABLE: EXIT.unreachable,
   UNSUPERVISED: EXIT.unreachable,
+  ACCOUNT_INVALID: EXIT.usage,
+  PASSWORD_UNSUITABLE: EXIT.usage,
+  AUDIT_TAMPERED: EXIT.tampered,
 };
 
 /** 403 and 423 are refusals of the person; what the table does not name is an error. */

@@ -4,18 +4,27 @@
 import { Command, CommanderError, Option } from 'commander';
 import { fault } from '#foundation/fault';
 import { refuse } from '#foundation/outcome';
+import { addAccounts } from './account-commands.ts';
+import { addAudit } from './audit-commands.ts';
+import { addCertificates } from './certificate-commands.ts';
+import { addChaos } from './chaos-commands.ts';
 import type { CliParts, Run } from './cli-parts.ts';
 import { addDevices } from './device-commands.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
+import { addIncidents } from './incident-commands.ts';
 import { addLocal } from './local-commands.ts';
 import { addOperations } from './operation-commands.ts';
 import type { OutputFormat } from './output.ts';
+import { addRights, addSessions } from './rights-commands.ts';
 import { CliSession } from './session.ts';
+import { addSetup } from './setup-commands.ts';
+import { addSignIn } from './sign-in-commands.ts';
 import { addConflicts, addSync } from './state-commands.ts';
 import { addStop } from './stop-commands.ts';
-import { addApprovals, addAudit, addStatus } from './system-commands.ts';
+import { addApprovals, addStatus } from './system-commands.ts';
+import { addTokens } from './token-commands.ts';
 
-export const DEFAULT_SOCKET = '/run/dsmil/agent.sock';
+export const DEFAULT_SOCKET = '/run/dsmil/interface/agent.sock';
 
 interface GlobalOptions {
   readonly socket: string;
@@ -26,7 +35,7 @@ interface GlobalOptions {
 /** Runs one command line without `node` and the script's name; never throws for a person's mistake. */
 export async function runCli(argv: readonly string[], parts: CliParts): Promise<ExitCode> {
   let exit: ExitCode = EXIT.ok;
-  const program = buildProgram(parts, (code) => {
+  const program = buildProgram(parts, argv, (code) => {
     exit = code;
   });
   try {
@@ -46,6 +55,9 @@ export function commandNames(): readonly string[] {
     environment: {},
     stdout: silent,
     stderr: silent,
+    keyboard: () => process.stdin,
+    messagesOnTerminal: false,
+    setUp: async () => nobody,
     engageStop: async () => ({ ok: true, value: undefined }),
     openAgentInProcess: async () => nobody,
     openKernel: async () => nobody,
@@ -59,11 +71,15 @@ export function commandNames(): readonly string[] {
       else walk(sub, `${name} `);
     }
   };
-  walk(buildProgram(parts, silent), '');
+  walk(buildProgram(parts, [], silent), '');
   return names;
 }
 
-function buildProgram(parts: CliParts, finish: (code: ExitCode) => void): Command {
+function buildProgram(
+  parts: CliParts,
+  argv: readonly string[],
+  finish: (code: ExitCode) => void,
+): Command {
   const { environment } = parts;
   const program = new Command('dsmil')
     .description('Looks at and operates the devices of this appliance.')
@@ -72,7 +88,12 @@ function buildProgram(parts: CliParts, finish: (code: ExitCode) => void): Comman
         environment.DSMIL_SOCKET ?? DEFAULT_SOCKET,
       ),
     )
-    .addOption(new Option('--token <token>', 'act as another person; also in DSMIL_TOKEN'))
+    .addOption(
+      new Option(
+        '--token <token>',
+        'act as its account; everybody here sees it in ps, so better set DSMIL_TOKEN',
+      ),
+    )
     .addOption(
       new Option('-o, --output <format>', 'how data is printed')
         .choices(['table', 'json'])
@@ -89,6 +110,7 @@ function buildProgram(parts: CliParts, finish: (code: ExitCode) => void): Comman
       socket,
       token: token === '' ? undefined : token,
       format,
+      argv,
     });
     try {
       finish(await action(open));
@@ -104,7 +126,16 @@ function buildProgram(parts: CliParts, finish: (code: ExitCode) => void): Comman
   addSync(program, run);
   addStop(program, run, parts);
   addApprovals(program, run);
-  addAudit(program, run);
+  addSignIn(program, run);
+  addSetup(program, run, parts);
+  addRights(program, run);
+  addSessions(program, run);
+  addAccounts(program, run);
+  addTokens(program, run);
+  addCertificates(program, run);
+  addAudit(program, run, parts);
+  addIncidents(program, run);
+  addChaos(program, run, parts);
   addLocal(program, run, parts);
   return program;
 }

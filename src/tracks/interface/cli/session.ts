@@ -1,14 +1,15 @@
 // One run of the command line: the client, the output, and how answers become exit codes.
 
 import type { DeviceJson, ReceiptJson } from '#contract/json-answer';
-import { describeFault, type Fault } from '#foundation/fault';
+import { describeFault, type Fault, fault } from '#foundation/fault';
 import { FAULT_CATALOGUE } from '#foundation/fault-catalogue';
-import type { Outcome } from '#foundation/outcome';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { LinearId } from '#model/device';
 import { REST_BASE } from '#model/operation-table';
 import { type AgentAnswer, AgentClient } from './agent-client.ts';
 import { AgentRoute } from './agent-route.ts';
 import type { CliParts, UnsupervisedKernel } from './cli-parts.ts';
+import { commandText, impersonal } from './command-text.ts';
 import {
   type KnownDevice,
   numberedDevice,
@@ -18,6 +19,8 @@ import {
 import { EXIT, type ExitCode, exitCodeOf } from './exit-code.ts';
 import { Output, type OutputFormat, tableText } from './output.ts';
 import { planTables } from './plan-tables.ts';
+import { Prompt } from './prompt.ts';
+import { type KeptSignIn, SignInFile } from './sign-in-file.ts';
 
 type NoData = Exclude<AgentAnswer, { readonly kind: 'data' }>;
 
@@ -31,23 +34,59 @@ export type FoundDevice =
 /** `record`: what is known of a device, and its holds; nothing is asked of the device itself. */
 export type DeviceUse = 'touch' | 'record';
 
+/** As whom the command line acts; a sign-in that is no good any more never becomes the local user by itself. */
+type Identity =
+  | { readonly kind: 'local' }
+  | { readonly kind: 'token'; readonly token: string }
+  | { readonly kind: 'signed-in'; readonly signIn: KeptSignIn }
+  | { readonly kind: 'unusable'; readonly fault: Fault };
+
 export interface SessionOptions {
   readonly parts: CliParts;
   readonly socket: string;
   readonly token: string | undefined;
   readonly format: OutputFormat;
+  /** What was typed after `dsmil`. */
+  readonly argv: readonly string[];
 }
 
 export class CliSession {
   readonly client: AgentClient;
   readonly output: Output;
+  readonly prompt: Prompt;
+  readonly socket: string;
+  readonly signInFile: SignInFile;
+  readonly #identity: Identity;
   readonly #route: AgentRoute;
+  /** What the second administrator has to type. */
+  #secondCommand: readonly string[];
 
-  constructor({ parts, socket, token, format }: SessionOptions) {
+  constructor({ parts, socket, token, format, argv }: SessionOptions) {
+    this.socket = socket;
     this.output = new Output(parts, format);
+    this.prompt = new Prompt(parts.keyboard, parts.stderr);
+    this.signInFile = new SignInFile(parts.environment.XDG_RUNTIME_DIR, socket);
+    this.#identity = identityOf(token, this.signInFile);
+    this.#secondCommand = impersonal(argv);
     const onMessage = (text: string) => this.output.message(text);
-    this.#route = new AgentRoute({ socket, token, parts, onMessage });
-    this.client = new AgentClient(this.#route, token);
+    const withoutToken = withoutTokenHint(this.#identity);
+    this.#route = new AgentRoute({
+      socket,
+      parts,
+      onMessage,
+      ...(withoutToken === undefined ? {} : { withoutToken }),
+    });
+    this.client = new AgentClient(this.#route, () => tokenOf(this.#identity));
+  }
+
+  /** False when a token or a sign-in says who this is. */
+  get actsAsLocalUser(): boolean {
+    return this.#identity.kind === 'local';
+  }
+
+  /** True when the kept sign-in says who this is, whether it is still good or not. */
+  get signsInByFile(): boolean {
+    return this.#identity.kind === 'signed-in' || this.#identity.kind === 'unusable';
   }
 
   get runDirectory(): string {
@@ -55,6 +94,7 @@ export class CliSession {
   }
 
   close(): Promise<void> {
+    this.prompt.close();
     return this.#route.close();
   }
 
@@ -77,6 +117,11 @@ export class CliSession {
       return EXIT.unreachable;
     }
     this.output.message(`${answer.code}: ${answer.detail}\n${answer.action}`);
+    if (answer.code === 'SECOND_ADMINISTRATOR_NEEDED') this.saySecondCommand();
+    const identity = this.#identity;
+    if (answer.code === 'NOT_AUTHENTICATED' && identity.kind === 'signed-in') {
+      this.output.message(`the sign-in of ${identity.signIn.account} is over: ${SIGN_IN_AGAIN}`);
+    }
     const operation = (answer.json as { readonly operation?: ReceiptJson }).operation;
     if (operation !== undefined) this.explainReceipt(operation);
     if (operation?.preview !== undefined) {
@@ -91,6 +136,38 @@ export class CliSession {
     const { released, message } = json as { readonly released: boolean; readonly message: string };
     this.output.data(json, ['released', 'message'], [[released ? 'yes' : 'no', message]]);
     return released ? EXIT.ok : EXIT.needsPeople;
+  }
+
+  /** Where the second administrator has to type something else than was typed here. */
+  setSecondCommand(argv: readonly string[]): void {
+    this.#secondCommand = argv;
+  }
+
+  /** The sentence that makes two people one change: the second one has to ask for exactly the same. */
+  saySecondCommand(): void {
+    this.output.message(
+      `the second administrator signs in (dsmil login) and types exactly:\n  ${commandText(this.#secondCommand)}`,
+    );
+  }
+
+  /** A change that takes one or two administrators; `show` prints what it gave when it is done. */
+  change(json: unknown, show: () => void): ExitCode {
+    const { done, message } = json as { readonly done: boolean; readonly message: string };
+    if (done) {
+      show();
+      if (message !== '') this.output.message(message);
+      return EXIT.ok;
+    }
+    this.output.data(json, ['done', 'message'], [['no', message]]);
+    this.saySecondCommand();
+    return EXIT.needsPeople;
+  }
+
+  /** What made sessions end. */
+  ended(json: unknown): ExitCode {
+    const { sessionsEnded } = json as { readonly sessionsEnded: number };
+    this.output.data(json, ['sessions ended'], [[String(sessionsEnded)]]);
+    return EXIT.ok;
   }
 
   fault(found: Fault): ExitCode {
@@ -122,6 +199,18 @@ export class CliSession {
     return deviceAmong(argument, devices, use);
   }
 
+  /** The devices meant, in the order given; or the exit code, when one of them is none and has been said. */
+  async devices(given: readonly string[], use: DeviceUse): Promise<readonly LinearId[] | ExitCode> {
+    const ids: LinearId[] = [];
+    for (const argument of given) {
+      const found = await this.device(argument, use);
+      if (found.kind === 'refused') return this.fault(found.fault);
+      if (found.kind === 'failed') return this.failed(found.answer);
+      ids.push(found.id);
+    }
+    return ids;
+  }
+
   /** Acts on the device meant, or says why not. */
   async withDevice(
     argument: string,
@@ -137,6 +226,47 @@ export class CliSession {
       case 'failed':
         return this.failed(found.answer);
     }
+  }
+}
+
+const SIGN_IN_AGAIN =
+  'sign in with `dsmil login`, or `dsmil logout` to be the user of this machine';
+
+function identityOf(token: string | undefined, file: SignInFile): Identity {
+  if (token !== undefined) return { kind: 'token', token };
+  const kept = file.read();
+  if (!kept.ok) return { kind: 'unusable', fault: kept.fault };
+  if (kept.value === null) return { kind: 'local' };
+  const { account, expiresAt } = kept.value;
+  if (new Date(expiresAt).getTime() > Date.now()) return { kind: 'signed-in', signIn: kept.value };
+  const finding = `ended at ${expiresAt}`;
+  const place = `sign-in of ${account}`;
+  const consequence = `nothing was sent; ${SIGN_IN_AGAIN}`;
+  return { kind: 'unusable', fault: fault('NOT_AUTHENTICATED', { place, finding, consequence }) };
+}
+
+function tokenOf(identity: Identity): Outcome<string | undefined> {
+  switch (identity.kind) {
+    case 'local':
+      return succeed(undefined);
+    case 'token':
+      return succeed(identity.token);
+    case 'signed-in':
+      return succeed(identity.signIn.token);
+    case 'unusable':
+      return refuse(identity.fault);
+  }
+}
+
+function withoutTokenHint(identity: Identity): string | undefined {
+  switch (identity.kind) {
+    case 'local':
+      return undefined;
+    case 'token':
+      return 'leave the token out';
+    case 'signed-in':
+    case 'unusable':
+      return 'sign out first with `dsmil logout`';
   }
 }
 

@@ -68,13 +68,8 @@ export function addSync(program: Command, run: Run): void {
 }
 
 async function synchronize(open: CliSession, given: readonly string[]): Promise<ExitCode> {
-  const devices: number[] = [];
-  for (const argument of given) {
-    const found = await open.device(argument, 'record');
-    if (found.kind === 'refused') return open.fault(found.fault);
-    if (found.kind === 'failed') return open.failed(found.answer);
-    devices.push(found.id);
-  }
+  const devices = await open.devices(given, 'record');
+  if (typeof devices === 'number') return devices;
   const path = `${REST_BASE}/devices/synchronize`;
   const answer = await open.client.post(path, devices.length === 0 ? {} : { devices });
   if (answer.kind !== 'data') return open.failed(answer);

@@ -5,6 +5,7 @@ import type { StopReportJson } from '#contract/json-answer';
 import { describeFault } from '#foundation/fault';
 import { GROUP_COUNT } from '#model/device';
 import { REST_BASE } from '#model/operation-table';
+import type { AgentAnswer } from './agent-client.ts';
 import type { CliParts, Run } from './cli-parts.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
 import type { CliSession } from './session.ts';
@@ -76,7 +77,7 @@ async function stop(open: CliSession, parts: CliParts, options: StopOptions): Pr
     return engaged;
   };
   const latch = whole ? setTimeout(() => void engage(), LATCH_AFTER_MS) : undefined;
-  const answer = await open.client.send({
+  const request = {
     method: 'POST',
     path: `${REST_BASE}/emergency-stop`,
     body: {
@@ -85,7 +86,13 @@ async function stop(open: CliSession, parts: CliParts, options: StopOptions): Pr
       ...(group === undefined ? {} : { groups: group }),
     },
     timeoutMs: STOP_TIMEOUT_MS,
-  });
+  } as const;
+  let answer = await open.client.send(request);
+  if (!open.actsAsLocalUser && nobodyKnowsMe(answer)) {
+    // A stop must not fail because a token is worth nothing any more; the user of this machine may stop too.
+    open.output.message('stopping as the user of this machine');
+    answer = await open.client.send({ ...request, as: 'local' });
+  }
   clearTimeout(latch);
   if (answer.kind === 'data') {
     const report = answer.json as StopReportJson;
@@ -113,6 +120,13 @@ async function stop(open: CliSession, parts: CliParts, options: StopOptions): Pr
     `agent: ${why}\nthe stop latch is engaged; kernel drives the devices to their safe values, but no receipt says so`,
   );
   return EXIT.inDoubt;
+}
+
+function nobodyKnowsMe(answer: AgentAnswer): boolean {
+  if (answer.kind === 'problem') {
+    return ['NOT_AUTHENTICATED', 'NOT_PERMITTED', 'CONFIG_INVALID'].includes(answer.code);
+  }
+  return answer.kind === 'unreachable';
 }
 
 function showReport(open: CliSession, report: StopReportJson): void {

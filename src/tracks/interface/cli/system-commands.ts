@@ -1,10 +1,9 @@
-// `dsmil status | approvals | approve | audit`: the agent, waiting plans and the record.
+// `dsmil status | approvals | approve`: the agent and the plans that wait for a second person.
 
 import type { Command } from 'commander';
 import type { ApprovalJson, StatusJson } from '#contract/json-answer';
 import { REST_BASE } from '#model/operation-table';
 import { securityIsAway } from './agent-client.ts';
-import { count } from './arguments.ts';
 import type { Run } from './cli-parts.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
 import type { CliSession } from './session.ts';
@@ -136,57 +135,5 @@ export function addApprovals(program: Command, run: Run): void {
           (json) => open.output.data(json, head, [row(json as ApprovalJson)]),
         ),
       ),
-    );
-}
-
-interface AuditRow {
-  readonly sequence: number;
-  readonly at: string;
-  readonly event: string;
-  readonly actor: string;
-  readonly operation: string;
-  readonly result: string;
-}
-
-export function addAudit(program: Command, run: Run): void {
-  const audit = program.command('audit').description('the audit chain');
-  audit
-    .command('list')
-    .description('entries of the chain')
-    .option('--from <sequence>', 'first entry', count, 1)
-    .option('--limit <count>', 'how many', count, 100)
-    .action((options: { readonly from: number; readonly limit: number }) =>
-      run((open) => {
-        const path = `${REST_BASE}/audit?from=${options.from}&limit=${options.limit}`;
-        return open.show(open.client.get(path), (json) => {
-          const { entries } = json as { readonly entries: readonly AuditRow[] };
-          const rows = entries.map((entry) => [
-            String(entry.sequence),
-            entry.at,
-            entry.event,
-            entry.actor,
-            entry.operation,
-            entry.result,
-          ]);
-          open.output.data(json, ['entry', 'at', 'event', 'who', 'operation', 'result'], rows);
-        });
-      }),
-    );
-  audit
-    .command('verify')
-    .description('checks every link and checkpoint')
-    .action(() =>
-      run(async (open) => {
-        const answer = await open.client.get(`${REST_BASE}/audit/verify`);
-        if (answer.kind !== 'data') return open.failed(answer);
-        const check = answer.json as {
-          readonly entries: number;
-          readonly intact: boolean;
-          readonly finding: string;
-        };
-        const rows = [[String(check.entries), check.intact ? 'intact' : 'BROKEN', check.finding]];
-        open.output.data(check, ['entries', 'chain', 'finding'], rows);
-        return check.intact ? EXIT.ok : EXIT.error;
-      }),
     );
 }
