@@ -9,14 +9,11 @@ import { SocketLink } from '#link/socket-link';
 import { connectToPath } from '#link/unix-socket';
 import type { TrackName } from '#model/track-name';
 import type { UnsupervisedKernel } from '#tracks/interface/cli/cli-parts';
-import type { FirstInvitation } from '#tracks/security/identity/first-run';
-import { askFirstSetup } from './first-setup.ts';
 
 const clock = systemClock;
 /** A console that does not answer within this time is not there. */
 export const ANSWER_MS_MAX = 1_000;
 const READ_MS_MAX = 5_000;
-const SETUP_MS_MAX = 5_000;
 const STOP_MS_MAX = 6_000;
 /** The other side is trusted here, and sends events at its own pace. */
 const FRAMES_PER_SECOND_MAX = 100_000;
@@ -33,24 +30,6 @@ export async function openConsoleLink(
   const framesPerSecondMax = FRAMES_PER_SECOND_MAX;
   const parts = { stream: stream.value, self: 'interface', peer, clock, onError } as const;
   return succeed(new SocketLink({ ...parts, framesPerSecondMax }));
-}
-
-/** Makes the first two administrators, each named as its account until they change that. */
-export async function setUpAtConsole(
-  runDirectory: string,
-  first: string,
-  second: string,
-  onError: Report,
-): Promise<Outcome<readonly FirstInvitation[]>> {
-  const { securityConsole } = consolesIn(runDirectory);
-  const opened = await openConsoleLink(securityConsole, 'security', onError);
-  if (!opened.ok) return opened;
-  const named = (id: string) => ({ id, name: id });
-  const request = { first: named(first), second: named(second) };
-  const deadline = Deadline.after(clock, SETUP_MS_MAX);
-  const answer = await askFirstSetup(opened.value, request, deadline);
-  opened.value.close();
-  return answer.ok ? succeed(answer.value.invitations) : answer;
 }
 
 export async function openKernelConsole(
