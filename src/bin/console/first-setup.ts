@@ -3,13 +3,16 @@
 // system says (SO_PEERCRED, unix(7)), and anybody else is refused on record.
 
 import type { PeerCredentials } from '#drivers/native/host';
+import type { Deadline } from '#foundation/deadline';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse } from '#foundation/outcome';
-import type { Link } from '#link/link';
-import { object, pattern, text } from '#link/shape';
+import { type Link, MessageType } from '#link/link';
+import { listOf, object, pattern, quantity, text } from '#link/shape';
+import { askChecked } from '#link/track-client';
 import { serveChecked } from '#link/track-server';
 import type {
   FirstAdministrator,
+  FirstInvitation,
   FirstRunAnswer,
   FirstRunRequest,
 } from '#tracks/security/identity/first-run';
@@ -36,6 +39,17 @@ const administrator = object<FirstAdministrator>({
   name: text(128, 1),
 });
 const requestShape = object<FirstRunRequest>({ first: administrator, second: administrator });
+const answerShape = object<FirstRunAnswer>({
+  invitations: listOf(
+    object<FirstInvitation>({
+      account: text(64, 1),
+      invitation: text(64, 1),
+      expiresAtWallMs: quantity,
+    }),
+    2,
+  ),
+});
+
 export function serveFirstSetup(
   link: Link,
   { uid }: PeerCredentials,
@@ -58,4 +72,13 @@ export function serveFirstSetup(
     await refused('NOT_PERMITTED', finding);
     return refuse(fault('NOT_PERMITTED', { place: 'first setup', finding }));
   });
+}
+
+export function askFirstSetup(
+  link: Link,
+  request: FirstRunRequest,
+  deadline: Deadline,
+): Promise<Outcome<FirstRunAnswer>> {
+  const call = { type: MessageType.RAW, method: METHOD, body: request } as const;
+  return askChecked(link, { ...call, shape: answerShape, effect: 'none' }, deadline);
 }
