@@ -37,6 +37,7 @@ export interface DeskParts
 
 export function composeDesks(parts: DeskParts) {
   const { accounts, tokens, lockouts, sessions, record, second, turns, wallMs, policy } = parts;
+  const { devices } = parts;
   const shared = { record, second, turns, sessions, wallMs };
   return {
     ...new AccountDesk({

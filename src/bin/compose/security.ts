@@ -73,6 +73,8 @@ export interface SecurityParts {
   readonly clock: Clock;
   readonly clockQuality: () => 'synchronized' | 'unsynchronized';
   readonly checkpointKey: KeyObject;
+  /** Keys of a rotation that may have been cut short; the chain uses the one it names. */
+  readonly otherCheckpointKeys?: readonly KeyObject[];
   /** Nothing is certified where absent. */
   readonly material?: KeyMaterial;
   readonly signer: AuthorizationSigner;
@@ -130,6 +132,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     bootId: parts.bootId,
     clockQuality: parts.clockQuality,
     checkpointKey: parts.checkpointKey,
+    otherCheckpointKeys: parts.otherCheckpointKeys ?? [],
     onAppended: (entry) => {
       floor.note(entry.wallMs);
       track.noteEntry(entry);
@@ -208,6 +211,8 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
         accounts,
         tokens,
         lockouts,
+        credentials,
+        invitations,
         sessions: principals,
         record,
         second,

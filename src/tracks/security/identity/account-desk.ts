@@ -33,18 +33,10 @@ import {
   ownAccountRefusal,
   recordRefusal,
 } from './account-rules.ts';
-import type { Lock } from './lockouts.ts';
+import type { InvitationMade } from './invitations.ts';
+import type { Lock, Lockouts } from './lockouts.ts';
 import { accountBasis, type Proposed, type SecondAdministrator } from './second-administrator.ts';
 import type { Turns } from './turns.ts';
-
-/** A one-time invitation that is about to be given. */
-export interface InvitationMade {
-  /** Shown once. */
-  readonly text: string;
-  /** To be called inside a transaction of the store, then `noteSaved` once that is on disk. */
-  write(): void;
-  noteSaved(): void;
-}
 
 export interface AccountDeskParts {
   readonly book: Pick<AccountBook, 'account' | 'all' | 'write' | 'noteSaved'>;
@@ -53,12 +45,9 @@ export interface AccountDeskParts {
   readonly turns: Turns;
   readonly sessions: Pick<SessionControl, 'endSessions' | 'liveSessions'>;
   readonly tokensOf: (account: string) => number;
-  readonly lockouts: {
-    lockOf(account: string): Lock | null;
-    writeUnlocked(account: string): void;
-    noteUnlocked(account: string): void;
-  };
+  readonly lockouts: Pick<Lockouts, 'lockOf' | 'writeUnlocked' | 'noteUnlocked'>;
   readonly enrolled: (account: string) => boolean;
+  /** Takes password, codes and the invitation of before with it. */
   readonly invite: (account: string) => InvitationMade;
   readonly onBoard: (device: LinearId) => boolean;
   /** Time that validity is judged by. */
