@@ -10,10 +10,13 @@ import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { callRefusal } from '#model/call-rule';
 import type { LinearId } from '#model/device';
 import { type OperationKey, operationRow } from '#model/operation-table';
-import type { OrchestratorPort, Session } from '#model/orchestrator-port';
+import type { OrchestratorPort, Session, SessionsEnded } from '#model/orchestrator-port';
+import { type Connection, keyOf } from './connection.ts';
 import type { InterfaceLimits } from './limits.ts';
 import { RateLimiter } from './rate-limiter.ts';
-import { type Connection, SessionCache } from './session-cache.ts';
+import { SessionCache } from './session-cache.ts';
+import type { SessionWatcher } from './session-watches.ts';
+import { SignInLimits } from './sign-in-limits.ts';
 
 /** An admitted call: the connection and, unless the row is for anyone, its session. */
 export interface Caller {
@@ -26,6 +29,8 @@ export interface AdmissionParts {
   readonly clock: Clock;
   readonly limits: InterfaceLimits;
   readonly onRefusal: (code: FaultCode) => void;
+  /** The session of a connection is over for good. */
+  readonly onGone: (connectionId: string) => void;
 }
 
 export class Admission {
@@ -33,16 +38,17 @@ export class Admission {
   readonly #sessions: SessionCache;
   readonly #principals: RateLimiter;
   readonly #addresses: RateLimiter;
-  readonly #failures: RateLimiter;
+  /** Attempts to prove who one is, on every transport. */
+  readonly signIns: SignInLimits;
   readonly #onRefusal: (code: FaultCode) => void;
 
-  constructor({ orchestrator, clock, limits, onRefusal }: AdmissionParts) {
+  constructor({ orchestrator, clock, limits, onRefusal, onGone }: AdmissionParts) {
     this.#orchestrator = orchestrator;
     this.#onRefusal = onRefusal;
     this.#principals = new RateLimiter(clock, limits.perPrincipal);
     this.#addresses = new RateLimiter(clock, limits.perAddress);
-    this.#failures = new RateLimiter(clock, limits.signInFailures);
-    this.#sessions = new SessionCache(orchestrator, clock, this.#failures);
+    this.signIns = new SignInLimits(clock, limits.signInFailures);
+    this.#sessions = new SessionCache({ orchestrator, clock, limits: this.signIns, onGone });
   }
 
   get sessions(): number {
@@ -51,7 +57,7 @@ export class Admission {
 
   /** Requests refused for their rate. */
   get limited(): number {
-    return this.#principals.refused + this.#addresses.refused + this.#failures.refused;
+    return this.#principals.refused + this.#addresses.refused + this.signIns.refused;
   }
 
   /** Whether this connection may call this row now; nothing has been done when it refuses. */
@@ -71,11 +77,12 @@ export class Admission {
       if (limited !== null) return refuse(limited);
     }
     if (who === 'anyone') return succeed({ connection, session: null });
-    const session = await this.#sessions.sessionOf(connection, deadline);
+    const urgency = key === 'stop' ? 'stop' : 'ordinary';
+    const session = await this.#sessions.sessionOf(connection, deadline, urgency);
     if (!session.ok) return this.#stopWithoutSession(key, connection, session.fault);
     if (key !== 'stop' && this.#sessions.locked(session.value)) {
-      const finding = 'is locked after an attempt that security took for an attack';
-      return refuse(fault('ACCOUNT_LOCKED', { place: 'session', finding }));
+      const locked = await this.#stillLocked(session.value, connection, deadline);
+      if (locked !== null) return refuse(locked);
     }
     const refused = callRefusal(key, session.value);
     if (refused !== null) return this.#refuse(refused, connection, session.value);
@@ -92,13 +99,30 @@ export class Admission {
     return this.#sessions.sessionOf(connection, deadline);
   }
 
+  /** The session of a connection that is signed in, without asking anybody. */
+  known(connection: Connection): Session | undefined {
+    return this.#sessions.known(connection);
+  }
+
   /** The session stays, and refuses everything but a stop. */
   lock(session: Session): void {
     this.#sessions.lock(session);
   }
 
-  forget(session: Session): void {
-    this.#sessions.forget(session);
+  /** Sessions that are over: whoever serves them is told at once. */
+  end(ended: SessionsEnded): void {
+    this.#sessions.end(ended);
+  }
+
+  /** After security was away, nothing kept is trusted before security has been asked again. */
+  setAvailable(available: boolean): void {
+    this.#sessions.setAvailable(available);
+  }
+
+  /** Hears of the end or the lock of what this connection is signed in with; returns the way to stop listening. */
+  watch(connection: Connection, watcher: SessionWatcher): () => void {
+    const key = keyOf(connection);
+    return key === undefined ? () => undefined : this.#sessions.watches.watch(key, watcher);
   }
 
   sweep(): void {
@@ -114,10 +138,38 @@ export class Admission {
   #stopWithoutSession(key: OperationKey, connection: Connection, reason: Fault): Outcome<Caller> {
     const kind = connection.credential?.kind;
     const loginDown = reason.code !== 'NOT_AUTHENTICATED' && reason.code !== 'ACCOUNT_LOCKED';
+    const kept = key === 'stop' ? this.#sessions.kept(connection) : undefined;
+    if (kept !== undefined) return succeed({ connection, session: kept });
     if (key === 'stop' && (kind === 'local' || (kind === 'certificate' && loginDown))) {
       return succeed({ connection, session: null });
     }
     return refuse(reason);
+  }
+
+  /** Asked with the very session: a new one of the same person would go round the lock. */
+  async #stillLocked(
+    session: Session,
+    { origin }: Connection,
+    deadline: Deadline,
+  ): Promise<Fault | null> {
+    const finding = 'is locked after an attempt that security took for an attack';
+    const locked = fault('ACCOUNT_LOCKED', { place: 'session', finding });
+    if (!this.#sessions.lockIsDue(session)) return locked;
+    const answer = await this.#orchestrator.administer(
+      session.id,
+      'sessions',
+      {},
+      origin,
+      deadline,
+    );
+    // A token that may not ask this is answered only when its session is not locked.
+    if (answer.ok || answer.fault.code === 'SCOPE_EXCEEDED') {
+      this.#sessions.unlock(session);
+      return null;
+    }
+    if (!isSessionUnknown(answer.fault)) return locked;
+    this.#sessions.end({ sessionIds: [session.id], reason: answer.fault.finding });
+    return answer.fault;
   }
 
   #limited(
@@ -171,12 +223,16 @@ export class Admission {
     }
     const answer = await call(caller.session.id);
     if (answer.ok) return answer;
-    const { code } = answer.fault;
-    if (code === 'ACCOUNT_LOCKED') this.#sessions.lock(caller.session);
-    if (code !== 'NOT_AUTHENTICATED') return answer;
+    if (answer.fault.code === 'ACCOUNT_LOCKED') this.#sessions.lock(caller.session);
+    if (!isSessionUnknown(answer.fault)) return answer;
     // A restarted security track has lost its sessions; it did nothing, so asking again is safe.
     this.#sessions.forget(caller.session);
     const renewed = await this.#sessions.sessionOf(caller.connection, deadline);
     return renewed.ok ? call(renewed.value.id) : renewed;
   }
+}
+
+/** A wrong password is no proof against the session that it was sent with. */
+function isSessionUnknown({ code, place }: Fault): boolean {
+  return code === 'NOT_AUTHENTICATED' && place === 'session';
 }

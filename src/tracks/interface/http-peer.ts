@@ -5,16 +5,16 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 import type { Credential, Transport } from '#model/principal';
-import { bearerCredential, certificateCredential } from './peer.ts';
-import type { CookieSessions } from './rest/cookie-sessions.ts';
+import type { Connection } from './connection.ts';
+import { bearerCredential, certificateCredential, networkOf } from './peer.ts';
+import type { CookieSessions, Place } from './rest/cookie-sessions.ts';
 import type { InterfaceService } from './service.ts';
-import type { Connection } from './session-cache.ts';
 
 interface KnownSocket {
   readonly id: string;
   readonly peer: string;
   readonly address: string;
-  readonly local: 'local' | 'network';
+  readonly local: Place;
   readonly credential: Credential | null;
 }
 
@@ -52,7 +52,7 @@ export class HttpPeers {
     if (authorization !== undefined) {
       return { ...base, credential: bearerCredential(authorization) };
     }
-    const found = this.#cookies.find(cookie);
+    const found = this.#cookies.find(cookie, known.local);
     if (found !== null) return { ...base, id: found.id, credential: found.credential };
     return { ...base, credential: known.credential };
   }
@@ -64,7 +64,7 @@ export class HttpPeers {
     return this.#remember(socket, {
       id: `http ${++this.#count}`,
       peer: `${address}:${socket.remotePort ?? 0}`,
-      address,
+      address: networkOf(address),
       local: 'network',
       credential: certificate?.raw === undefined ? null : certificateCredential(certificate),
     });
@@ -85,11 +85,18 @@ export function foreignOrigin(request: IncomingMessage, allowed: readonly string
   return origin !== `https://${host ?? ''}` && !allowed.includes(origin);
 }
 
-/** Query members that would put a secret into logs and histories. */
+/** Query members that would put a secret into logs and histories, however they are spelled. */
 export function secretInUrl(url: string): boolean {
-  const query = url.split('?', 2)[1];
-  if (query === undefined) return false;
-  const secrets =
-    /^(access_?token|auth|authorization|bearer|cookie|id_?token|key|password|session|token)$/i;
-  return [...new URLSearchParams(query).keys()].some((name) => secrets.test(name));
+  const start = url.indexOf('?');
+  if (start < 0) return false;
+  const names = [...new URLSearchParams(url.slice(start + 1)).keys()];
+  return names.some((name) => SECRET_NAMES.has(name.toLowerCase().replace(/[^a-z]/g, '')));
 }
+
+const SECRET_NAMES: ReadonlySet<string> = new Set(
+  (
+    'accesstoken apikey apitoken auth authorization bearer code cookie credential credentials dsmilsession idtoken ' +
+    'invitation jwt key otp pass passwd password passphrase pin pwd refreshtoken secret session sessionid sid sig ' +
+    'signature token totp'
+  ).split(' '),
+);

@@ -1,5 +1,6 @@
 // Reads the far end of a connection: address without port, and the identity of a verified client certificate.
 
+import { isIP } from 'node:net';
 import type { PeerCertificate } from 'node:tls';
 import type { Credential } from '#model/principal';
 
@@ -12,6 +13,43 @@ export function addressOf(peer: string): string {
   const colon = text.lastIndexOf(':');
   const host = colon > 0 ? text.slice(0, colon) : text;
   return host.replace(/^\[|\]$/g, '');
+}
+
+/**
+ * What one far end can hold to itself, for the limits: an IPv4 address whichever way it is written, the /64 of an
+ * IPv6 address, because its owner has all of them (RFC 4291 section 2.5.4). Anything else stays as it is.
+ */
+export function networkOf(address: string): string {
+  const [plain = ''] = address.split('%', 1);
+  if (isIP(plain) !== 6) return plain === '' ? address : plain;
+  const groups = groupsOf(plain);
+  const mapped = groups.slice(0, 5).every((group) => group === 0) && groups[5] === 0xffff;
+  if (mapped) {
+    const [high = 0, low = 0] = groups.slice(6);
+    return [high >> 8, high & 0xff, low >> 8, low & 0xff].join('.');
+  }
+  if (groups.slice(0, 7).every((group) => group === 0)) return plain;
+  return `${groups
+    .slice(0, 4)
+    .map((group) => group.toString(16))
+    .join(':')}::/64`;
+}
+
+/** The eight groups of an address that is known to be IPv6. */
+function groupsOf(address: string): readonly number[] {
+  const dotted = /^(.*:)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(address);
+  const hex = (high: string | undefined, low: string | undefined) =>
+    (Number(high) * 256 + Number(low)).toString(16);
+  const text =
+    dotted === null
+      ? address
+      : `${dotted[1]}${hex(dotted[2], dotted[3])}:${hex(dotted[4], dotted[5])}`;
+  const [before = '', after] = text.split('::');
+  const parts = (half: string) => half.split(':').filter((part) => part !== '');
+  const head = parts(before);
+  const tail = parts(after ?? '');
+  const zeros = Array.from({ length: 8 - head.length - tail.length }, () => '0');
+  return [...head, ...zeros, ...tail].map((group) => Number.parseInt(group, 16));
 }
 
 /**

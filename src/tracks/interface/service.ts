@@ -16,7 +16,7 @@ import type {
 import type { AuditEntry } from '#model/audit-entry';
 import type { Board } from '#model/board';
 import { type OperationReceipt, OperationType } from '#model/operation';
-import { type OperationKey, operationRow } from '#model/operation-table';
+import type { OperationKey } from '#model/operation-table';
 import type {
   ApprovalRequest,
   OrchestratorPort,
@@ -25,8 +25,10 @@ import type {
 } from '#model/orchestrator-port';
 import type { RiskLevel } from '#model/risk';
 import { EmergencyPriority, type StopLatch } from '#model/stop';
+import { AdministrationDesk } from './administration-desk.ts';
 import { Admission, type Caller } from './admission.ts';
 import { assessInterfaceRisk } from './assess.ts';
+import type { Connection } from './connection.ts';
 import { DeviceAttention } from './device-attention.ts';
 import { DeviceDesk } from './device-desk.ts';
 import { DevicePicture } from './device-picture.ts';
@@ -34,7 +36,7 @@ import { EventHub } from './event-hub.ts';
 import { DEFAULT_LIMITS, type InterfaceLimits } from './limits.ts';
 import { InterfaceMetrics } from './metrics.ts';
 import { checkOperation, chooseOperationId, quarantineReceipt } from './operation-check.ts';
-import type { Connection } from './session-cache.ts';
+import type { SessionWatcher } from './session-watches.ts';
 import { statusWithoutSecurity } from './snapshot.ts';
 import { StopDesk } from './stop-desk.ts';
 
@@ -53,7 +55,8 @@ export type { Caller } from './admission.ts';
 export { DEFAULT_LIMITS, type InterfaceLimits } from './limits.ts';
 
 const LATCH_WATCH_EVERY_MS = 100;
-const SWEEP_EVERY_MS = 60_000;
+/** A session that has reached its end is cut off no later. */
+const SWEEP_EVERY_MS = 5_000;
 const LIST_LENGTH_MAX = 1_000;
 
 export class InterfaceService {
@@ -69,12 +72,15 @@ export class InterfaceService {
   readonly stops: StopDesk;
   /** Devices as a whole: picture, comparison, history, holds and conflicts. */
   readonly devices: DeviceDesk;
+  /** Sign-in, accounts, certificates, audit, threats and exercises. */
+  readonly administration: AdministrationDesk;
   readonly #orchestrator: OrchestratorPort;
   readonly #latch: Pick<StopLatch, 'engage' | 'engaged'> | undefined;
   readonly #admission: Admission;
   /** The log of this machine, for texts that never go over the network. */
   readonly log: (message: string) => void;
   readonly #unsubscribe: readonly (() => void)[];
+  readonly #gone = new Set<(connectionId: string) => void>();
   #lastStatus: SystemStatus | null = null;
   #running = 0;
   #closed = false;
@@ -110,12 +116,17 @@ export class InterfaceService {
       clock,
       limits: this.limits,
       onRefusal: (code) => this.metrics.refused(code),
+      onGone: (connectionId) => {
+        for (const listen of this.#gone) listen(connectionId);
+      },
     });
     const { picture, events, attention } = this;
     const admission = this.#admission;
     const latch = this.#latch;
     this.stops = new StopDesk({ orchestrator, clock, picture, events, admission, latch });
     this.devices = new DeviceDesk({ orchestrator, picture, admission, attention });
+    const deadline = () => this.deadline();
+    this.administration = new AdministrationDesk({ orchestrator, admission, deadline });
     this.#unsubscribe = [
       orchestrator.onEvent((event) => {
         this.events.publish(event);
@@ -123,7 +134,11 @@ export class InterfaceService {
       }),
       orchestrator.onKernelSnapshot((snapshot) => this.picture.update(snapshot)),
       orchestrator.onUnifiedState((states) => this.picture.takeUnified(states)),
-      orchestrator.onAvailable((available) => this.picture.setAvailable(available)),
+      orchestrator.onAvailable((available) => {
+        this.picture.setAvailable(available);
+        admission.setAvailable(available);
+      }),
+      orchestrator.onSessionsEnded((ended) => admission.end(ended)),
     ];
     this.#sweep();
     this.#watchLatch(this.stopEngaged());
@@ -159,6 +174,16 @@ export class InterfaceService {
 
   closeConnection(connectionId: string): void {
     this.#admission.closeConnection(connectionId);
+  }
+
+  /** Hears of the end or the lock of a connection's session, whoever caused it; returns the way to stop listening. */
+  watchSession(connection: Connection, watcher: SessionWatcher): () => void {
+    return this.#admission.watch(connection, watcher);
+  }
+
+  /** Connections whose session is over for good: what else was kept for them is worth nothing any more. */
+  onSessionGone(listen: (connectionId: string) => void): void {
+    this.#gone.add(listen);
   }
 
   /** Admits, performs and counts one call; whatever is thrown on the way becomes INTERNAL without its text. */
@@ -297,10 +322,15 @@ export class InterfaceService {
     );
   }
 
-  async endSession(caller: Caller, deadline: Deadline): Promise<Outcome<void>> {
-    if (caller.session === null) return succeed(undefined);
-    this.#admission.forget(caller.session);
-    return this.#orchestrator.signOut(caller.session.id, deadline);
+  /** The person leaves: the session is over here at once, and its sign-in on every transport. */
+  async endSession(session: Session, deadline: Deadline): Promise<Outcome<void>> {
+    this.#admission.end({ sessionIds: [session.id], reason: 'the person signed out' });
+    return this.#orchestrator.signOut(session.id, deadline);
+  }
+
+  /** The session of a connection that is signed in, without asking anybody. */
+  knownSession(connection: Connection): Session | undefined {
+    return this.#admission.known(connection);
   }
 
   // --- Administration ----------------------------------------------------------------------------
@@ -312,14 +342,7 @@ export class InterfaceService {
     request: AdministrationRequest<K>,
     deadline: Deadline,
   ): Promise<Outcome<AdministrationAnswer<K>>> {
-    const { origin } = caller.connection;
-    if (operationRow(key).who === 'anyone') {
-      const sessionId = caller.session?.id ?? null;
-      return this.#orchestrator.administer(sessionId, key, request, origin, deadline);
-    }
-    return this.#admission.asSession(caller, deadline, (sessionId) =>
-      this.#orchestrator.administer(sessionId, key, request, origin, deadline),
-    );
+    return this.administration.ask(caller, key, request, deadline);
   }
 
   // --- Select before operate ---------------------------------------------------------------------

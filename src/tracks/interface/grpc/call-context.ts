@@ -11,9 +11,9 @@ import type { Deadline } from '#foundation/deadline';
 import { describeFault, type Fault } from '#foundation/fault';
 import { FAULT_CATALOGUE } from '#foundation/fault-catalogue';
 import type { Credential } from '#model/principal';
-import { addressOf, bearerCredential, certificateCredential } from '../peer.ts';
+import type { Connection } from '../connection.ts';
+import { addressOf, bearerCredential, certificateCredential, networkOf } from '../peer.ts';
 import type { InterfaceService } from '../service.ts';
-import type { Connection } from '../session-cache.ts';
 
 /** The part of grpc-js's four server call types that is the same in all. */
 export interface GrpcCall {
@@ -37,7 +37,7 @@ export function connectionOf(call: GrpcCall): Connection {
   const peer = call.getPeer().replace(/^(ipv4|ipv6):/, '');
   return {
     origin: { transport: 'grpc', peer },
-    address: addressOf(peer),
+    address: networkOf(addressOf(peer)),
     id: `grpc ${peer}`,
     credential: credentialOf(call),
   };

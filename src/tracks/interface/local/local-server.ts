@@ -9,7 +9,14 @@ import { basename } from 'node:path';
 import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { http } from '../node-http.ts';
-import { answerBadRequest, closeServer, HTTP_TIMES, listenOn } from '../rest/http-server.ts';
+import {
+  answerBadRequest,
+  closeServer,
+  HTTP_BOUNDS,
+  HTTP_TIMES,
+  listenOn,
+  PARSED_HEADERS_MAX,
+} from '../rest/http-server.ts';
 import type { RestApp } from '../rest/rest-app.ts';
 
 /** Reads SO_PEERCRED of a connected unix socket; the composition root passes the native one in. */
@@ -26,7 +33,8 @@ export class LocalServer {
 
   constructor(app: RestApp, path: string, readPeer: PeerCredentialsReader) {
     this.#path = path;
-    this.server = http.createServer(HTTP_TIMES, app.serve);
+    this.server = http.createServer({ ...HTTP_TIMES, ...HTTP_BOUNDS }, app.serve);
+    this.server.maxHeadersCount = PARSED_HEADERS_MAX;
     this.server.maxConnections = CONNECTIONS_MAX;
     this.server.on('clientError', answerBadRequest);
     this.server.prependListener('connection', (socket: Socket) => {

@@ -1,14 +1,14 @@
 // The HTTPS server in front of the REST application: TLS with optional client certificates, limits and time-outs.
 // Faults: an address that cannot be bound is CONFIG_INVALID with the address.
 
-import type { Server } from 'node:http';
+import type { Server, ServerOptions } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
 import type { AddressInfo, ListenOptions } from 'node:net';
 import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { https } from '../node-http.ts';
-import type { TlsMaterial } from '../tls-material.ts';
-import type { RestApp } from './rest-app.ts';
+import { cutRevoked, secureContext, type TlsMaterial } from '../tls-material.ts';
+import { HEADERS_MAX, type RestApp } from './rest-app.ts';
 
 export interface HttpListenOptions {
   readonly host: string;
@@ -24,28 +24,42 @@ export const HTTP_TIMES = {
   headersTimeout: 10_000,
   requestTimeout: 30_000,
   keepAliveTimeout: 65_000,
-} as const;
+  /** How often the first two are looked at. */
+  connectionsCheckingInterval: 1_000,
+} as const satisfies ServerOptions;
+/** All headers of a request together (RFC 9112 leaves it to the server). */
+export const HTTP_BOUNDS = { maxHeaderSize: 16 * 1024 } as const satisfies ServerOptions;
+/** One more than a request may have, so that the surplus is seen and not dropped. */
+export const PARSED_HEADERS_MAX = HEADERS_MAX + 1;
+
+export type HttpTimes = typeof HTTP_TIMES;
 
 export class HttpServer {
   readonly server: HttpsServer;
 
-  constructor(app: RestApp, tls: TlsMaterial) {
+  constructor(app: RestApp, tls: TlsMaterial, times: Partial<HttpTimes> = {}) {
     this.server = https.createServer(
       {
-        cert: tls.certificate,
-        key: tls.key,
-        ca: tls.authority,
+        ...secureContext(tls),
         requestCert: true,
         // Without a certificate a token may still identify the caller; `authorized` is checked where it is read.
         rejectUnauthorized: false,
-        minVersion: 'TLSv1.2',
         handshakeTimeout: 10_000,
+        ...HTTP_BOUNDS,
         ...HTTP_TIMES,
+        ...times,
       },
       app.serve,
     );
     this.server.maxConnections = CONNECTIONS_MAX;
+    this.server.maxHeadersCount = PARSED_HEADERS_MAX;
+    this.server.prependListener('secureConnection', cutRevoked);
     this.server.on('clientError', answerBadRequest);
+  }
+
+  /** For connections from now on; those that are open keep what they were made with. */
+  replaceTls(tls: TlsMaterial): void {
+    this.server.setSecureContext(secureContext(tls));
   }
 
   async listen(options: Omit<HttpListenOptions, 'tls'>): Promise<Outcome<number>> {

@@ -2,6 +2,7 @@
 
 import { FAULT_CATALOGUE, type FaultCode } from '#foundation/fault-catalogue';
 import { operationRow } from '#model/operation-table';
+import { SESSION_COOKIE } from './cookie-sessions.ts';
 import type { RestRoute } from './routes.ts';
 
 interface ObjectSchema {
@@ -64,7 +65,7 @@ export function openApi(routes: readonly RestRoute[]): object {
     components: {
       securitySchemes: {
         bearer: { type: 'http', scheme: 'bearer' },
-        cookie: { type: 'apiKey', in: 'cookie', name: 'dsmil_session' },
+        cookie: { type: 'apiKey', in: 'cookie', name: SESSION_COOKIE },
         mutualTls: { type: 'mutualTLS' },
       },
       schemas: { Problem: problemSchema() },

@@ -3,11 +3,19 @@
 // a request is refused on its URL, origin, size and schema before anybody is asked.
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply } from 'fastify';
+import Fastify, {
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify';
 import { jsonText, problemOf } from '#contract/json-answer';
+import { Type } from '#contract/json-schema';
+import { findClimbing, findHiddenText } from '#contract/plain-text';
 import { type Fault, fault } from '#foundation/fault';
 import { succeed } from '#foundation/outcome';
-import { operationRow } from '#model/operation-table';
+import { type OperationKey, operationRow } from '#model/operation-table';
+import { redactText } from '#model/redaction';
 import { foreignOrigin, HttpPeers, secretInUrl } from '../http-peer.ts';
 import type { InterfaceService } from '../service.ts';
 import { CookieSessions } from './cookie-sessions.ts';
@@ -20,6 +28,9 @@ export interface RestOptions {
 }
 
 export const BODY_BYTES_MAX = 64 * 1024;
+export const HEADERS_MAX = 64;
+/** For a route without a body of its own: nothing, or an empty object. */
+const NO_BODY = Type.OrNothing(Type.Object({}, { additionalProperties: false }));
 
 const HEADERS: Readonly<Record<string, string>> = {
   'cache-control': 'no-store',
@@ -42,11 +53,17 @@ export class RestApp {
     const cookies = new CookieSessions(service.clock);
     this.peers = new HttpPeers(service, cookies);
     this.routes = [...restRoutes(service, cookies), this.#describeRoute()];
+    service.onSessionGone((connectionId) => cookies.end(connectionId));
     this.#app = Fastify({
       bodyLimit: BODY_BYTES_MAX,
       routerOptions: { maxParamLength: 128 },
       onProtoPoisoning: 'error',
       onConstructorPoisoning: 'error',
+      frameworkErrors: (_error, _request, reply) => {
+        const finding = 'is not the URL of anything here';
+        const found = fault('REQUEST_MALFORMED', { place: 'URL', finding });
+        void send(reply.headers(HEADERS), problemAnswer(found));
+      },
       ajv: {
         customOptions: {
           coerceTypes: false,
@@ -95,7 +112,7 @@ export class RestApp {
     });
     app.setErrorHandler<FastifyError>((error, request, reply) => {
       if (reply.sent) return;
-      void send(reply, problemAnswer(this.#faultOf(error, request.raw.url ?? '')));
+      void send(reply, problemAnswer(this.#faultOf(error, request)));
     });
     app.setNotFoundHandler((_request, reply) => {
       const finding = 'no such route, or not with this method';
@@ -115,10 +132,15 @@ export class RestApp {
       url: rest.path,
       // HEAD would be a second, unlisted route.
       exposeHeadRoute: false,
+      config: { key: route.key },
       schema: {
-        ...(body === undefined ? {} : { body }),
+        ...(rest.method === 'POST' ? { body: body ?? NO_BODY } : {}),
         ...(params === undefined ? {} : { params }),
         querystring: query ?? { type: 'object', additionalProperties: false },
+      },
+      preValidation: async (request, reply) => {
+        const refused = refuseHidden(route.key, request);
+        if (refused !== null) return send(reply, problemAnswer(refused));
       },
       handler: async (request, reply) => {
         const deadline = this.#service.deadline();
@@ -138,6 +160,11 @@ export class RestApp {
   }
 
   #refuseEarly(request: IncomingMessage): Fault | null {
+    // The parser drops what is beyond its bound without a word, and that could be the one that matters.
+    if (request.rawHeaders.length > 2 * HEADERS_MAX) {
+      const finding = `has more than ${HEADERS_MAX} headers`;
+      return fault('REQUEST_TOO_LARGE', { place: 'request', finding });
+    }
     if (secretInUrl(request.url ?? '')) {
       const finding = 'carries a secret, which logs and histories would keep';
       return fault('REQUEST_MALFORMED', { place: 'URL', finding });
@@ -149,7 +176,7 @@ export class RestApp {
     return null;
   }
 
-  #faultOf(error: FastifyError, url: string): Fault {
+  #faultOf(error: FastifyError, request: FastifyRequest): Fault {
     if (error.validation !== undefined) {
       const [first] = error.validation;
       const place = `${error.validationContext ?? 'request'}${first?.instancePath ?? ''}`;
@@ -166,7 +193,11 @@ export class RestApp {
       const finding = 'is not JSON as it must be, or is cut short';
       return fault('REQUEST_MALFORMED', { place: 'request', finding });
     }
-    this.#service.log(`${url.split('?', 1)[0]}: ${error.stack ?? error.message}`);
+    const { config } = request.routeOptions;
+    const key = (config as { readonly key?: OperationKey }).key;
+    const text = error.stack ?? error.message;
+    const shown = key === undefined ? error.name : redactText(key, request.body, text);
+    this.#service.log(`${request.raw.url?.split('?', 1)[0]}: ${shown}`);
     const finding = 'could not be answered because of an error in the agent';
     return fault('INTERNAL', { place: 'request', finding, metal: 'unknown' });
   }
@@ -180,6 +211,20 @@ export class RestApp {
   }
 }
 
+/** What no body, path or query may hold; a stop is never refused for its wording. */
+function refuseHidden(key: OperationKey, request: FastifyRequest): Fault | null {
+  const check = key === 'stop' ? 'keys' : 'keys and texts';
+  const params = (request.params ?? {}) as Record<string, unknown>;
+  const query = (request.query ?? {}) as Record<string, unknown>;
+  const found =
+    findHiddenText(request.body, 'body', check, operationRow(key).secrets) ??
+    findHiddenText(params, 'params', 'keys and texts') ??
+    findHiddenText(query, 'querystring', 'keys and texts') ??
+    findClimbing(params, 'params') ??
+    findClimbing(query, 'querystring');
+  return found === null ? null : fault('REQUEST_MALFORMED', found);
+}
+
 function problemAnswer(found: Fault): RestAnswer {
   const body = problemOf(found);
   return { status: body.status, body, contentType: 'application/problem+json' };
@@ -187,6 +232,10 @@ function problemAnswer(found: Fault): RestAnswer {
 
 function send(reply: FastifyReply, answer: RestAnswer): FastifyReply {
   if (answer.setCookie !== undefined) reply.header('set-cookie', answer.setCookie);
+  if (answer.stream !== undefined) {
+    const type = answer.contentType ?? 'application/octet-stream';
+    return reply.code(answer.status).header('content-type', type).send(answer.stream);
+  }
   const text = typeof answer.body === 'string' ? answer.body : jsonText(answer.body);
   return reply
     .code(answer.status)

@@ -1,13 +1,17 @@
 // What a REST route is, and the forms that several of them share.
 
+import type { Readable } from 'node:stream';
+import { administrationFromJson, administrationToJson } from '#contract/json-administration';
+import { ADMINISTRATION_BODIES } from '#contract/json-administration-schema';
 import { problemOf, receiptToJson } from '#contract/json-answer';
-import { Type } from '#contract/json-schema';
+import { type JsonSchema, Type } from '#contract/json-schema';
 import type { Deadline } from '#foundation/deadline';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type { AdministrationKey, AdministrationRequest } from '#model/administration';
 import { CoordinationResult, type OperationReceipt } from '#model/operation';
 import type { OperationKey } from '#model/operation-table';
-import type { Caller } from '../service.ts';
+import type { Caller, InterfaceService } from '../service.ts';
 
 export interface RestRequest {
   readonly body: unknown;
@@ -21,6 +25,8 @@ export interface RestAnswer {
   readonly body: unknown;
   readonly contentType?: string;
   readonly setCookie?: string;
+  /** Sent instead of the body, as fast as the client reads. */
+  readonly stream?: Readable;
 }
 
 export interface RestRoute {
@@ -52,6 +58,39 @@ export function answered<T>(
 ): Outcome<RestAnswer> {
   return outcome.ok ? ok(shape(outcome.value)) : outcome;
 }
+
+export interface AdministrationRouteParts<K extends AdministrationKey> {
+  /** What a good answer is. */
+  readonly answer: string;
+  readonly params?: JsonSchema;
+  /** The members of the request that stand in the path. */
+  readonly path?: (params: Readonly<Record<string, string>>) => Partial<AdministrationRequest<K>>;
+}
+
+/** A row that security answers: its body is the request without what stands in the path, its answer the answer. */
+export function administrationRoute<K extends AdministrationKey>(
+  service: InterfaceService,
+  key: K,
+  parts: AdministrationRouteParts<K>,
+): RestRoute {
+  const { answer, params: schema, path } = parts;
+  const body = ADMINISTRATION_BODIES[key];
+  return {
+    key,
+    ...(body === undefined ? {} : { body }),
+    ...(schema === undefined ? {} : { params: schema }),
+    answer,
+    handle: async (caller, { body: given, params, deadline }) => {
+      const request = administrationFromJson(key, given, path?.(params) ?? {});
+      if (!request.ok) return request;
+      const done = await service.administer(caller, key, request.value, deadline);
+      return answered(done, administrationToJson);
+    },
+  };
+}
+
+/** The parameters of a path with one identifier of this form. */
+export const idParams = (id: JsonSchema) => Type.Object({ id }, strict);
 
 /** An operation that was not carried out is a problem that holds its whole receipt. */
 export function receiptAnswer(receipt: OperationReceipt): RestAnswer {

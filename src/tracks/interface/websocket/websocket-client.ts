@@ -15,9 +15,9 @@ import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { linearIdOf } from '#model/device';
 import { type AgentEvent, EventType } from '#model/event';
 import type { Session } from '#model/orchestrator-port';
+import type { Connection } from '../connection.ts';
 import { devicesOfEvent, maySeeEvent } from '../event-hub.ts';
 import type { Caller, InterfaceService } from '../service.ts';
-import type { Connection } from '../session-cache.ts';
 import {
   type ClientMessage,
   errorText,

@@ -10,11 +10,11 @@ import { jsonText, problemOf } from '#contract/json-answer';
 import { type Fault, fault } from '#foundation/fault';
 import type { AgentEvent } from '#model/event';
 import { REST_BASE } from '#model/operation-table';
+import type { Connection } from '../connection.ts';
 import { foreignOrigin } from '../http-peer.ts';
 import { bearerCredential } from '../peer.ts';
 import type { RestApp } from '../rest/rest-app.ts';
 import type { InterfaceService } from '../service.ts';
-import type { Connection } from '../session-cache.ts';
 import { eventText, messageReader } from './messages.ts';
 import { WebSocketClient } from './websocket-client.ts';
 

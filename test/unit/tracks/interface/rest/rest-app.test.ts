@@ -123,7 +123,7 @@ it('takes a token, a cookie from signing in, or a client certificate, and nothin
 it.each([
   ['an unknown token', { authorization: 'Bearer wrong' }],
   ['another scheme', { authorization: 'Basic dG9rZW4tYWxpY2U=' }],
-  ['a cookie nobody was given', { cookie: 'dsmil_session=AAAA' }],
+  ['a cookie nobody was given', { cookie: '__Host-dsmil_session=AAAA' }],
 ])('does not let in %s', async (_what, headers) => {
   const answer = await operate({ operation: 'READ', device: 0 }, { headers });
   expect([answer.status, answer.json.code]).toEqual([401, 'NOT_AUTHENTICATED']);
@@ -214,7 +214,7 @@ it('refuses a page of another site, a token in the URL and a body that is no JSO
 
 it.each([
   ['GET', '/api/v1/devices/0x800C', 400, 'DEVICE_ID_INVALID'],
-  ['GET', '/api/v1/devices/..%2f..%2fetc', 400, 'DEVICE_ID_INVALID'],
+  ['GET', '/api/v1/devices/..%2f..%2fetc', 400, 'REQUEST_MALFORMED'],
   ['GET', '/api/v1/devices/99999999999', 400, 'DEVICE_ID_INVALID'],
   ['GET', '/api/v1/operations?limit=-1', 400, 'REQUEST_MALFORMED'],
   ['GET', '/api/v1/operations?sort=asc', 400, 'REQUEST_MALFORMED'],

@@ -1,0 +1,36 @@
+// The REST routes about accounts and their API tokens.
+
+import { AccountIdSchema, HandleSchema } from '#contract/json-administration-schema';
+import type { InterfaceService } from '../service.ts';
+import { administrationRoute, idParams, type RestRoute } from './rest-route.ts';
+
+const PROGRESS = 'Whether it is done, or a second administrator has to ask for the same';
+
+export function accountRoutes(service: InterfaceService): readonly RestRoute[] {
+  const account = {
+    params: idParams(AccountIdSchema),
+    path: ({ id = '' }: Readonly<Record<string, string>>) => ({ id }),
+  };
+  return [
+    administrationRoute(service, 'accounts', { answer: 'Accounts with their rights and locks.' }),
+    administrationRoute(service, 'createAccount', { answer: `${PROGRESS}; the invitation, once.` }),
+    administrationRoute(service, 'changeAccount', { ...account, answer: `${PROGRESS}.` }),
+    administrationRoute(service, 'inviteAccount', {
+      ...account,
+      answer: `${PROGRESS}; the invitation, once.`,
+    }),
+    administrationRoute(service, 'unlockAccount', { ...account, answer: `${PROGRESS}.` }),
+  ];
+}
+
+export function tokenRoutes(service: InterfaceService): readonly RestRoute[] {
+  return [
+    administrationRoute(service, 'tokens', { answer: 'API tokens, without what they open.' }),
+    administrationRoute(service, 'createToken', { answer: `${PROGRESS}; the token, once.` }),
+    administrationRoute(service, 'revokeToken', {
+      params: idParams(HandleSchema),
+      path: ({ id = '' }) => ({ id }),
+      answer: 'How many sessions ended with it.',
+    }),
+  ];
+}
