@@ -7,7 +7,6 @@ import type { SchemaValidator } from '../schema-check.ts';
 
 export const board: SchemaValidator;
 export const profile: SchemaValidator;
-export const accounts: SchemaValidator;
 export const safety: SchemaValidator;
 export const atMemory: SchemaValidator;
 export const atSysfs: SchemaValidator;

@@ -7364,610 +7364,17 @@ return errors === 0;
 }
 validate39.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const accounts = validate52;
-const schema79 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"urn:dsmil:schema:accounts","title":"account file","description":"People and machines, their rights and the ways they may prove themselves.","type":"object","required":["accounts"],"additionalProperties":false,"properties":{"accounts":{"title":"accounts","type":"array","maxItems":1000,"items":{"$ref":"#/$defs/account"}}},"$defs":{"account":{"title":"account","type":"object","additionalProperties":false,"required":["id","name","kind","clearance","compartments","devices","enabled","underReview","tokenHashes","certificateUris","localUids"],"properties":{"id":{"title":"account id","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"},"name":{"title":"name","type":"string","minLength":1,"maxLength":128},"kind":{"title":"kind","enum":["person","machine"]},"clearance":{"title":"clearance","enum":["NONE","RESTRICTED","CONFIDENTIAL","SECRET","TOP_SECRET","SCI","SAP","COSMIC"]},"compartments":{"title":"compartments","type":"array","items":{"enum":["CRYPTO","SIGNALS","NUCLEAR","WEAPONS","COMMS","SENSORS","MAINT","EMERGENCY"]}},"devices":{"title":"linear ids of devices, or null for all","anyOf":[{"type":"array","items":{"type":"integer","minimum":0,"maximum":83}},{"type":"null"}]},"enabled":{"title":"enabled","type":"boolean"},"underReview":{"title":"under review","type":"boolean"},"tokenHashes":{"title":"hexadecimal SHA-256 of tokens","type":"array","items":{"type":"string","pattern":"^[0-9a-f]{64}$"}},"certificateUris":{"title":"URI subject alternative names","type":"array","items":{"type":"string","minLength":1,"maxLength":256}},"localUids":{"title":"local user ids","type":"array","items":{"type":"integer","minimum":0,"maximum":4294967294}}}}}};
-const schema80 = {"title":"account","type":"object","additionalProperties":false,"required":["id","name","kind","clearance","compartments","devices","enabled","underReview","tokenHashes","certificateUris","localUids"],"properties":{"id":{"title":"account id","type":"string","pattern":"^[a-z0-9][a-z0-9-]{0,62}$"},"name":{"title":"name","type":"string","minLength":1,"maxLength":128},"kind":{"title":"kind","enum":["person","machine"]},"clearance":{"title":"clearance","enum":["NONE","RESTRICTED","CONFIDENTIAL","SECRET","TOP_SECRET","SCI","SAP","COSMIC"]},"compartments":{"title":"compartments","type":"array","items":{"enum":["CRYPTO","SIGNALS","NUCLEAR","WEAPONS","COMMS","SENSORS","MAINT","EMERGENCY"]}},"devices":{"title":"linear ids of devices, or null for all","anyOf":[{"type":"array","items":{"type":"integer","minimum":0,"maximum":83}},{"type":"null"}]},"enabled":{"title":"enabled","type":"boolean"},"underReview":{"title":"under review","type":"boolean"},"tokenHashes":{"title":"hexadecimal SHA-256 of tokens","type":"array","items":{"type":"string","pattern":"^[0-9a-f]{64}$"}},"certificateUris":{"title":"URI subject alternative names","type":"array","items":{"type":"string","minLength":1,"maxLength":256}},"localUids":{"title":"local user ids","type":"array","items":{"type":"integer","minimum":0,"maximum":4294967294}}}};
-const pattern39 = new RegExp("^[a-z0-9][a-z0-9-]{0,62}$", "u");
-const pattern40 = new RegExp("^[0-9a-f]{64}$", "u");
+export const safety = validate52;
+const schema79 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"urn:dsmil:schema:safety","title":"safety policy","description":"What a site decides about safety: how risk is combined, how conflicts are settled, how often the stop is tested.","type":"object","additionalProperties":false,"properties":{"risk":{"title":"risk rule","type":"object","additionalProperties":false,"default":{},"properties":{"method":{"title":"method of combining risks","enum":["CONSERVATIVE","WEIGHTED","CONSENSUS"],"default":"CONSERVATIVE"},"weights":{"title":"weights","type":"object","additionalProperties":false,"default":{},"properties":{"kernel":{"$ref":"#/$defs/weight","default":1},"security":{"$ref":"#/$defs/weight","default":1},"interface":{"$ref":"#/$defs/weight","default":1}}},"uncertaintyFactor":{"title":"uncertainty factor","type":"number","minimum":0,"maximum":1,"default":0}}},"sync":{"title":"synchronization rule","type":"object","additionalProperties":false,"default":{},"properties":{"periodMs":{"title":"period in milliseconds","type":"integer","minimum":250,"maximum":600000,"default":5000},"staleAfterMs":{"title":"age in milliseconds","type":"integer","minimum":1000,"maximum":3600000,"default":15000}}},"conflicts":{"title":"conflict rules","type":"array","maxItems":1000,"default":[],"items":{"$ref":"#/$defs/conflict"}},"stop":{"title":"stop rule","type":"object","additionalProperties":false,"default":{},"properties":{"selfTestPeriodMs":{"title":"period in milliseconds","type":"integer","minimum":1000,"maximum":3600000,"default":10000}}},"selection":{"title":"selection rule","type":"object","additionalProperties":false,"default":{},"properties":{"secondsMax":{"title":"longest selection in seconds","type":"integer","minimum":1,"maximum":86400,"default":300}}},"audit":{"title":"audit rule","type":"object","additionalProperties":false,"default":{},"properties":{"freeBytesMin":{"title":"free bytes","type":"integer","minimum":65536,"maximum":1099511627776,"default":33554432},"checkpointMinutes":{"title":"minutes between checkpoints","type":"integer","minimum":1,"maximum":1440,"default":10},"witnessFile":{"title":"absolute path of the witness file","type":"string","pattern":"^/[^\\x00]{1,1023}$"},"retention":{"title":"retention rule","type":"object","additionalProperties":false,"default":{},"properties":{"entriesMax":{"title":"entries in the database","type":"integer","minimum":1000,"maximum":1000000000,"default":2000000},"segmentEntries":{"title":"entries of a segment","type":"integer","minimum":1000,"maximum":1000000,"multipleOf":1000,"default":100000}}}}},"threats":{"title":"threat rule","type":"object","additionalProperties":false,"default":{},"properties":{"windowSeconds":{"title":"window in seconds","type":"integer","minimum":60,"maximum":3600,"default":600},"levels":{"title":"least scores of the levels","type":"object","additionalProperties":false,"default":{},"properties":{"low":{"title":"score of LOW","type":"integer","minimum":1,"maximum":1000,"default":30},"medium":{"title":"score of MEDIUM","type":"integer","minimum":1,"maximum":1000,"default":50},"high":{"title":"score of HIGH","type":"integer","minimum":1,"maximum":1000,"default":70},"critical":{"title":"score of CRITICAL","type":"integer","minimum":1,"maximum":1000,"default":90}}},"quietMinutes":{"title":"quiet time in minutes","type":"integer","minimum":1,"maximum":10080,"default":60},"criticalGroups":{"title":"critical groups","type":"array","maxItems":7,"uniqueItems":true,"default":[0,1,2],"items":{"title":"group","type":"integer","minimum":0,"maximum":6}},"baseline":{"title":"baseline rule","type":"object","additionalProperties":false,"default":{},"properties":{"operationsMin":{"title":"least operations learned","type":"integer","minimum":50,"maximum":1000000,"default":200},"daysMin":{"title":"least days learned","type":"integer","minimum":1,"maximum":365,"default":3},"rateFactor":{"title":"rate factor","type":"number","minimum":1.5,"maximum":1000,"default":4},"rateMin":{"title":"least operations in one window","type":"integer","minimum":10,"maximum":1000000,"default":60}}},"indicators":{"title":"indicators","type":"object","default":{},"propertyNames":{"title":"indicator","enum":["rate","unusualDevice","unusualHour","criticalGroup","failedAuthentication","beyondRights","refusals","refusedApprovals","failedSignIns","anonymousRefusals","throttling","flooding","refusedByMany","handChanges"]},"additionalProperties":{"title":"points","type":"object","required":["after","each","most"],"additionalProperties":false,"properties":{"after":{"title":"number that counts nothing","type":"integer","minimum":0,"maximum":1000000},"each":{"title":"points for each","type":"integer","minimum":0,"maximum":1000},"most":{"title":"most points","type":"integer","minimum":0,"maximum":1000}}}}}}},"$defs":{"weight":{"title":"weight","type":"number","minimum":0,"maximum":1000},"conflict":{"title":"conflict rule","type":"object","required":["rule","method"],"additionalProperties":false,"properties":{"rule":{"title":"rule","enum":["ACTIVE_WHILE_QUARANTINED","ACTIVE_WHILE_LOCKED","RUNNING_WHILE_STOPPED","NORMAL_WHILE_FAULT","CURRENT_WHILE_STALE","HOLD_DISAGREES","CHANGED_WITHOUT_OPERATION"]},"method":{"title":"method of settling","enum":["CONSERVATIVE","LATEST_VALID","AUTHORITY","USER_MEDIATED"]},"devices":{"title":"tokens or linear ids of devices","type":"array","minItems":1,"maxItems":84,"uniqueItems":true,"items":{"title":"token or linear id","type":"integer","minimum":0,"maximum":65535}},"deadlineSeconds":{"title":"time for people in seconds","type":"integer","minimum":10,"maximum":604800,"default":300},"authority":{"title":"tracks, the first word first","type":"array","minItems":1,"maxItems":3,"uniqueItems":true,"items":{"title":"track","type":"string","enum":["kernel","security","interface"]}}}}}};
+const schema80 = {"title":"weight","type":"number","minimum":0,"maximum":1000};
+const schema83 = {"title":"conflict rule","type":"object","required":["rule","method"],"additionalProperties":false,"properties":{"rule":{"title":"rule","enum":["ACTIVE_WHILE_QUARANTINED","ACTIVE_WHILE_LOCKED","RUNNING_WHILE_STOPPED","NORMAL_WHILE_FAULT","CURRENT_WHILE_STALE","HOLD_DISAGREES","CHANGED_WITHOUT_OPERATION"]},"method":{"title":"method of settling","enum":["CONSERVATIVE","LATEST_VALID","AUTHORITY","USER_MEDIATED"]},"devices":{"title":"tokens or linear ids of devices","type":"array","minItems":1,"maxItems":84,"uniqueItems":true,"items":{"title":"token or linear id","type":"integer","minimum":0,"maximum":65535}},"deadlineSeconds":{"title":"time for people in seconds","type":"integer","minimum":10,"maximum":604800,"default":300},"authority":{"title":"tracks, the first word first","type":"array","minItems":1,"maxItems":3,"uniqueItems":true,"items":{"title":"track","type":"string","enum":["kernel","security","interface"]}}}};
+const pattern39 = new RegExp("^/[^\\x00]{1,1023}$", "u");
 
 function validate52(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
-/*# sourceURL="urn:dsmil:schema:accounts" */;
-let vErrors = null;
-let errors = 0;
-const evaluated0 = validate52.evaluated;
-if(evaluated0.dynamicProps){
-evaluated0.props = undefined;
-}
-if(evaluated0.dynamicItems){
-evaluated0.items = undefined;
-}
-if(data && typeof data == "object" && !Array.isArray(data)){
-if(data.accounts === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "accounts"},message:"must have required property '"+"accounts"+"'",schema:schema79.required,parentSchema:schema79,data};
-if(vErrors === null){
-vErrors = [err0];
-}
-else {
-vErrors.push(err0);
-}
-errors++;
-}
-for(const key0 in data){
-if(!(key0 === "accounts")){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema79,data};
-if(vErrors === null){
-vErrors = [err1];
-}
-else {
-vErrors.push(err1);
-}
-errors++;
-}
-}
-if(data.accounts !== undefined){
-let data0 = data.accounts;
-if(Array.isArray(data0)){
-if(data0.length > 1000){
-const err2 = {instancePath:instancePath+"/accounts",schemaPath:"#/properties/accounts/maxItems",keyword:"maxItems",params:{limit: 1000},message:"must NOT have more than 1000 items",schema:1000,parentSchema:schema79.properties.accounts,data:data0};
-if(vErrors === null){
-vErrors = [err2];
-}
-else {
-vErrors.push(err2);
-}
-errors++;
-}
-const len0 = data0.length;
-for(let i0=0; i0<len0; i0++){
-let data1 = data0[i0];
-if(data1 && typeof data1 == "object" && !Array.isArray(data1)){
-if(data1.id === undefined){
-const err3 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "id"},message:"must have required property '"+"id"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
-if(vErrors === null){
-vErrors = [err3];
-}
-else {
-vErrors.push(err3);
-}
-errors++;
-}
-if(data1.name === undefined){
-const err4 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "name"},message:"must have required property '"+"name"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
-if(vErrors === null){
-vErrors = [err4];
-}
-else {
-vErrors.push(err4);
-}
-errors++;
-}
-if(data1.kind === undefined){
-const err5 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "kind"},message:"must have required property '"+"kind"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
-if(vErrors === null){
-vErrors = [err5];
-}
-else {
-vErrors.push(err5);
-}
-errors++;
-}
-if(data1.clearance === undefined){
-const err6 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "clearance"},message:"must have required property '"+"clearance"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
-if(vErrors === null){
-vErrors = [err6];
-}
-else {
-vErrors.push(err6);
-}
-errors++;
-}
-if(data1.compartments === undefined){
-const err7 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "compartments"},message:"must have required property '"+"compartments"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
-if(vErrors === null){
-vErrors = [err7];
-}
-else {
-vErrors.push(err7);
-}
-errors++;
-}
-if(data1.devices === undefined){
-const err8 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "devices"},message:"must have required property '"+"devices"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
-if(vErrors === null){
-vErrors = [err8];
-}
-else {
-vErrors.push(err8);
-}
-errors++;
-}
-if(data1.enabled === undefined){
-const err9 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "enabled"},message:"must have required property '"+"enabled"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
-if(vErrors === null){
-vErrors = [err9];
-}
-else {
-vErrors.push(err9);
-}
-errors++;
-}
-if(data1.underReview === undefined){
-const err10 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "underReview"},message:"must have required property '"+"underReview"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
-if(vErrors === null){
-vErrors = [err10];
-}
-else {
-vErrors.push(err10);
-}
-errors++;
-}
-if(data1.tokenHashes === undefined){
-const err11 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "tokenHashes"},message:"must have required property '"+"tokenHashes"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
-if(vErrors === null){
-vErrors = [err11];
-}
-else {
-vErrors.push(err11);
-}
-errors++;
-}
-if(data1.certificateUris === undefined){
-const err12 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "certificateUris"},message:"must have required property '"+"certificateUris"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
-if(vErrors === null){
-vErrors = [err12];
-}
-else {
-vErrors.push(err12);
-}
-errors++;
-}
-if(data1.localUids === undefined){
-const err13 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/required",keyword:"required",params:{missingProperty: "localUids"},message:"must have required property '"+"localUids"+"'",schema:schema80.required,parentSchema:schema80,data:data1};
-if(vErrors === null){
-vErrors = [err13];
-}
-else {
-vErrors.push(err13);
-}
-errors++;
-}
-for(const key1 in data1){
-if(!(func1.call(schema80.properties, key1))){
-const err14 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema80,data:data1};
-if(vErrors === null){
-vErrors = [err14];
-}
-else {
-vErrors.push(err14);
-}
-errors++;
-}
-}
-if(data1.id !== undefined){
-let data2 = data1.id;
-if(typeof data2 === "string"){
-if(!pattern39.test(data2)){
-const err15 = {instancePath:instancePath+"/accounts/" + i0+"/id",schemaPath:"#/$defs/account/properties/id/pattern",keyword:"pattern",params:{pattern: "^[a-z0-9][a-z0-9-]{0,62}$"},message:"must match pattern \""+"^[a-z0-9][a-z0-9-]{0,62}$"+"\"",schema:"^[a-z0-9][a-z0-9-]{0,62}$",parentSchema:schema80.properties.id,data:data2};
-if(vErrors === null){
-vErrors = [err15];
-}
-else {
-vErrors.push(err15);
-}
-errors++;
-}
-}
-else {
-const err16 = {instancePath:instancePath+"/accounts/" + i0+"/id",schemaPath:"#/$defs/account/properties/id/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema80.properties.id.type,parentSchema:schema80.properties.id,data:data2};
-if(vErrors === null){
-vErrors = [err16];
-}
-else {
-vErrors.push(err16);
-}
-errors++;
-}
-}
-if(data1.name !== undefined){
-let data3 = data1.name;
-if(typeof data3 === "string"){
-if(data3.length > 128){
-const err17 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/maxLength",keyword:"maxLength",params:{limit: 128},message:"must NOT have more than 128 characters",schema:128,parentSchema:schema80.properties.name,data:data3};
-if(vErrors === null){
-vErrors = [err17];
-}
-else {
-vErrors.push(err17);
-}
-errors++;
-}
-if(data3.length < 1){
-const err18 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters",schema:1,parentSchema:schema80.properties.name,data:data3};
-if(vErrors === null){
-vErrors = [err18];
-}
-else {
-vErrors.push(err18);
-}
-errors++;
-}
-}
-else {
-const err19 = {instancePath:instancePath+"/accounts/" + i0+"/name",schemaPath:"#/$defs/account/properties/name/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema80.properties.name.type,parentSchema:schema80.properties.name,data:data3};
-if(vErrors === null){
-vErrors = [err19];
-}
-else {
-vErrors.push(err19);
-}
-errors++;
-}
-}
-if(data1.kind !== undefined){
-let data4 = data1.kind;
-if(!((data4 === "person") || (data4 === "machine"))){
-const err20 = {instancePath:instancePath+"/accounts/" + i0+"/kind",schemaPath:"#/$defs/account/properties/kind/enum",keyword:"enum",params:{allowedValues: schema80.properties.kind.enum},message:"must be equal to one of the allowed values",schema:schema80.properties.kind.enum,parentSchema:schema80.properties.kind,data:data4};
-if(vErrors === null){
-vErrors = [err20];
-}
-else {
-vErrors.push(err20);
-}
-errors++;
-}
-}
-if(data1.clearance !== undefined){
-let data5 = data1.clearance;
-if(!((((((((data5 === "NONE") || (data5 === "RESTRICTED")) || (data5 === "CONFIDENTIAL")) || (data5 === "SECRET")) || (data5 === "TOP_SECRET")) || (data5 === "SCI")) || (data5 === "SAP")) || (data5 === "COSMIC"))){
-const err21 = {instancePath:instancePath+"/accounts/" + i0+"/clearance",schemaPath:"#/$defs/account/properties/clearance/enum",keyword:"enum",params:{allowedValues: schema80.properties.clearance.enum},message:"must be equal to one of the allowed values",schema:schema80.properties.clearance.enum,parentSchema:schema80.properties.clearance,data:data5};
-if(vErrors === null){
-vErrors = [err21];
-}
-else {
-vErrors.push(err21);
-}
-errors++;
-}
-}
-if(data1.compartments !== undefined){
-let data6 = data1.compartments;
-if(Array.isArray(data6)){
-const len1 = data6.length;
-for(let i1=0; i1<len1; i1++){
-let data7 = data6[i1];
-if(!((((((((data7 === "CRYPTO") || (data7 === "SIGNALS")) || (data7 === "NUCLEAR")) || (data7 === "WEAPONS")) || (data7 === "COMMS")) || (data7 === "SENSORS")) || (data7 === "MAINT")) || (data7 === "EMERGENCY"))){
-const err22 = {instancePath:instancePath+"/accounts/" + i0+"/compartments/" + i1,schemaPath:"#/$defs/account/properties/compartments/items/enum",keyword:"enum",params:{allowedValues: schema80.properties.compartments.items.enum},message:"must be equal to one of the allowed values",schema:schema80.properties.compartments.items.enum,parentSchema:schema80.properties.compartments.items,data:data7};
-if(vErrors === null){
-vErrors = [err22];
-}
-else {
-vErrors.push(err22);
-}
-errors++;
-}
-}
-}
-else {
-const err23 = {instancePath:instancePath+"/accounts/" + i0+"/compartments",schemaPath:"#/$defs/account/properties/compartments/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema80.properties.compartments.type,parentSchema:schema80.properties.compartments,data:data6};
-if(vErrors === null){
-vErrors = [err23];
-}
-else {
-vErrors.push(err23);
-}
-errors++;
-}
-}
-if(data1.devices !== undefined){
-let data8 = data1.devices;
-const _errs18 = errors;
-let valid7 = false;
-const _errs19 = errors;
-if(Array.isArray(data8)){
-const len2 = data8.length;
-for(let i2=0; i2<len2; i2++){
-let data9 = data8[i2];
-if(!(((typeof data9 == "number") && (!(data9 % 1) && !isNaN(data9))) && (isFinite(data9)))){
-const err24 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema80.properties.devices.anyOf[0].items.type,parentSchema:schema80.properties.devices.anyOf[0].items,data:data9};
-if(vErrors === null){
-vErrors = [err24];
-}
-else {
-vErrors.push(err24);
-}
-errors++;
-}
-if((typeof data9 == "number") && (isFinite(data9))){
-if(data9 > 83 || isNaN(data9)){
-const err25 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 83},message:"must be <= 83",schema:83,parentSchema:schema80.properties.devices.anyOf[0].items,data:data9};
-if(vErrors === null){
-vErrors = [err25];
-}
-else {
-vErrors.push(err25);
-}
-errors++;
-}
-if(data9 < 0 || isNaN(data9)){
-const err26 = {instancePath:instancePath+"/accounts/" + i0+"/devices/" + i2,schemaPath:"#/$defs/account/properties/devices/anyOf/0/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema80.properties.devices.anyOf[0].items,data:data9};
-if(vErrors === null){
-vErrors = [err26];
-}
-else {
-vErrors.push(err26);
-}
-errors++;
-}
-}
-}
-}
-else {
-const err27 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf/0/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema80.properties.devices.anyOf[0].type,parentSchema:schema80.properties.devices.anyOf[0],data:data8};
-if(vErrors === null){
-vErrors = [err27];
-}
-else {
-vErrors.push(err27);
-}
-errors++;
-}
-var _valid0 = _errs19 === errors;
-valid7 = valid7 || _valid0;
-const _errs23 = errors;
-if(data8 !== null){
-const err28 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf/1/type",keyword:"type",params:{type: "null"},message:"must be null",schema:schema80.properties.devices.anyOf[1].type,parentSchema:schema80.properties.devices.anyOf[1],data:data8};
-if(vErrors === null){
-vErrors = [err28];
-}
-else {
-vErrors.push(err28);
-}
-errors++;
-}
-var _valid0 = _errs23 === errors;
-valid7 = valid7 || _valid0;
-if(!valid7){
-const err29 = {instancePath:instancePath+"/accounts/" + i0+"/devices",schemaPath:"#/$defs/account/properties/devices/anyOf",keyword:"anyOf",params:{},message:"must match a schema in anyOf",schema:schema80.properties.devices.anyOf,parentSchema:schema80.properties.devices,data:data8};
-if(vErrors === null){
-vErrors = [err29];
-}
-else {
-vErrors.push(err29);
-}
-errors++;
-}
-else {
-errors = _errs18;
-if(vErrors !== null){
-if(_errs18){
-vErrors.length = _errs18;
-}
-else {
-vErrors = null;
-}
-}
-}
-}
-if(data1.enabled !== undefined){
-let data10 = data1.enabled;
-if(typeof data10 !== "boolean"){
-const err30 = {instancePath:instancePath+"/accounts/" + i0+"/enabled",schemaPath:"#/$defs/account/properties/enabled/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema80.properties.enabled.type,parentSchema:schema80.properties.enabled,data:data10};
-if(vErrors === null){
-vErrors = [err30];
-}
-else {
-vErrors.push(err30);
-}
-errors++;
-}
-}
-if(data1.underReview !== undefined){
-let data11 = data1.underReview;
-if(typeof data11 !== "boolean"){
-const err31 = {instancePath:instancePath+"/accounts/" + i0+"/underReview",schemaPath:"#/$defs/account/properties/underReview/type",keyword:"type",params:{type: "boolean"},message:"must be boolean",schema:schema80.properties.underReview.type,parentSchema:schema80.properties.underReview,data:data11};
-if(vErrors === null){
-vErrors = [err31];
-}
-else {
-vErrors.push(err31);
-}
-errors++;
-}
-}
-if(data1.tokenHashes !== undefined){
-let data12 = data1.tokenHashes;
-if(Array.isArray(data12)){
-const len3 = data12.length;
-for(let i3=0; i3<len3; i3++){
-let data13 = data12[i3];
-if(typeof data13 === "string"){
-if(!pattern40.test(data13)){
-const err32 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes/" + i3,schemaPath:"#/$defs/account/properties/tokenHashes/items/pattern",keyword:"pattern",params:{pattern: "^[0-9a-f]{64}$"},message:"must match pattern \""+"^[0-9a-f]{64}$"+"\"",schema:"^[0-9a-f]{64}$",parentSchema:schema80.properties.tokenHashes.items,data:data13};
-if(vErrors === null){
-vErrors = [err32];
-}
-else {
-vErrors.push(err32);
-}
-errors++;
-}
-}
-else {
-const err33 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes/" + i3,schemaPath:"#/$defs/account/properties/tokenHashes/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema80.properties.tokenHashes.items.type,parentSchema:schema80.properties.tokenHashes.items,data:data13};
-if(vErrors === null){
-vErrors = [err33];
-}
-else {
-vErrors.push(err33);
-}
-errors++;
-}
-}
-}
-else {
-const err34 = {instancePath:instancePath+"/accounts/" + i0+"/tokenHashes",schemaPath:"#/$defs/account/properties/tokenHashes/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema80.properties.tokenHashes.type,parentSchema:schema80.properties.tokenHashes,data:data12};
-if(vErrors === null){
-vErrors = [err34];
-}
-else {
-vErrors.push(err34);
-}
-errors++;
-}
-}
-if(data1.certificateUris !== undefined){
-let data14 = data1.certificateUris;
-if(Array.isArray(data14)){
-const len4 = data14.length;
-for(let i4=0; i4<len4; i4++){
-let data15 = data14[i4];
-if(typeof data15 === "string"){
-if(data15.length > 256){
-const err35 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema80.properties.certificateUris.items,data:data15};
-if(vErrors === null){
-vErrors = [err35];
-}
-else {
-vErrors.push(err35);
-}
-errors++;
-}
-if(data15.length < 1){
-const err36 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/minLength",keyword:"minLength",params:{limit: 1},message:"must NOT have fewer than 1 characters",schema:1,parentSchema:schema80.properties.certificateUris.items,data:data15};
-if(vErrors === null){
-vErrors = [err36];
-}
-else {
-vErrors.push(err36);
-}
-errors++;
-}
-}
-else {
-const err37 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris/" + i4,schemaPath:"#/$defs/account/properties/certificateUris/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema80.properties.certificateUris.items.type,parentSchema:schema80.properties.certificateUris.items,data:data15};
-if(vErrors === null){
-vErrors = [err37];
-}
-else {
-vErrors.push(err37);
-}
-errors++;
-}
-}
-}
-else {
-const err38 = {instancePath:instancePath+"/accounts/" + i0+"/certificateUris",schemaPath:"#/$defs/account/properties/certificateUris/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema80.properties.certificateUris.type,parentSchema:schema80.properties.certificateUris,data:data14};
-if(vErrors === null){
-vErrors = [err38];
-}
-else {
-vErrors.push(err38);
-}
-errors++;
-}
-}
-if(data1.localUids !== undefined){
-let data16 = data1.localUids;
-if(Array.isArray(data16)){
-const len5 = data16.length;
-for(let i5=0; i5<len5; i5++){
-let data17 = data16[i5];
-if(!(((typeof data17 == "number") && (!(data17 % 1) && !isNaN(data17))) && (isFinite(data17)))){
-const err39 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema80.properties.localUids.items.type,parentSchema:schema80.properties.localUids.items,data:data17};
-if(vErrors === null){
-vErrors = [err39];
-}
-else {
-vErrors.push(err39);
-}
-errors++;
-}
-if((typeof data17 == "number") && (isFinite(data17))){
-if(data17 > 4294967294 || isNaN(data17)){
-const err40 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 4294967294},message:"must be <= 4294967294",schema:4294967294,parentSchema:schema80.properties.localUids.items,data:data17};
-if(vErrors === null){
-vErrors = [err40];
-}
-else {
-vErrors.push(err40);
-}
-errors++;
-}
-if(data17 < 0 || isNaN(data17)){
-const err41 = {instancePath:instancePath+"/accounts/" + i0+"/localUids/" + i5,schemaPath:"#/$defs/account/properties/localUids/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema80.properties.localUids.items,data:data17};
-if(vErrors === null){
-vErrors = [err41];
-}
-else {
-vErrors.push(err41);
-}
-errors++;
-}
-}
-}
-}
-else {
-const err42 = {instancePath:instancePath+"/accounts/" + i0+"/localUids",schemaPath:"#/$defs/account/properties/localUids/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema80.properties.localUids.type,parentSchema:schema80.properties.localUids,data:data16};
-if(vErrors === null){
-vErrors = [err42];
-}
-else {
-vErrors.push(err42);
-}
-errors++;
-}
-}
-}
-else {
-const err43 = {instancePath:instancePath+"/accounts/" + i0,schemaPath:"#/$defs/account/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema80.type,parentSchema:schema80,data:data1};
-if(vErrors === null){
-vErrors = [err43];
-}
-else {
-vErrors.push(err43);
-}
-errors++;
-}
-}
-}
-else {
-const err44 = {instancePath:instancePath+"/accounts",schemaPath:"#/properties/accounts/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema79.properties.accounts.type,parentSchema:schema79.properties.accounts,data:data0};
-if(vErrors === null){
-vErrors = [err44];
-}
-else {
-vErrors.push(err44);
-}
-errors++;
-}
-}
-}
-else {
-const err45 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.type,parentSchema:schema79,data};
-if(vErrors === null){
-vErrors = [err45];
-}
-else {
-vErrors.push(err45);
-}
-errors++;
-}
-validate52.errors = vErrors;
-return errors === 0;
-}
-validate52.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
-
-export const safety = validate53;
-const schema81 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"urn:dsmil:schema:safety","title":"safety policy","description":"What a site decides about safety: how risk is combined, how conflicts are settled, how often the stop is tested.","type":"object","additionalProperties":false,"properties":{"risk":{"title":"risk rule","type":"object","additionalProperties":false,"default":{},"properties":{"method":{"title":"method of combining risks","enum":["CONSERVATIVE","WEIGHTED","CONSENSUS"],"default":"CONSERVATIVE"},"weights":{"title":"weights","type":"object","additionalProperties":false,"default":{},"properties":{"kernel":{"$ref":"#/$defs/weight","default":1},"security":{"$ref":"#/$defs/weight","default":1},"interface":{"$ref":"#/$defs/weight","default":1}}},"uncertaintyFactor":{"title":"uncertainty factor","type":"number","minimum":0,"maximum":1,"default":0}}},"sync":{"title":"synchronization rule","type":"object","additionalProperties":false,"default":{},"properties":{"periodMs":{"title":"period in milliseconds","type":"integer","minimum":250,"maximum":600000,"default":5000},"staleAfterMs":{"title":"age in milliseconds","type":"integer","minimum":1000,"maximum":3600000,"default":15000}}},"conflicts":{"title":"conflict rules","type":"array","maxItems":1000,"default":[],"items":{"$ref":"#/$defs/conflict"}},"stop":{"title":"stop rule","type":"object","additionalProperties":false,"default":{},"properties":{"selfTestPeriodMs":{"title":"period in milliseconds","type":"integer","minimum":1000,"maximum":3600000,"default":10000}}},"selection":{"title":"selection rule","type":"object","additionalProperties":false,"default":{},"properties":{"secondsMax":{"title":"longest selection in seconds","type":"integer","minimum":1,"maximum":86400,"default":300}}},"audit":{"title":"audit rule","type":"object","additionalProperties":false,"default":{},"properties":{"freeBytesMin":{"title":"free bytes","type":"integer","minimum":65536,"maximum":1099511627776,"default":33554432},"checkpointMinutes":{"title":"minutes between checkpoints","type":"integer","minimum":1,"maximum":1440,"default":10},"witnessFile":{"title":"absolute path of the witness file","type":"string","pattern":"^/[^\\x00]{1,1023}$"},"retention":{"title":"retention rule","type":"object","additionalProperties":false,"default":{},"properties":{"entriesMax":{"title":"entries in the database","type":"integer","minimum":1000,"maximum":1000000000,"default":2000000},"segmentEntries":{"title":"entries of a segment","type":"integer","minimum":1000,"maximum":1000000,"multipleOf":1000,"default":100000}}}}},"threats":{"title":"threat rule","type":"object","additionalProperties":false,"default":{},"properties":{"windowSeconds":{"title":"window in seconds","type":"integer","minimum":60,"maximum":3600,"default":600},"levels":{"title":"least scores of the levels","type":"object","additionalProperties":false,"default":{},"properties":{"low":{"title":"score of LOW","type":"integer","minimum":1,"maximum":1000,"default":30},"medium":{"title":"score of MEDIUM","type":"integer","minimum":1,"maximum":1000,"default":50},"high":{"title":"score of HIGH","type":"integer","minimum":1,"maximum":1000,"default":70},"critical":{"title":"score of CRITICAL","type":"integer","minimum":1,"maximum":1000,"default":90}}},"quietMinutes":{"title":"quiet time in minutes","type":"integer","minimum":1,"maximum":10080,"default":60},"criticalGroups":{"title":"critical groups","type":"array","maxItems":7,"uniqueItems":true,"default":[0,1,2],"items":{"title":"group","type":"integer","minimum":0,"maximum":6}},"baseline":{"title":"baseline rule","type":"object","additionalProperties":false,"default":{},"properties":{"operationsMin":{"title":"least operations learned","type":"integer","minimum":50,"maximum":1000000,"default":200},"daysMin":{"title":"least days learned","type":"integer","minimum":1,"maximum":365,"default":3},"rateFactor":{"title":"rate factor","type":"number","minimum":1.5,"maximum":1000,"default":4},"rateMin":{"title":"least operations in one window","type":"integer","minimum":10,"maximum":1000000,"default":60}}},"indicators":{"title":"indicators","type":"object","default":{},"propertyNames":{"title":"indicator","enum":["rate","unusualDevice","unusualHour","criticalGroup","failedAuthentication","beyondRights","refusals","refusedApprovals","failedSignIns","anonymousRefusals","throttling","flooding","refusedByMany","handChanges"]},"additionalProperties":{"title":"points","type":"object","required":["after","each","most"],"additionalProperties":false,"properties":{"after":{"title":"number that counts nothing","type":"integer","minimum":0,"maximum":1000000},"each":{"title":"points for each","type":"integer","minimum":0,"maximum":1000},"most":{"title":"most points","type":"integer","minimum":0,"maximum":1000}}}}}}},"$defs":{"weight":{"title":"weight","type":"number","minimum":0,"maximum":1000},"conflict":{"title":"conflict rule","type":"object","required":["rule","method"],"additionalProperties":false,"properties":{"rule":{"title":"rule","enum":["ACTIVE_WHILE_QUARANTINED","ACTIVE_WHILE_LOCKED","RUNNING_WHILE_STOPPED","NORMAL_WHILE_FAULT","CURRENT_WHILE_STALE","HOLD_DISAGREES","CHANGED_WITHOUT_OPERATION"]},"method":{"title":"method of settling","enum":["CONSERVATIVE","LATEST_VALID","AUTHORITY","USER_MEDIATED"]},"devices":{"title":"tokens or linear ids of devices","type":"array","minItems":1,"maxItems":84,"uniqueItems":true,"items":{"title":"token or linear id","type":"integer","minimum":0,"maximum":65535}},"deadlineSeconds":{"title":"time for people in seconds","type":"integer","minimum":10,"maximum":604800,"default":300},"authority":{"title":"tracks, the first word first","type":"array","minItems":1,"maxItems":3,"uniqueItems":true,"items":{"title":"track","type":"string","enum":["kernel","security","interface"]}}}}}};
-const schema82 = {"title":"weight","type":"number","minimum":0,"maximum":1000};
-const schema85 = {"title":"conflict rule","type":"object","required":["rule","method"],"additionalProperties":false,"properties":{"rule":{"title":"rule","enum":["ACTIVE_WHILE_QUARANTINED","ACTIVE_WHILE_LOCKED","RUNNING_WHILE_STOPPED","NORMAL_WHILE_FAULT","CURRENT_WHILE_STALE","HOLD_DISAGREES","CHANGED_WITHOUT_OPERATION"]},"method":{"title":"method of settling","enum":["CONSERVATIVE","LATEST_VALID","AUTHORITY","USER_MEDIATED"]},"devices":{"title":"tokens or linear ids of devices","type":"array","minItems":1,"maxItems":84,"uniqueItems":true,"items":{"title":"token or linear id","type":"integer","minimum":0,"maximum":65535}},"deadlineSeconds":{"title":"time for people in seconds","type":"integer","minimum":10,"maximum":604800,"default":300},"authority":{"title":"tracks, the first word first","type":"array","minItems":1,"maxItems":3,"uniqueItems":true,"items":{"title":"track","type":"string","enum":["kernel","security","interface"]}}}};
-const pattern41 = new RegExp("^/[^\\x00]{1,1023}$", "u");
-
-function validate53(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 /*# sourceURL="urn:dsmil:schema:safety" */;
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate53.evaluated;
+const evaluated0 = validate52.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -7998,7 +7405,7 @@ data.threats = {};
 }
 for(const key0 in data){
 if(!(((((((key0 === "risk") || (key0 === "sync")) || (key0 === "conflicts")) || (key0 === "stop")) || (key0 === "selection")) || (key0 === "audit")) || (key0 === "threats"))){
-const err0 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema81,data};
+const err0 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema79,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -8021,7 +7428,7 @@ data0.uncertaintyFactor = 0;
 }
 for(const key1 in data0){
 if(!(((key1 === "method") || (key1 === "weights")) || (key1 === "uncertaintyFactor"))){
-const err1 = {instancePath:instancePath+"/risk",schemaPath:"#/properties/risk/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.risk,data:data0};
+const err1 = {instancePath:instancePath+"/risk",schemaPath:"#/properties/risk/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key1},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.risk,data:data0};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -8033,7 +7440,7 @@ errors++;
 }
 let data1 = data0.method;
 if(!(((data1 === "CONSERVATIVE") || (data1 === "WEIGHTED")) || (data1 === "CONSENSUS"))){
-const err2 = {instancePath:instancePath+"/risk/method",schemaPath:"#/properties/risk/properties/method/enum",keyword:"enum",params:{allowedValues: schema81.properties.risk.properties.method.enum},message:"must be equal to one of the allowed values",schema:schema81.properties.risk.properties.method.enum,parentSchema:schema81.properties.risk.properties.method,data:data1};
+const err2 = {instancePath:instancePath+"/risk/method",schemaPath:"#/properties/risk/properties/method/enum",keyword:"enum",params:{allowedValues: schema79.properties.risk.properties.method.enum},message:"must be equal to one of the allowed values",schema:schema79.properties.risk.properties.method.enum,parentSchema:schema79.properties.risk.properties.method,data:data1};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -8055,7 +7462,7 @@ data2.interface = 1;
 }
 for(const key2 in data2){
 if(!(((key2 === "kernel") || (key2 === "security")) || (key2 === "interface"))){
-const err3 = {instancePath:instancePath+"/risk/weights",schemaPath:"#/properties/risk/properties/weights/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.risk.properties.weights,data:data2};
+const err3 = {instancePath:instancePath+"/risk/weights",schemaPath:"#/properties/risk/properties/weights/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.risk.properties.weights,data:data2};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -8068,7 +7475,7 @@ errors++;
 let data3 = data2.kernel;
 if((typeof data3 == "number") && (isFinite(data3))){
 if(data3 > 1000 || isNaN(data3)){
-const err4 = {instancePath:instancePath+"/risk/weights/kernel",schemaPath:"#/$defs/weight/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema82,data:data3};
+const err4 = {instancePath:instancePath+"/risk/weights/kernel",schemaPath:"#/$defs/weight/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema80,data:data3};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -8078,7 +7485,7 @@ vErrors.push(err4);
 errors++;
 }
 if(data3 < 0 || isNaN(data3)){
-const err5 = {instancePath:instancePath+"/risk/weights/kernel",schemaPath:"#/$defs/weight/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema82,data:data3};
+const err5 = {instancePath:instancePath+"/risk/weights/kernel",schemaPath:"#/$defs/weight/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema80,data:data3};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -8089,7 +7496,7 @@ errors++;
 }
 }
 else {
-const err6 = {instancePath:instancePath+"/risk/weights/kernel",schemaPath:"#/$defs/weight/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema82.type,parentSchema:schema82,data:data3};
+const err6 = {instancePath:instancePath+"/risk/weights/kernel",schemaPath:"#/$defs/weight/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema80.type,parentSchema:schema80,data:data3};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -8101,7 +7508,7 @@ errors++;
 let data4 = data2.security;
 if((typeof data4 == "number") && (isFinite(data4))){
 if(data4 > 1000 || isNaN(data4)){
-const err7 = {instancePath:instancePath+"/risk/weights/security",schemaPath:"#/$defs/weight/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema82,data:data4};
+const err7 = {instancePath:instancePath+"/risk/weights/security",schemaPath:"#/$defs/weight/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema80,data:data4};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -8111,7 +7518,7 @@ vErrors.push(err7);
 errors++;
 }
 if(data4 < 0 || isNaN(data4)){
-const err8 = {instancePath:instancePath+"/risk/weights/security",schemaPath:"#/$defs/weight/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema82,data:data4};
+const err8 = {instancePath:instancePath+"/risk/weights/security",schemaPath:"#/$defs/weight/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema80,data:data4};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -8122,7 +7529,7 @@ errors++;
 }
 }
 else {
-const err9 = {instancePath:instancePath+"/risk/weights/security",schemaPath:"#/$defs/weight/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema82.type,parentSchema:schema82,data:data4};
+const err9 = {instancePath:instancePath+"/risk/weights/security",schemaPath:"#/$defs/weight/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema80.type,parentSchema:schema80,data:data4};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -8134,7 +7541,7 @@ errors++;
 let data5 = data2.interface;
 if((typeof data5 == "number") && (isFinite(data5))){
 if(data5 > 1000 || isNaN(data5)){
-const err10 = {instancePath:instancePath+"/risk/weights/interface",schemaPath:"#/$defs/weight/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema82,data:data5};
+const err10 = {instancePath:instancePath+"/risk/weights/interface",schemaPath:"#/$defs/weight/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema80,data:data5};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -8144,7 +7551,7 @@ vErrors.push(err10);
 errors++;
 }
 if(data5 < 0 || isNaN(data5)){
-const err11 = {instancePath:instancePath+"/risk/weights/interface",schemaPath:"#/$defs/weight/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema82,data:data5};
+const err11 = {instancePath:instancePath+"/risk/weights/interface",schemaPath:"#/$defs/weight/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema80,data:data5};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -8155,7 +7562,7 @@ errors++;
 }
 }
 else {
-const err12 = {instancePath:instancePath+"/risk/weights/interface",schemaPath:"#/$defs/weight/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema82.type,parentSchema:schema82,data:data5};
+const err12 = {instancePath:instancePath+"/risk/weights/interface",schemaPath:"#/$defs/weight/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema80.type,parentSchema:schema80,data:data5};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -8166,7 +7573,7 @@ errors++;
 }
 }
 else {
-const err13 = {instancePath:instancePath+"/risk/weights",schemaPath:"#/properties/risk/properties/weights/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.risk.properties.weights.type,parentSchema:schema81.properties.risk.properties.weights,data:data2};
+const err13 = {instancePath:instancePath+"/risk/weights",schemaPath:"#/properties/risk/properties/weights/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.risk.properties.weights.type,parentSchema:schema79.properties.risk.properties.weights,data:data2};
 if(vErrors === null){
 vErrors = [err13];
 }
@@ -8178,7 +7585,7 @@ errors++;
 let data6 = data0.uncertaintyFactor;
 if((typeof data6 == "number") && (isFinite(data6))){
 if(data6 > 1 || isNaN(data6)){
-const err14 = {instancePath:instancePath+"/risk/uncertaintyFactor",schemaPath:"#/properties/risk/properties/uncertaintyFactor/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema81.properties.risk.properties.uncertaintyFactor,data:data6};
+const err14 = {instancePath:instancePath+"/risk/uncertaintyFactor",schemaPath:"#/properties/risk/properties/uncertaintyFactor/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1},message:"must be <= 1",schema:1,parentSchema:schema79.properties.risk.properties.uncertaintyFactor,data:data6};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -8188,7 +7595,7 @@ vErrors.push(err14);
 errors++;
 }
 if(data6 < 0 || isNaN(data6)){
-const err15 = {instancePath:instancePath+"/risk/uncertaintyFactor",schemaPath:"#/properties/risk/properties/uncertaintyFactor/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.risk.properties.uncertaintyFactor,data:data6};
+const err15 = {instancePath:instancePath+"/risk/uncertaintyFactor",schemaPath:"#/properties/risk/properties/uncertaintyFactor/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema79.properties.risk.properties.uncertaintyFactor,data:data6};
 if(vErrors === null){
 vErrors = [err15];
 }
@@ -8199,7 +7606,7 @@ errors++;
 }
 }
 else {
-const err16 = {instancePath:instancePath+"/risk/uncertaintyFactor",schemaPath:"#/properties/risk/properties/uncertaintyFactor/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema81.properties.risk.properties.uncertaintyFactor.type,parentSchema:schema81.properties.risk.properties.uncertaintyFactor,data:data6};
+const err16 = {instancePath:instancePath+"/risk/uncertaintyFactor",schemaPath:"#/properties/risk/properties/uncertaintyFactor/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema79.properties.risk.properties.uncertaintyFactor.type,parentSchema:schema79.properties.risk.properties.uncertaintyFactor,data:data6};
 if(vErrors === null){
 vErrors = [err16];
 }
@@ -8210,7 +7617,7 @@ errors++;
 }
 }
 else {
-const err17 = {instancePath:instancePath+"/risk",schemaPath:"#/properties/risk/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.risk.type,parentSchema:schema81.properties.risk,data:data0};
+const err17 = {instancePath:instancePath+"/risk",schemaPath:"#/properties/risk/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.risk.type,parentSchema:schema79.properties.risk,data:data0};
 if(vErrors === null){
 vErrors = [err17];
 }
@@ -8229,7 +7636,7 @@ data7.staleAfterMs = 15000;
 }
 for(const key3 in data7){
 if(!((key3 === "periodMs") || (key3 === "staleAfterMs"))){
-const err18 = {instancePath:instancePath+"/sync",schemaPath:"#/properties/sync/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key3},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.sync,data:data7};
+const err18 = {instancePath:instancePath+"/sync",schemaPath:"#/properties/sync/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key3},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.sync,data:data7};
 if(vErrors === null){
 vErrors = [err18];
 }
@@ -8241,7 +7648,7 @@ errors++;
 }
 let data8 = data7.periodMs;
 if(!(((typeof data8 == "number") && (!(data8 % 1) && !isNaN(data8))) && (isFinite(data8)))){
-const err19 = {instancePath:instancePath+"/sync/periodMs",schemaPath:"#/properties/sync/properties/periodMs/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.sync.properties.periodMs.type,parentSchema:schema81.properties.sync.properties.periodMs,data:data8};
+const err19 = {instancePath:instancePath+"/sync/periodMs",schemaPath:"#/properties/sync/properties/periodMs/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.sync.properties.periodMs.type,parentSchema:schema79.properties.sync.properties.periodMs,data:data8};
 if(vErrors === null){
 vErrors = [err19];
 }
@@ -8252,7 +7659,7 @@ errors++;
 }
 if((typeof data8 == "number") && (isFinite(data8))){
 if(data8 > 600000 || isNaN(data8)){
-const err20 = {instancePath:instancePath+"/sync/periodMs",schemaPath:"#/properties/sync/properties/periodMs/maximum",keyword:"maximum",params:{comparison: "<=", limit: 600000},message:"must be <= 600000",schema:600000,parentSchema:schema81.properties.sync.properties.periodMs,data:data8};
+const err20 = {instancePath:instancePath+"/sync/periodMs",schemaPath:"#/properties/sync/properties/periodMs/maximum",keyword:"maximum",params:{comparison: "<=", limit: 600000},message:"must be <= 600000",schema:600000,parentSchema:schema79.properties.sync.properties.periodMs,data:data8};
 if(vErrors === null){
 vErrors = [err20];
 }
@@ -8262,7 +7669,7 @@ vErrors.push(err20);
 errors++;
 }
 if(data8 < 250 || isNaN(data8)){
-const err21 = {instancePath:instancePath+"/sync/periodMs",schemaPath:"#/properties/sync/properties/periodMs/minimum",keyword:"minimum",params:{comparison: ">=", limit: 250},message:"must be >= 250",schema:250,parentSchema:schema81.properties.sync.properties.periodMs,data:data8};
+const err21 = {instancePath:instancePath+"/sync/periodMs",schemaPath:"#/properties/sync/properties/periodMs/minimum",keyword:"minimum",params:{comparison: ">=", limit: 250},message:"must be >= 250",schema:250,parentSchema:schema79.properties.sync.properties.periodMs,data:data8};
 if(vErrors === null){
 vErrors = [err21];
 }
@@ -8274,7 +7681,7 @@ errors++;
 }
 let data9 = data7.staleAfterMs;
 if(!(((typeof data9 == "number") && (!(data9 % 1) && !isNaN(data9))) && (isFinite(data9)))){
-const err22 = {instancePath:instancePath+"/sync/staleAfterMs",schemaPath:"#/properties/sync/properties/staleAfterMs/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.sync.properties.staleAfterMs.type,parentSchema:schema81.properties.sync.properties.staleAfterMs,data:data9};
+const err22 = {instancePath:instancePath+"/sync/staleAfterMs",schemaPath:"#/properties/sync/properties/staleAfterMs/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.sync.properties.staleAfterMs.type,parentSchema:schema79.properties.sync.properties.staleAfterMs,data:data9};
 if(vErrors === null){
 vErrors = [err22];
 }
@@ -8285,7 +7692,7 @@ errors++;
 }
 if((typeof data9 == "number") && (isFinite(data9))){
 if(data9 > 3600000 || isNaN(data9)){
-const err23 = {instancePath:instancePath+"/sync/staleAfterMs",schemaPath:"#/properties/sync/properties/staleAfterMs/maximum",keyword:"maximum",params:{comparison: "<=", limit: 3600000},message:"must be <= 3600000",schema:3600000,parentSchema:schema81.properties.sync.properties.staleAfterMs,data:data9};
+const err23 = {instancePath:instancePath+"/sync/staleAfterMs",schemaPath:"#/properties/sync/properties/staleAfterMs/maximum",keyword:"maximum",params:{comparison: "<=", limit: 3600000},message:"must be <= 3600000",schema:3600000,parentSchema:schema79.properties.sync.properties.staleAfterMs,data:data9};
 if(vErrors === null){
 vErrors = [err23];
 }
@@ -8295,7 +7702,7 @@ vErrors.push(err23);
 errors++;
 }
 if(data9 < 1000 || isNaN(data9)){
-const err24 = {instancePath:instancePath+"/sync/staleAfterMs",schemaPath:"#/properties/sync/properties/staleAfterMs/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1000},message:"must be >= 1000",schema:1000,parentSchema:schema81.properties.sync.properties.staleAfterMs,data:data9};
+const err24 = {instancePath:instancePath+"/sync/staleAfterMs",schemaPath:"#/properties/sync/properties/staleAfterMs/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1000},message:"must be >= 1000",schema:1000,parentSchema:schema79.properties.sync.properties.staleAfterMs,data:data9};
 if(vErrors === null){
 vErrors = [err24];
 }
@@ -8307,7 +7714,7 @@ errors++;
 }
 }
 else {
-const err25 = {instancePath:instancePath+"/sync",schemaPath:"#/properties/sync/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.sync.type,parentSchema:schema81.properties.sync,data:data7};
+const err25 = {instancePath:instancePath+"/sync",schemaPath:"#/properties/sync/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.sync.type,parentSchema:schema79.properties.sync,data:data7};
 if(vErrors === null){
 vErrors = [err25];
 }
@@ -8319,7 +7726,7 @@ errors++;
 let data10 = data.conflicts;
 if(Array.isArray(data10)){
 if(data10.length > 1000){
-const err26 = {instancePath:instancePath+"/conflicts",schemaPath:"#/properties/conflicts/maxItems",keyword:"maxItems",params:{limit: 1000},message:"must NOT have more than 1000 items",schema:1000,parentSchema:schema81.properties.conflicts,data:data10};
+const err26 = {instancePath:instancePath+"/conflicts",schemaPath:"#/properties/conflicts/maxItems",keyword:"maxItems",params:{limit: 1000},message:"must NOT have more than 1000 items",schema:1000,parentSchema:schema79.properties.conflicts,data:data10};
 if(vErrors === null){
 vErrors = [err26];
 }
@@ -8336,7 +7743,7 @@ if(data11.deadlineSeconds === undefined){
 data11.deadlineSeconds = 300;
 }
 if(data11.rule === undefined){
-const err27 = {instancePath:instancePath+"/conflicts/" + i0,schemaPath:"#/$defs/conflict/required",keyword:"required",params:{missingProperty: "rule"},message:"must have required property '"+"rule"+"'",schema:schema85.required,parentSchema:schema85,data:data11};
+const err27 = {instancePath:instancePath+"/conflicts/" + i0,schemaPath:"#/$defs/conflict/required",keyword:"required",params:{missingProperty: "rule"},message:"must have required property '"+"rule"+"'",schema:schema83.required,parentSchema:schema83,data:data11};
 if(vErrors === null){
 vErrors = [err27];
 }
@@ -8346,7 +7753,7 @@ vErrors.push(err27);
 errors++;
 }
 if(data11.method === undefined){
-const err28 = {instancePath:instancePath+"/conflicts/" + i0,schemaPath:"#/$defs/conflict/required",keyword:"required",params:{missingProperty: "method"},message:"must have required property '"+"method"+"'",schema:schema85.required,parentSchema:schema85,data:data11};
+const err28 = {instancePath:instancePath+"/conflicts/" + i0,schemaPath:"#/$defs/conflict/required",keyword:"required",params:{missingProperty: "method"},message:"must have required property '"+"method"+"'",schema:schema83.required,parentSchema:schema83,data:data11};
 if(vErrors === null){
 vErrors = [err28];
 }
@@ -8357,7 +7764,7 @@ errors++;
 }
 for(const key4 in data11){
 if(!(((((key4 === "rule") || (key4 === "method")) || (key4 === "devices")) || (key4 === "deadlineSeconds")) || (key4 === "authority"))){
-const err29 = {instancePath:instancePath+"/conflicts/" + i0,schemaPath:"#/$defs/conflict/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key4},message:"must NOT have additional properties",schema:false,parentSchema:schema85,data:data11};
+const err29 = {instancePath:instancePath+"/conflicts/" + i0,schemaPath:"#/$defs/conflict/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key4},message:"must NOT have additional properties",schema:false,parentSchema:schema83,data:data11};
 if(vErrors === null){
 vErrors = [err29];
 }
@@ -8370,7 +7777,7 @@ errors++;
 if(data11.rule !== undefined){
 let data12 = data11.rule;
 if(!(((((((data12 === "ACTIVE_WHILE_QUARANTINED") || (data12 === "ACTIVE_WHILE_LOCKED")) || (data12 === "RUNNING_WHILE_STOPPED")) || (data12 === "NORMAL_WHILE_FAULT")) || (data12 === "CURRENT_WHILE_STALE")) || (data12 === "HOLD_DISAGREES")) || (data12 === "CHANGED_WITHOUT_OPERATION"))){
-const err30 = {instancePath:instancePath+"/conflicts/" + i0+"/rule",schemaPath:"#/$defs/conflict/properties/rule/enum",keyword:"enum",params:{allowedValues: schema85.properties.rule.enum},message:"must be equal to one of the allowed values",schema:schema85.properties.rule.enum,parentSchema:schema85.properties.rule,data:data12};
+const err30 = {instancePath:instancePath+"/conflicts/" + i0+"/rule",schemaPath:"#/$defs/conflict/properties/rule/enum",keyword:"enum",params:{allowedValues: schema83.properties.rule.enum},message:"must be equal to one of the allowed values",schema:schema83.properties.rule.enum,parentSchema:schema83.properties.rule,data:data12};
 if(vErrors === null){
 vErrors = [err30];
 }
@@ -8383,7 +7790,7 @@ errors++;
 if(data11.method !== undefined){
 let data13 = data11.method;
 if(!((((data13 === "CONSERVATIVE") || (data13 === "LATEST_VALID")) || (data13 === "AUTHORITY")) || (data13 === "USER_MEDIATED"))){
-const err31 = {instancePath:instancePath+"/conflicts/" + i0+"/method",schemaPath:"#/$defs/conflict/properties/method/enum",keyword:"enum",params:{allowedValues: schema85.properties.method.enum},message:"must be equal to one of the allowed values",schema:schema85.properties.method.enum,parentSchema:schema85.properties.method,data:data13};
+const err31 = {instancePath:instancePath+"/conflicts/" + i0+"/method",schemaPath:"#/$defs/conflict/properties/method/enum",keyword:"enum",params:{allowedValues: schema83.properties.method.enum},message:"must be equal to one of the allowed values",schema:schema83.properties.method.enum,parentSchema:schema83.properties.method,data:data13};
 if(vErrors === null){
 vErrors = [err31];
 }
@@ -8397,7 +7804,7 @@ if(data11.devices !== undefined){
 let data14 = data11.devices;
 if(Array.isArray(data14)){
 if(data14.length > 84){
-const err32 = {instancePath:instancePath+"/conflicts/" + i0+"/devices",schemaPath:"#/$defs/conflict/properties/devices/maxItems",keyword:"maxItems",params:{limit: 84},message:"must NOT have more than 84 items",schema:84,parentSchema:schema85.properties.devices,data:data14};
+const err32 = {instancePath:instancePath+"/conflicts/" + i0+"/devices",schemaPath:"#/$defs/conflict/properties/devices/maxItems",keyword:"maxItems",params:{limit: 84},message:"must NOT have more than 84 items",schema:84,parentSchema:schema83.properties.devices,data:data14};
 if(vErrors === null){
 vErrors = [err32];
 }
@@ -8407,7 +7814,7 @@ vErrors.push(err32);
 errors++;
 }
 if(data14.length < 1){
-const err33 = {instancePath:instancePath+"/conflicts/" + i0+"/devices",schemaPath:"#/$defs/conflict/properties/devices/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema85.properties.devices,data:data14};
+const err33 = {instancePath:instancePath+"/conflicts/" + i0+"/devices",schemaPath:"#/$defs/conflict/properties/devices/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema83.properties.devices,data:data14};
 if(vErrors === null){
 vErrors = [err33];
 }
@@ -8420,7 +7827,7 @@ const len1 = data14.length;
 for(let i1=0; i1<len1; i1++){
 let data15 = data14[i1];
 if(!(((typeof data15 == "number") && (!(data15 % 1) && !isNaN(data15))) && (isFinite(data15)))){
-const err34 = {instancePath:instancePath+"/conflicts/" + i0+"/devices/" + i1,schemaPath:"#/$defs/conflict/properties/devices/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema85.properties.devices.items.type,parentSchema:schema85.properties.devices.items,data:data15};
+const err34 = {instancePath:instancePath+"/conflicts/" + i0+"/devices/" + i1,schemaPath:"#/$defs/conflict/properties/devices/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema83.properties.devices.items.type,parentSchema:schema83.properties.devices.items,data:data15};
 if(vErrors === null){
 vErrors = [err34];
 }
@@ -8431,7 +7838,7 @@ errors++;
 }
 if((typeof data15 == "number") && (isFinite(data15))){
 if(data15 > 65535 || isNaN(data15)){
-const err35 = {instancePath:instancePath+"/conflicts/" + i0+"/devices/" + i1,schemaPath:"#/$defs/conflict/properties/devices/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535},message:"must be <= 65535",schema:65535,parentSchema:schema85.properties.devices.items,data:data15};
+const err35 = {instancePath:instancePath+"/conflicts/" + i0+"/devices/" + i1,schemaPath:"#/$defs/conflict/properties/devices/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535},message:"must be <= 65535",schema:65535,parentSchema:schema83.properties.devices.items,data:data15};
 if(vErrors === null){
 vErrors = [err35];
 }
@@ -8441,7 +7848,7 @@ vErrors.push(err35);
 errors++;
 }
 if(data15 < 0 || isNaN(data15)){
-const err36 = {instancePath:instancePath+"/conflicts/" + i0+"/devices/" + i1,schemaPath:"#/$defs/conflict/properties/devices/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema85.properties.devices.items,data:data15};
+const err36 = {instancePath:instancePath+"/conflicts/" + i0+"/devices/" + i1,schemaPath:"#/$defs/conflict/properties/devices/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema83.properties.devices.items,data:data15};
 if(vErrors === null){
 vErrors = [err36];
 }
@@ -8463,7 +7870,7 @@ continue;
 }
 if(typeof indices0[item0] == "number"){
 j0 = indices0[item0];
-const err37 = {instancePath:instancePath+"/conflicts/" + i0+"/devices",schemaPath:"#/$defs/conflict/properties/devices/uniqueItems",keyword:"uniqueItems",params:{i: i2, j: j0},message:"must NOT have duplicate items (items ## "+j0+" and "+i2+" are identical)",schema:true,parentSchema:schema85.properties.devices,data:data14};
+const err37 = {instancePath:instancePath+"/conflicts/" + i0+"/devices",schemaPath:"#/$defs/conflict/properties/devices/uniqueItems",keyword:"uniqueItems",params:{i: i2, j: j0},message:"must NOT have duplicate items (items ## "+j0+" and "+i2+" are identical)",schema:true,parentSchema:schema83.properties.devices,data:data14};
 if(vErrors === null){
 vErrors = [err37];
 }
@@ -8478,7 +7885,7 @@ indices0[item0] = i2;
 }
 }
 else {
-const err38 = {instancePath:instancePath+"/conflicts/" + i0+"/devices",schemaPath:"#/$defs/conflict/properties/devices/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema85.properties.devices.type,parentSchema:schema85.properties.devices,data:data14};
+const err38 = {instancePath:instancePath+"/conflicts/" + i0+"/devices",schemaPath:"#/$defs/conflict/properties/devices/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema83.properties.devices.type,parentSchema:schema83.properties.devices,data:data14};
 if(vErrors === null){
 vErrors = [err38];
 }
@@ -8490,7 +7897,7 @@ errors++;
 }
 let data16 = data11.deadlineSeconds;
 if(!(((typeof data16 == "number") && (!(data16 % 1) && !isNaN(data16))) && (isFinite(data16)))){
-const err39 = {instancePath:instancePath+"/conflicts/" + i0+"/deadlineSeconds",schemaPath:"#/$defs/conflict/properties/deadlineSeconds/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema85.properties.deadlineSeconds.type,parentSchema:schema85.properties.deadlineSeconds,data:data16};
+const err39 = {instancePath:instancePath+"/conflicts/" + i0+"/deadlineSeconds",schemaPath:"#/$defs/conflict/properties/deadlineSeconds/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema83.properties.deadlineSeconds.type,parentSchema:schema83.properties.deadlineSeconds,data:data16};
 if(vErrors === null){
 vErrors = [err39];
 }
@@ -8501,7 +7908,7 @@ errors++;
 }
 if((typeof data16 == "number") && (isFinite(data16))){
 if(data16 > 604800 || isNaN(data16)){
-const err40 = {instancePath:instancePath+"/conflicts/" + i0+"/deadlineSeconds",schemaPath:"#/$defs/conflict/properties/deadlineSeconds/maximum",keyword:"maximum",params:{comparison: "<=", limit: 604800},message:"must be <= 604800",schema:604800,parentSchema:schema85.properties.deadlineSeconds,data:data16};
+const err40 = {instancePath:instancePath+"/conflicts/" + i0+"/deadlineSeconds",schemaPath:"#/$defs/conflict/properties/deadlineSeconds/maximum",keyword:"maximum",params:{comparison: "<=", limit: 604800},message:"must be <= 604800",schema:604800,parentSchema:schema83.properties.deadlineSeconds,data:data16};
 if(vErrors === null){
 vErrors = [err40];
 }
@@ -8511,7 +7918,7 @@ vErrors.push(err40);
 errors++;
 }
 if(data16 < 10 || isNaN(data16)){
-const err41 = {instancePath:instancePath+"/conflicts/" + i0+"/deadlineSeconds",schemaPath:"#/$defs/conflict/properties/deadlineSeconds/minimum",keyword:"minimum",params:{comparison: ">=", limit: 10},message:"must be >= 10",schema:10,parentSchema:schema85.properties.deadlineSeconds,data:data16};
+const err41 = {instancePath:instancePath+"/conflicts/" + i0+"/deadlineSeconds",schemaPath:"#/$defs/conflict/properties/deadlineSeconds/minimum",keyword:"minimum",params:{comparison: ">=", limit: 10},message:"must be >= 10",schema:10,parentSchema:schema83.properties.deadlineSeconds,data:data16};
 if(vErrors === null){
 vErrors = [err41];
 }
@@ -8525,7 +7932,7 @@ if(data11.authority !== undefined){
 let data17 = data11.authority;
 if(Array.isArray(data17)){
 if(data17.length > 3){
-const err42 = {instancePath:instancePath+"/conflicts/" + i0+"/authority",schemaPath:"#/$defs/conflict/properties/authority/maxItems",keyword:"maxItems",params:{limit: 3},message:"must NOT have more than 3 items",schema:3,parentSchema:schema85.properties.authority,data:data17};
+const err42 = {instancePath:instancePath+"/conflicts/" + i0+"/authority",schemaPath:"#/$defs/conflict/properties/authority/maxItems",keyword:"maxItems",params:{limit: 3},message:"must NOT have more than 3 items",schema:3,parentSchema:schema83.properties.authority,data:data17};
 if(vErrors === null){
 vErrors = [err42];
 }
@@ -8535,7 +7942,7 @@ vErrors.push(err42);
 errors++;
 }
 if(data17.length < 1){
-const err43 = {instancePath:instancePath+"/conflicts/" + i0+"/authority",schemaPath:"#/$defs/conflict/properties/authority/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema85.properties.authority,data:data17};
+const err43 = {instancePath:instancePath+"/conflicts/" + i0+"/authority",schemaPath:"#/$defs/conflict/properties/authority/minItems",keyword:"minItems",params:{limit: 1},message:"must NOT have fewer than 1 items",schema:1,parentSchema:schema83.properties.authority,data:data17};
 if(vErrors === null){
 vErrors = [err43];
 }
@@ -8548,7 +7955,7 @@ const len2 = data17.length;
 for(let i3=0; i3<len2; i3++){
 let data18 = data17[i3];
 if(typeof data18 !== "string"){
-const err44 = {instancePath:instancePath+"/conflicts/" + i0+"/authority/" + i3,schemaPath:"#/$defs/conflict/properties/authority/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema85.properties.authority.items.type,parentSchema:schema85.properties.authority.items,data:data18};
+const err44 = {instancePath:instancePath+"/conflicts/" + i0+"/authority/" + i3,schemaPath:"#/$defs/conflict/properties/authority/items/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema83.properties.authority.items.type,parentSchema:schema83.properties.authority.items,data:data18};
 if(vErrors === null){
 vErrors = [err44];
 }
@@ -8558,7 +7965,7 @@ vErrors.push(err44);
 errors++;
 }
 if(!(((data18 === "kernel") || (data18 === "security")) || (data18 === "interface"))){
-const err45 = {instancePath:instancePath+"/conflicts/" + i0+"/authority/" + i3,schemaPath:"#/$defs/conflict/properties/authority/items/enum",keyword:"enum",params:{allowedValues: schema85.properties.authority.items.enum},message:"must be equal to one of the allowed values",schema:schema85.properties.authority.items.enum,parentSchema:schema85.properties.authority.items,data:data18};
+const err45 = {instancePath:instancePath+"/conflicts/" + i0+"/authority/" + i3,schemaPath:"#/$defs/conflict/properties/authority/items/enum",keyword:"enum",params:{allowedValues: schema83.properties.authority.items.enum},message:"must be equal to one of the allowed values",schema:schema83.properties.authority.items.enum,parentSchema:schema83.properties.authority.items,data:data18};
 if(vErrors === null){
 vErrors = [err45];
 }
@@ -8579,7 +7986,7 @@ continue;
 }
 if(typeof indices1[item1] == "number"){
 j1 = indices1[item1];
-const err46 = {instancePath:instancePath+"/conflicts/" + i0+"/authority",schemaPath:"#/$defs/conflict/properties/authority/uniqueItems",keyword:"uniqueItems",params:{i: i4, j: j1},message:"must NOT have duplicate items (items ## "+j1+" and "+i4+" are identical)",schema:true,parentSchema:schema85.properties.authority,data:data17};
+const err46 = {instancePath:instancePath+"/conflicts/" + i0+"/authority",schemaPath:"#/$defs/conflict/properties/authority/uniqueItems",keyword:"uniqueItems",params:{i: i4, j: j1},message:"must NOT have duplicate items (items ## "+j1+" and "+i4+" are identical)",schema:true,parentSchema:schema83.properties.authority,data:data17};
 if(vErrors === null){
 vErrors = [err46];
 }
@@ -8594,7 +8001,7 @@ indices1[item1] = i4;
 }
 }
 else {
-const err47 = {instancePath:instancePath+"/conflicts/" + i0+"/authority",schemaPath:"#/$defs/conflict/properties/authority/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema85.properties.authority.type,parentSchema:schema85.properties.authority,data:data17};
+const err47 = {instancePath:instancePath+"/conflicts/" + i0+"/authority",schemaPath:"#/$defs/conflict/properties/authority/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema83.properties.authority.type,parentSchema:schema83.properties.authority,data:data17};
 if(vErrors === null){
 vErrors = [err47];
 }
@@ -8606,7 +8013,7 @@ errors++;
 }
 }
 else {
-const err48 = {instancePath:instancePath+"/conflicts/" + i0,schemaPath:"#/$defs/conflict/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema85.type,parentSchema:schema85,data:data11};
+const err48 = {instancePath:instancePath+"/conflicts/" + i0,schemaPath:"#/$defs/conflict/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema83.type,parentSchema:schema83,data:data11};
 if(vErrors === null){
 vErrors = [err48];
 }
@@ -8618,7 +8025,7 @@ errors++;
 }
 }
 else {
-const err49 = {instancePath:instancePath+"/conflicts",schemaPath:"#/properties/conflicts/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema81.properties.conflicts.type,parentSchema:schema81.properties.conflicts,data:data10};
+const err49 = {instancePath:instancePath+"/conflicts",schemaPath:"#/properties/conflicts/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema79.properties.conflicts.type,parentSchema:schema79.properties.conflicts,data:data10};
 if(vErrors === null){
 vErrors = [err49];
 }
@@ -8634,7 +8041,7 @@ data19.selfTestPeriodMs = 10000;
 }
 for(const key5 in data19){
 if(!(key5 === "selfTestPeriodMs")){
-const err50 = {instancePath:instancePath+"/stop",schemaPath:"#/properties/stop/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key5},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.stop,data:data19};
+const err50 = {instancePath:instancePath+"/stop",schemaPath:"#/properties/stop/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key5},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.stop,data:data19};
 if(vErrors === null){
 vErrors = [err50];
 }
@@ -8646,7 +8053,7 @@ errors++;
 }
 let data20 = data19.selfTestPeriodMs;
 if(!(((typeof data20 == "number") && (!(data20 % 1) && !isNaN(data20))) && (isFinite(data20)))){
-const err51 = {instancePath:instancePath+"/stop/selfTestPeriodMs",schemaPath:"#/properties/stop/properties/selfTestPeriodMs/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.stop.properties.selfTestPeriodMs.type,parentSchema:schema81.properties.stop.properties.selfTestPeriodMs,data:data20};
+const err51 = {instancePath:instancePath+"/stop/selfTestPeriodMs",schemaPath:"#/properties/stop/properties/selfTestPeriodMs/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.stop.properties.selfTestPeriodMs.type,parentSchema:schema79.properties.stop.properties.selfTestPeriodMs,data:data20};
 if(vErrors === null){
 vErrors = [err51];
 }
@@ -8657,7 +8064,7 @@ errors++;
 }
 if((typeof data20 == "number") && (isFinite(data20))){
 if(data20 > 3600000 || isNaN(data20)){
-const err52 = {instancePath:instancePath+"/stop/selfTestPeriodMs",schemaPath:"#/properties/stop/properties/selfTestPeriodMs/maximum",keyword:"maximum",params:{comparison: "<=", limit: 3600000},message:"must be <= 3600000",schema:3600000,parentSchema:schema81.properties.stop.properties.selfTestPeriodMs,data:data20};
+const err52 = {instancePath:instancePath+"/stop/selfTestPeriodMs",schemaPath:"#/properties/stop/properties/selfTestPeriodMs/maximum",keyword:"maximum",params:{comparison: "<=", limit: 3600000},message:"must be <= 3600000",schema:3600000,parentSchema:schema79.properties.stop.properties.selfTestPeriodMs,data:data20};
 if(vErrors === null){
 vErrors = [err52];
 }
@@ -8667,7 +8074,7 @@ vErrors.push(err52);
 errors++;
 }
 if(data20 < 1000 || isNaN(data20)){
-const err53 = {instancePath:instancePath+"/stop/selfTestPeriodMs",schemaPath:"#/properties/stop/properties/selfTestPeriodMs/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1000},message:"must be >= 1000",schema:1000,parentSchema:schema81.properties.stop.properties.selfTestPeriodMs,data:data20};
+const err53 = {instancePath:instancePath+"/stop/selfTestPeriodMs",schemaPath:"#/properties/stop/properties/selfTestPeriodMs/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1000},message:"must be >= 1000",schema:1000,parentSchema:schema79.properties.stop.properties.selfTestPeriodMs,data:data20};
 if(vErrors === null){
 vErrors = [err53];
 }
@@ -8679,7 +8086,7 @@ errors++;
 }
 }
 else {
-const err54 = {instancePath:instancePath+"/stop",schemaPath:"#/properties/stop/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.stop.type,parentSchema:schema81.properties.stop,data:data19};
+const err54 = {instancePath:instancePath+"/stop",schemaPath:"#/properties/stop/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.stop.type,parentSchema:schema79.properties.stop,data:data19};
 if(vErrors === null){
 vErrors = [err54];
 }
@@ -8695,7 +8102,7 @@ data21.secondsMax = 300;
 }
 for(const key6 in data21){
 if(!(key6 === "secondsMax")){
-const err55 = {instancePath:instancePath+"/selection",schemaPath:"#/properties/selection/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key6},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.selection,data:data21};
+const err55 = {instancePath:instancePath+"/selection",schemaPath:"#/properties/selection/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key6},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.selection,data:data21};
 if(vErrors === null){
 vErrors = [err55];
 }
@@ -8707,7 +8114,7 @@ errors++;
 }
 let data22 = data21.secondsMax;
 if(!(((typeof data22 == "number") && (!(data22 % 1) && !isNaN(data22))) && (isFinite(data22)))){
-const err56 = {instancePath:instancePath+"/selection/secondsMax",schemaPath:"#/properties/selection/properties/secondsMax/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.selection.properties.secondsMax.type,parentSchema:schema81.properties.selection.properties.secondsMax,data:data22};
+const err56 = {instancePath:instancePath+"/selection/secondsMax",schemaPath:"#/properties/selection/properties/secondsMax/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.selection.properties.secondsMax.type,parentSchema:schema79.properties.selection.properties.secondsMax,data:data22};
 if(vErrors === null){
 vErrors = [err56];
 }
@@ -8718,7 +8125,7 @@ errors++;
 }
 if((typeof data22 == "number") && (isFinite(data22))){
 if(data22 > 86400 || isNaN(data22)){
-const err57 = {instancePath:instancePath+"/selection/secondsMax",schemaPath:"#/properties/selection/properties/secondsMax/maximum",keyword:"maximum",params:{comparison: "<=", limit: 86400},message:"must be <= 86400",schema:86400,parentSchema:schema81.properties.selection.properties.secondsMax,data:data22};
+const err57 = {instancePath:instancePath+"/selection/secondsMax",schemaPath:"#/properties/selection/properties/secondsMax/maximum",keyword:"maximum",params:{comparison: "<=", limit: 86400},message:"must be <= 86400",schema:86400,parentSchema:schema79.properties.selection.properties.secondsMax,data:data22};
 if(vErrors === null){
 vErrors = [err57];
 }
@@ -8728,7 +8135,7 @@ vErrors.push(err57);
 errors++;
 }
 if(data22 < 1 || isNaN(data22)){
-const err58 = {instancePath:instancePath+"/selection/secondsMax",schemaPath:"#/properties/selection/properties/secondsMax/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.selection.properties.secondsMax,data:data22};
+const err58 = {instancePath:instancePath+"/selection/secondsMax",schemaPath:"#/properties/selection/properties/secondsMax/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.selection.properties.secondsMax,data:data22};
 if(vErrors === null){
 vErrors = [err58];
 }
@@ -8740,7 +8147,7 @@ errors++;
 }
 }
 else {
-const err59 = {instancePath:instancePath+"/selection",schemaPath:"#/properties/selection/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.selection.type,parentSchema:schema81.properties.selection,data:data21};
+const err59 = {instancePath:instancePath+"/selection",schemaPath:"#/properties/selection/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.selection.type,parentSchema:schema79.properties.selection,data:data21};
 if(vErrors === null){
 vErrors = [err59];
 }
@@ -8762,7 +8169,7 @@ data23.retention = {};
 }
 for(const key7 in data23){
 if(!((((key7 === "freeBytesMin") || (key7 === "checkpointMinutes")) || (key7 === "witnessFile")) || (key7 === "retention"))){
-const err60 = {instancePath:instancePath+"/audit",schemaPath:"#/properties/audit/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key7},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.audit,data:data23};
+const err60 = {instancePath:instancePath+"/audit",schemaPath:"#/properties/audit/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key7},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.audit,data:data23};
 if(vErrors === null){
 vErrors = [err60];
 }
@@ -8774,7 +8181,7 @@ errors++;
 }
 let data24 = data23.freeBytesMin;
 if(!(((typeof data24 == "number") && (!(data24 % 1) && !isNaN(data24))) && (isFinite(data24)))){
-const err61 = {instancePath:instancePath+"/audit/freeBytesMin",schemaPath:"#/properties/audit/properties/freeBytesMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.audit.properties.freeBytesMin.type,parentSchema:schema81.properties.audit.properties.freeBytesMin,data:data24};
+const err61 = {instancePath:instancePath+"/audit/freeBytesMin",schemaPath:"#/properties/audit/properties/freeBytesMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.audit.properties.freeBytesMin.type,parentSchema:schema79.properties.audit.properties.freeBytesMin,data:data24};
 if(vErrors === null){
 vErrors = [err61];
 }
@@ -8785,7 +8192,7 @@ errors++;
 }
 if((typeof data24 == "number") && (isFinite(data24))){
 if(data24 > 1099511627776 || isNaN(data24)){
-const err62 = {instancePath:instancePath+"/audit/freeBytesMin",schemaPath:"#/properties/audit/properties/freeBytesMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1099511627776},message:"must be <= 1099511627776",schema:1099511627776,parentSchema:schema81.properties.audit.properties.freeBytesMin,data:data24};
+const err62 = {instancePath:instancePath+"/audit/freeBytesMin",schemaPath:"#/properties/audit/properties/freeBytesMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1099511627776},message:"must be <= 1099511627776",schema:1099511627776,parentSchema:schema79.properties.audit.properties.freeBytesMin,data:data24};
 if(vErrors === null){
 vErrors = [err62];
 }
@@ -8795,7 +8202,7 @@ vErrors.push(err62);
 errors++;
 }
 if(data24 < 65536 || isNaN(data24)){
-const err63 = {instancePath:instancePath+"/audit/freeBytesMin",schemaPath:"#/properties/audit/properties/freeBytesMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 65536},message:"must be >= 65536",schema:65536,parentSchema:schema81.properties.audit.properties.freeBytesMin,data:data24};
+const err63 = {instancePath:instancePath+"/audit/freeBytesMin",schemaPath:"#/properties/audit/properties/freeBytesMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 65536},message:"must be >= 65536",schema:65536,parentSchema:schema79.properties.audit.properties.freeBytesMin,data:data24};
 if(vErrors === null){
 vErrors = [err63];
 }
@@ -8807,7 +8214,7 @@ errors++;
 }
 let data25 = data23.checkpointMinutes;
 if(!(((typeof data25 == "number") && (!(data25 % 1) && !isNaN(data25))) && (isFinite(data25)))){
-const err64 = {instancePath:instancePath+"/audit/checkpointMinutes",schemaPath:"#/properties/audit/properties/checkpointMinutes/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.audit.properties.checkpointMinutes.type,parentSchema:schema81.properties.audit.properties.checkpointMinutes,data:data25};
+const err64 = {instancePath:instancePath+"/audit/checkpointMinutes",schemaPath:"#/properties/audit/properties/checkpointMinutes/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.audit.properties.checkpointMinutes.type,parentSchema:schema79.properties.audit.properties.checkpointMinutes,data:data25};
 if(vErrors === null){
 vErrors = [err64];
 }
@@ -8818,7 +8225,7 @@ errors++;
 }
 if((typeof data25 == "number") && (isFinite(data25))){
 if(data25 > 1440 || isNaN(data25)){
-const err65 = {instancePath:instancePath+"/audit/checkpointMinutes",schemaPath:"#/properties/audit/properties/checkpointMinutes/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1440},message:"must be <= 1440",schema:1440,parentSchema:schema81.properties.audit.properties.checkpointMinutes,data:data25};
+const err65 = {instancePath:instancePath+"/audit/checkpointMinutes",schemaPath:"#/properties/audit/properties/checkpointMinutes/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1440},message:"must be <= 1440",schema:1440,parentSchema:schema79.properties.audit.properties.checkpointMinutes,data:data25};
 if(vErrors === null){
 vErrors = [err65];
 }
@@ -8828,7 +8235,7 @@ vErrors.push(err65);
 errors++;
 }
 if(data25 < 1 || isNaN(data25)){
-const err66 = {instancePath:instancePath+"/audit/checkpointMinutes",schemaPath:"#/properties/audit/properties/checkpointMinutes/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.audit.properties.checkpointMinutes,data:data25};
+const err66 = {instancePath:instancePath+"/audit/checkpointMinutes",schemaPath:"#/properties/audit/properties/checkpointMinutes/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.audit.properties.checkpointMinutes,data:data25};
 if(vErrors === null){
 vErrors = [err66];
 }
@@ -8841,8 +8248,8 @@ errors++;
 if(data23.witnessFile !== undefined){
 let data26 = data23.witnessFile;
 if(typeof data26 === "string"){
-if(!pattern41.test(data26)){
-const err67 = {instancePath:instancePath+"/audit/witnessFile",schemaPath:"#/properties/audit/properties/witnessFile/pattern",keyword:"pattern",params:{pattern: "^/[^\\x00]{1,1023}$"},message:"must match pattern \""+"^/[^\\x00]{1,1023}$"+"\"",schema:"^/[^\\x00]{1,1023}$",parentSchema:schema81.properties.audit.properties.witnessFile,data:data26};
+if(!pattern39.test(data26)){
+const err67 = {instancePath:instancePath+"/audit/witnessFile",schemaPath:"#/properties/audit/properties/witnessFile/pattern",keyword:"pattern",params:{pattern: "^/[^\\x00]{1,1023}$"},message:"must match pattern \""+"^/[^\\x00]{1,1023}$"+"\"",schema:"^/[^\\x00]{1,1023}$",parentSchema:schema79.properties.audit.properties.witnessFile,data:data26};
 if(vErrors === null){
 vErrors = [err67];
 }
@@ -8853,7 +8260,7 @@ errors++;
 }
 }
 else {
-const err68 = {instancePath:instancePath+"/audit/witnessFile",schemaPath:"#/properties/audit/properties/witnessFile/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema81.properties.audit.properties.witnessFile.type,parentSchema:schema81.properties.audit.properties.witnessFile,data:data26};
+const err68 = {instancePath:instancePath+"/audit/witnessFile",schemaPath:"#/properties/audit/properties/witnessFile/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema79.properties.audit.properties.witnessFile.type,parentSchema:schema79.properties.audit.properties.witnessFile,data:data26};
 if(vErrors === null){
 vErrors = [err68];
 }
@@ -8873,7 +8280,7 @@ data27.segmentEntries = 100000;
 }
 for(const key8 in data27){
 if(!((key8 === "entriesMax") || (key8 === "segmentEntries"))){
-const err69 = {instancePath:instancePath+"/audit/retention",schemaPath:"#/properties/audit/properties/retention/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key8},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.audit.properties.retention,data:data27};
+const err69 = {instancePath:instancePath+"/audit/retention",schemaPath:"#/properties/audit/properties/retention/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key8},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.audit.properties.retention,data:data27};
 if(vErrors === null){
 vErrors = [err69];
 }
@@ -8885,7 +8292,7 @@ errors++;
 }
 let data28 = data27.entriesMax;
 if(!(((typeof data28 == "number") && (!(data28 % 1) && !isNaN(data28))) && (isFinite(data28)))){
-const err70 = {instancePath:instancePath+"/audit/retention/entriesMax",schemaPath:"#/properties/audit/properties/retention/properties/entriesMax/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.audit.properties.retention.properties.entriesMax.type,parentSchema:schema81.properties.audit.properties.retention.properties.entriesMax,data:data28};
+const err70 = {instancePath:instancePath+"/audit/retention/entriesMax",schemaPath:"#/properties/audit/properties/retention/properties/entriesMax/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.audit.properties.retention.properties.entriesMax.type,parentSchema:schema79.properties.audit.properties.retention.properties.entriesMax,data:data28};
 if(vErrors === null){
 vErrors = [err70];
 }
@@ -8896,7 +8303,7 @@ errors++;
 }
 if((typeof data28 == "number") && (isFinite(data28))){
 if(data28 > 1000000000 || isNaN(data28)){
-const err71 = {instancePath:instancePath+"/audit/retention/entriesMax",schemaPath:"#/properties/audit/properties/retention/properties/entriesMax/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000000},message:"must be <= 1000000000",schema:1000000000,parentSchema:schema81.properties.audit.properties.retention.properties.entriesMax,data:data28};
+const err71 = {instancePath:instancePath+"/audit/retention/entriesMax",schemaPath:"#/properties/audit/properties/retention/properties/entriesMax/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000000},message:"must be <= 1000000000",schema:1000000000,parentSchema:schema79.properties.audit.properties.retention.properties.entriesMax,data:data28};
 if(vErrors === null){
 vErrors = [err71];
 }
@@ -8906,7 +8313,7 @@ vErrors.push(err71);
 errors++;
 }
 if(data28 < 1000 || isNaN(data28)){
-const err72 = {instancePath:instancePath+"/audit/retention/entriesMax",schemaPath:"#/properties/audit/properties/retention/properties/entriesMax/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1000},message:"must be >= 1000",schema:1000,parentSchema:schema81.properties.audit.properties.retention.properties.entriesMax,data:data28};
+const err72 = {instancePath:instancePath+"/audit/retention/entriesMax",schemaPath:"#/properties/audit/properties/retention/properties/entriesMax/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1000},message:"must be >= 1000",schema:1000,parentSchema:schema79.properties.audit.properties.retention.properties.entriesMax,data:data28};
 if(vErrors === null){
 vErrors = [err72];
 }
@@ -8918,7 +8325,7 @@ errors++;
 }
 let data29 = data27.segmentEntries;
 if(!(((typeof data29 == "number") && (!(data29 % 1) && !isNaN(data29))) && (isFinite(data29)))){
-const err73 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.audit.properties.retention.properties.segmentEntries.type,parentSchema:schema81.properties.audit.properties.retention.properties.segmentEntries,data:data29};
+const err73 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.audit.properties.retention.properties.segmentEntries.type,parentSchema:schema79.properties.audit.properties.retention.properties.segmentEntries,data:data29};
 if(vErrors === null){
 vErrors = [err73];
 }
@@ -8929,7 +8336,7 @@ errors++;
 }
 if((typeof data29 == "number") && (isFinite(data29))){
 if(data29 > 1000000 || isNaN(data29)){
-const err74 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema81.properties.audit.properties.retention.properties.segmentEntries,data:data29};
+const err74 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema79.properties.audit.properties.retention.properties.segmentEntries,data:data29};
 if(vErrors === null){
 vErrors = [err74];
 }
@@ -8939,7 +8346,7 @@ vErrors.push(err74);
 errors++;
 }
 if(data29 < 1000 || isNaN(data29)){
-const err75 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1000},message:"must be >= 1000",schema:1000,parentSchema:schema81.properties.audit.properties.retention.properties.segmentEntries,data:data29};
+const err75 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1000},message:"must be >= 1000",schema:1000,parentSchema:schema79.properties.audit.properties.retention.properties.segmentEntries,data:data29};
 if(vErrors === null){
 vErrors = [err75];
 }
@@ -8950,7 +8357,7 @@ errors++;
 }
 let res0;
 if((1000 === 0 || (res0 = data29/1000, res0 !== parseInt(res0)))){
-const err76 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/multipleOf",keyword:"multipleOf",params:{multipleOf: 1000},message:"must be multiple of 1000",schema:1000,parentSchema:schema81.properties.audit.properties.retention.properties.segmentEntries,data:data29};
+const err76 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/multipleOf",keyword:"multipleOf",params:{multipleOf: 1000},message:"must be multiple of 1000",schema:1000,parentSchema:schema79.properties.audit.properties.retention.properties.segmentEntries,data:data29};
 if(vErrors === null){
 vErrors = [err76];
 }
@@ -8962,7 +8369,7 @@ errors++;
 }
 }
 else {
-const err77 = {instancePath:instancePath+"/audit/retention",schemaPath:"#/properties/audit/properties/retention/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.audit.properties.retention.type,parentSchema:schema81.properties.audit.properties.retention,data:data27};
+const err77 = {instancePath:instancePath+"/audit/retention",schemaPath:"#/properties/audit/properties/retention/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.audit.properties.retention.type,parentSchema:schema79.properties.audit.properties.retention,data:data27};
 if(vErrors === null){
 vErrors = [err77];
 }
@@ -8973,7 +8380,7 @@ errors++;
 }
 }
 else {
-const err78 = {instancePath:instancePath+"/audit",schemaPath:"#/properties/audit/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.audit.type,parentSchema:schema81.properties.audit,data:data23};
+const err78 = {instancePath:instancePath+"/audit",schemaPath:"#/properties/audit/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.audit.type,parentSchema:schema79.properties.audit,data:data23};
 if(vErrors === null){
 vErrors = [err78];
 }
@@ -9004,7 +8411,7 @@ data30.indicators = {};
 }
 for(const key9 in data30){
 if(!((((((key9 === "windowSeconds") || (key9 === "levels")) || (key9 === "quietMinutes")) || (key9 === "criticalGroups")) || (key9 === "baseline")) || (key9 === "indicators"))){
-const err79 = {instancePath:instancePath+"/threats",schemaPath:"#/properties/threats/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key9},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.threats,data:data30};
+const err79 = {instancePath:instancePath+"/threats",schemaPath:"#/properties/threats/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key9},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.threats,data:data30};
 if(vErrors === null){
 vErrors = [err79];
 }
@@ -9016,7 +8423,7 @@ errors++;
 }
 let data31 = data30.windowSeconds;
 if(!(((typeof data31 == "number") && (!(data31 % 1) && !isNaN(data31))) && (isFinite(data31)))){
-const err80 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.windowSeconds.type,parentSchema:schema81.properties.threats.properties.windowSeconds,data:data31};
+const err80 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.windowSeconds.type,parentSchema:schema79.properties.threats.properties.windowSeconds,data:data31};
 if(vErrors === null){
 vErrors = [err80];
 }
@@ -9027,7 +8434,7 @@ errors++;
 }
 if((typeof data31 == "number") && (isFinite(data31))){
 if(data31 > 3600 || isNaN(data31)){
-const err81 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/maximum",keyword:"maximum",params:{comparison: "<=", limit: 3600},message:"must be <= 3600",schema:3600,parentSchema:schema81.properties.threats.properties.windowSeconds,data:data31};
+const err81 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/maximum",keyword:"maximum",params:{comparison: "<=", limit: 3600},message:"must be <= 3600",schema:3600,parentSchema:schema79.properties.threats.properties.windowSeconds,data:data31};
 if(vErrors === null){
 vErrors = [err81];
 }
@@ -9037,7 +8444,7 @@ vErrors.push(err81);
 errors++;
 }
 if(data31 < 60 || isNaN(data31)){
-const err82 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/minimum",keyword:"minimum",params:{comparison: ">=", limit: 60},message:"must be >= 60",schema:60,parentSchema:schema81.properties.threats.properties.windowSeconds,data:data31};
+const err82 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/minimum",keyword:"minimum",params:{comparison: ">=", limit: 60},message:"must be >= 60",schema:60,parentSchema:schema79.properties.threats.properties.windowSeconds,data:data31};
 if(vErrors === null){
 vErrors = [err82];
 }
@@ -9063,7 +8470,7 @@ data32.critical = 90;
 }
 for(const key10 in data32){
 if(!((((key10 === "low") || (key10 === "medium")) || (key10 === "high")) || (key10 === "critical"))){
-const err83 = {instancePath:instancePath+"/threats/levels",schemaPath:"#/properties/threats/properties/levels/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key10},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.threats.properties.levels,data:data32};
+const err83 = {instancePath:instancePath+"/threats/levels",schemaPath:"#/properties/threats/properties/levels/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key10},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.threats.properties.levels,data:data32};
 if(vErrors === null){
 vErrors = [err83];
 }
@@ -9075,7 +8482,7 @@ errors++;
 }
 let data33 = data32.low;
 if(!(((typeof data33 == "number") && (!(data33 % 1) && !isNaN(data33))) && (isFinite(data33)))){
-const err84 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.levels.properties.low.type,parentSchema:schema81.properties.threats.properties.levels.properties.low,data:data33};
+const err84 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.levels.properties.low.type,parentSchema:schema79.properties.threats.properties.levels.properties.low,data:data33};
 if(vErrors === null){
 vErrors = [err84];
 }
@@ -9086,7 +8493,7 @@ errors++;
 }
 if((typeof data33 == "number") && (isFinite(data33))){
 if(data33 > 1000 || isNaN(data33)){
-const err85 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.levels.properties.low,data:data33};
+const err85 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.levels.properties.low,data:data33};
 if(vErrors === null){
 vErrors = [err85];
 }
@@ -9096,7 +8503,7 @@ vErrors.push(err85);
 errors++;
 }
 if(data33 < 1 || isNaN(data33)){
-const err86 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.levels.properties.low,data:data33};
+const err86 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.levels.properties.low,data:data33};
 if(vErrors === null){
 vErrors = [err86];
 }
@@ -9108,7 +8515,7 @@ errors++;
 }
 let data34 = data32.medium;
 if(!(((typeof data34 == "number") && (!(data34 % 1) && !isNaN(data34))) && (isFinite(data34)))){
-const err87 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.levels.properties.medium.type,parentSchema:schema81.properties.threats.properties.levels.properties.medium,data:data34};
+const err87 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.levels.properties.medium.type,parentSchema:schema79.properties.threats.properties.levels.properties.medium,data:data34};
 if(vErrors === null){
 vErrors = [err87];
 }
@@ -9119,7 +8526,7 @@ errors++;
 }
 if((typeof data34 == "number") && (isFinite(data34))){
 if(data34 > 1000 || isNaN(data34)){
-const err88 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.levels.properties.medium,data:data34};
+const err88 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.levels.properties.medium,data:data34};
 if(vErrors === null){
 vErrors = [err88];
 }
@@ -9129,7 +8536,7 @@ vErrors.push(err88);
 errors++;
 }
 if(data34 < 1 || isNaN(data34)){
-const err89 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.levels.properties.medium,data:data34};
+const err89 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.levels.properties.medium,data:data34};
 if(vErrors === null){
 vErrors = [err89];
 }
@@ -9141,7 +8548,7 @@ errors++;
 }
 let data35 = data32.high;
 if(!(((typeof data35 == "number") && (!(data35 % 1) && !isNaN(data35))) && (isFinite(data35)))){
-const err90 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.levels.properties.high.type,parentSchema:schema81.properties.threats.properties.levels.properties.high,data:data35};
+const err90 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.levels.properties.high.type,parentSchema:schema79.properties.threats.properties.levels.properties.high,data:data35};
 if(vErrors === null){
 vErrors = [err90];
 }
@@ -9152,7 +8559,7 @@ errors++;
 }
 if((typeof data35 == "number") && (isFinite(data35))){
 if(data35 > 1000 || isNaN(data35)){
-const err91 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.levels.properties.high,data:data35};
+const err91 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.levels.properties.high,data:data35};
 if(vErrors === null){
 vErrors = [err91];
 }
@@ -9162,7 +8569,7 @@ vErrors.push(err91);
 errors++;
 }
 if(data35 < 1 || isNaN(data35)){
-const err92 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.levels.properties.high,data:data35};
+const err92 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.levels.properties.high,data:data35};
 if(vErrors === null){
 vErrors = [err92];
 }
@@ -9174,7 +8581,7 @@ errors++;
 }
 let data36 = data32.critical;
 if(!(((typeof data36 == "number") && (!(data36 % 1) && !isNaN(data36))) && (isFinite(data36)))){
-const err93 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.levels.properties.critical.type,parentSchema:schema81.properties.threats.properties.levels.properties.critical,data:data36};
+const err93 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.levels.properties.critical.type,parentSchema:schema79.properties.threats.properties.levels.properties.critical,data:data36};
 if(vErrors === null){
 vErrors = [err93];
 }
@@ -9185,7 +8592,7 @@ errors++;
 }
 if((typeof data36 == "number") && (isFinite(data36))){
 if(data36 > 1000 || isNaN(data36)){
-const err94 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.levels.properties.critical,data:data36};
+const err94 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.levels.properties.critical,data:data36};
 if(vErrors === null){
 vErrors = [err94];
 }
@@ -9195,7 +8602,7 @@ vErrors.push(err94);
 errors++;
 }
 if(data36 < 1 || isNaN(data36)){
-const err95 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.levels.properties.critical,data:data36};
+const err95 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.levels.properties.critical,data:data36};
 if(vErrors === null){
 vErrors = [err95];
 }
@@ -9207,7 +8614,7 @@ errors++;
 }
 }
 else {
-const err96 = {instancePath:instancePath+"/threats/levels",schemaPath:"#/properties/threats/properties/levels/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.threats.properties.levels.type,parentSchema:schema81.properties.threats.properties.levels,data:data32};
+const err96 = {instancePath:instancePath+"/threats/levels",schemaPath:"#/properties/threats/properties/levels/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.threats.properties.levels.type,parentSchema:schema79.properties.threats.properties.levels,data:data32};
 if(vErrors === null){
 vErrors = [err96];
 }
@@ -9218,7 +8625,7 @@ errors++;
 }
 let data37 = data30.quietMinutes;
 if(!(((typeof data37 == "number") && (!(data37 % 1) && !isNaN(data37))) && (isFinite(data37)))){
-const err97 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.quietMinutes.type,parentSchema:schema81.properties.threats.properties.quietMinutes,data:data37};
+const err97 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.quietMinutes.type,parentSchema:schema79.properties.threats.properties.quietMinutes,data:data37};
 if(vErrors === null){
 vErrors = [err97];
 }
@@ -9229,7 +8636,7 @@ errors++;
 }
 if((typeof data37 == "number") && (isFinite(data37))){
 if(data37 > 10080 || isNaN(data37)){
-const err98 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10080},message:"must be <= 10080",schema:10080,parentSchema:schema81.properties.threats.properties.quietMinutes,data:data37};
+const err98 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10080},message:"must be <= 10080",schema:10080,parentSchema:schema79.properties.threats.properties.quietMinutes,data:data37};
 if(vErrors === null){
 vErrors = [err98];
 }
@@ -9239,7 +8646,7 @@ vErrors.push(err98);
 errors++;
 }
 if(data37 < 1 || isNaN(data37)){
-const err99 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.quietMinutes,data:data37};
+const err99 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.quietMinutes,data:data37};
 if(vErrors === null){
 vErrors = [err99];
 }
@@ -9252,7 +8659,7 @@ errors++;
 let data38 = data30.criticalGroups;
 if(Array.isArray(data38)){
 if(data38.length > 7){
-const err100 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/maxItems",keyword:"maxItems",params:{limit: 7},message:"must NOT have more than 7 items",schema:7,parentSchema:schema81.properties.threats.properties.criticalGroups,data:data38};
+const err100 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/maxItems",keyword:"maxItems",params:{limit: 7},message:"must NOT have more than 7 items",schema:7,parentSchema:schema79.properties.threats.properties.criticalGroups,data:data38};
 if(vErrors === null){
 vErrors = [err100];
 }
@@ -9265,7 +8672,7 @@ const len3 = data38.length;
 for(let i5=0; i5<len3; i5++){
 let data39 = data38[i5];
 if(!(((typeof data39 == "number") && (!(data39 % 1) && !isNaN(data39))) && (isFinite(data39)))){
-const err101 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.criticalGroups.items.type,parentSchema:schema81.properties.threats.properties.criticalGroups.items,data:data39};
+const err101 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.criticalGroups.items.type,parentSchema:schema79.properties.threats.properties.criticalGroups.items,data:data39};
 if(vErrors === null){
 vErrors = [err101];
 }
@@ -9276,7 +8683,7 @@ errors++;
 }
 if((typeof data39 == "number") && (isFinite(data39))){
 if(data39 > 6 || isNaN(data39)){
-const err102 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 6},message:"must be <= 6",schema:6,parentSchema:schema81.properties.threats.properties.criticalGroups.items,data:data39};
+const err102 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 6},message:"must be <= 6",schema:6,parentSchema:schema79.properties.threats.properties.criticalGroups.items,data:data39};
 if(vErrors === null){
 vErrors = [err102];
 }
@@ -9286,7 +8693,7 @@ vErrors.push(err102);
 errors++;
 }
 if(data39 < 0 || isNaN(data39)){
-const err103 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.threats.properties.criticalGroups.items,data:data39};
+const err103 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema79.properties.threats.properties.criticalGroups.items,data:data39};
 if(vErrors === null){
 vErrors = [err103];
 }
@@ -9308,7 +8715,7 @@ continue;
 }
 if(typeof indices2[item2] == "number"){
 j2 = indices2[item2];
-const err104 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/uniqueItems",keyword:"uniqueItems",params:{i: i6, j: j2},message:"must NOT have duplicate items (items ## "+j2+" and "+i6+" are identical)",schema:true,parentSchema:schema81.properties.threats.properties.criticalGroups,data:data38};
+const err104 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/uniqueItems",keyword:"uniqueItems",params:{i: i6, j: j2},message:"must NOT have duplicate items (items ## "+j2+" and "+i6+" are identical)",schema:true,parentSchema:schema79.properties.threats.properties.criticalGroups,data:data38};
 if(vErrors === null){
 vErrors = [err104];
 }
@@ -9323,7 +8730,7 @@ indices2[item2] = i6;
 }
 }
 else {
-const err105 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema81.properties.threats.properties.criticalGroups.type,parentSchema:schema81.properties.threats.properties.criticalGroups,data:data38};
+const err105 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema79.properties.threats.properties.criticalGroups.type,parentSchema:schema79.properties.threats.properties.criticalGroups,data:data38};
 if(vErrors === null){
 vErrors = [err105];
 }
@@ -9348,7 +8755,7 @@ data40.rateMin = 60;
 }
 for(const key11 in data40){
 if(!((((key11 === "operationsMin") || (key11 === "daysMin")) || (key11 === "rateFactor")) || (key11 === "rateMin"))){
-const err106 = {instancePath:instancePath+"/threats/baseline",schemaPath:"#/properties/threats/properties/baseline/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key11},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.threats.properties.baseline,data:data40};
+const err106 = {instancePath:instancePath+"/threats/baseline",schemaPath:"#/properties/threats/properties/baseline/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key11},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.threats.properties.baseline,data:data40};
 if(vErrors === null){
 vErrors = [err106];
 }
@@ -9360,7 +8767,7 @@ errors++;
 }
 let data41 = data40.operationsMin;
 if(!(((typeof data41 == "number") && (!(data41 % 1) && !isNaN(data41))) && (isFinite(data41)))){
-const err107 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.baseline.properties.operationsMin.type,parentSchema:schema81.properties.threats.properties.baseline.properties.operationsMin,data:data41};
+const err107 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.baseline.properties.operationsMin.type,parentSchema:schema79.properties.threats.properties.baseline.properties.operationsMin,data:data41};
 if(vErrors === null){
 vErrors = [err107];
 }
@@ -9371,7 +8778,7 @@ errors++;
 }
 if((typeof data41 == "number") && (isFinite(data41))){
 if(data41 > 1000000 || isNaN(data41)){
-const err108 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema81.properties.threats.properties.baseline.properties.operationsMin,data:data41};
+const err108 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema79.properties.threats.properties.baseline.properties.operationsMin,data:data41};
 if(vErrors === null){
 vErrors = [err108];
 }
@@ -9381,7 +8788,7 @@ vErrors.push(err108);
 errors++;
 }
 if(data41 < 50 || isNaN(data41)){
-const err109 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50},message:"must be >= 50",schema:50,parentSchema:schema81.properties.threats.properties.baseline.properties.operationsMin,data:data41};
+const err109 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50},message:"must be >= 50",schema:50,parentSchema:schema79.properties.threats.properties.baseline.properties.operationsMin,data:data41};
 if(vErrors === null){
 vErrors = [err109];
 }
@@ -9393,7 +8800,7 @@ errors++;
 }
 let data42 = data40.daysMin;
 if(!(((typeof data42 == "number") && (!(data42 % 1) && !isNaN(data42))) && (isFinite(data42)))){
-const err110 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.baseline.properties.daysMin.type,parentSchema:schema81.properties.threats.properties.baseline.properties.daysMin,data:data42};
+const err110 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.baseline.properties.daysMin.type,parentSchema:schema79.properties.threats.properties.baseline.properties.daysMin,data:data42};
 if(vErrors === null){
 vErrors = [err110];
 }
@@ -9404,7 +8811,7 @@ errors++;
 }
 if((typeof data42 == "number") && (isFinite(data42))){
 if(data42 > 365 || isNaN(data42)){
-const err111 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 365},message:"must be <= 365",schema:365,parentSchema:schema81.properties.threats.properties.baseline.properties.daysMin,data:data42};
+const err111 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 365},message:"must be <= 365",schema:365,parentSchema:schema79.properties.threats.properties.baseline.properties.daysMin,data:data42};
 if(vErrors === null){
 vErrors = [err111];
 }
@@ -9414,7 +8821,7 @@ vErrors.push(err111);
 errors++;
 }
 if(data42 < 1 || isNaN(data42)){
-const err112 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema81.properties.threats.properties.baseline.properties.daysMin,data:data42};
+const err112 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.baseline.properties.daysMin,data:data42};
 if(vErrors === null){
 vErrors = [err112];
 }
@@ -9427,7 +8834,7 @@ errors++;
 let data43 = data40.rateFactor;
 if((typeof data43 == "number") && (isFinite(data43))){
 if(data43 > 1000 || isNaN(data43)){
-const err113 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.baseline.properties.rateFactor,data:data43};
+const err113 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.baseline.properties.rateFactor,data:data43};
 if(vErrors === null){
 vErrors = [err113];
 }
@@ -9437,7 +8844,7 @@ vErrors.push(err113);
 errors++;
 }
 if(data43 < 1.5 || isNaN(data43)){
-const err114 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1.5},message:"must be >= 1.5",schema:1.5,parentSchema:schema81.properties.threats.properties.baseline.properties.rateFactor,data:data43};
+const err114 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1.5},message:"must be >= 1.5",schema:1.5,parentSchema:schema79.properties.threats.properties.baseline.properties.rateFactor,data:data43};
 if(vErrors === null){
 vErrors = [err114];
 }
@@ -9448,7 +8855,7 @@ errors++;
 }
 }
 else {
-const err115 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema81.properties.threats.properties.baseline.properties.rateFactor.type,parentSchema:schema81.properties.threats.properties.baseline.properties.rateFactor,data:data43};
+const err115 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema79.properties.threats.properties.baseline.properties.rateFactor.type,parentSchema:schema79.properties.threats.properties.baseline.properties.rateFactor,data:data43};
 if(vErrors === null){
 vErrors = [err115];
 }
@@ -9459,7 +8866,7 @@ errors++;
 }
 let data44 = data40.rateMin;
 if(!(((typeof data44 == "number") && (!(data44 % 1) && !isNaN(data44))) && (isFinite(data44)))){
-const err116 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.baseline.properties.rateMin.type,parentSchema:schema81.properties.threats.properties.baseline.properties.rateMin,data:data44};
+const err116 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.baseline.properties.rateMin.type,parentSchema:schema79.properties.threats.properties.baseline.properties.rateMin,data:data44};
 if(vErrors === null){
 vErrors = [err116];
 }
@@ -9470,7 +8877,7 @@ errors++;
 }
 if((typeof data44 == "number") && (isFinite(data44))){
 if(data44 > 1000000 || isNaN(data44)){
-const err117 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema81.properties.threats.properties.baseline.properties.rateMin,data:data44};
+const err117 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema79.properties.threats.properties.baseline.properties.rateMin,data:data44};
 if(vErrors === null){
 vErrors = [err117];
 }
@@ -9480,7 +8887,7 @@ vErrors.push(err117);
 errors++;
 }
 if(data44 < 10 || isNaN(data44)){
-const err118 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 10},message:"must be >= 10",schema:10,parentSchema:schema81.properties.threats.properties.baseline.properties.rateMin,data:data44};
+const err118 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 10},message:"must be >= 10",schema:10,parentSchema:schema79.properties.threats.properties.baseline.properties.rateMin,data:data44};
 if(vErrors === null){
 vErrors = [err118];
 }
@@ -9492,7 +8899,7 @@ errors++;
 }
 }
 else {
-const err119 = {instancePath:instancePath+"/threats/baseline",schemaPath:"#/properties/threats/properties/baseline/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.threats.properties.baseline.type,parentSchema:schema81.properties.threats.properties.baseline,data:data40};
+const err119 = {instancePath:instancePath+"/threats/baseline",schemaPath:"#/properties/threats/properties/baseline/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.threats.properties.baseline.type,parentSchema:schema79.properties.threats.properties.baseline,data:data40};
 if(vErrors === null){
 vErrors = [err119];
 }
@@ -9506,7 +8913,7 @@ if(data45 && typeof data45 == "object" && !Array.isArray(data45)){
 for(const key12 in data45){
 const _errs106 = errors;
 if(!((((((((((((((key12 === "rate") || (key12 === "unusualDevice")) || (key12 === "unusualHour")) || (key12 === "criticalGroup")) || (key12 === "failedAuthentication")) || (key12 === "beyondRights")) || (key12 === "refusals")) || (key12 === "refusedApprovals")) || (key12 === "failedSignIns")) || (key12 === "anonymousRefusals")) || (key12 === "throttling")) || (key12 === "flooding")) || (key12 === "refusedByMany")) || (key12 === "handChanges"))){
-const err120 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/propertyNames/enum",keyword:"enum",params:{allowedValues: schema81.properties.threats.properties.indicators.propertyNames.enum},message:"must be equal to one of the allowed values",schema:schema81.properties.threats.properties.indicators.propertyNames.enum,parentSchema:schema81.properties.threats.properties.indicators.propertyNames,data:key12,propertyName:key12};
+const err120 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/propertyNames/enum",keyword:"enum",params:{allowedValues: schema79.properties.threats.properties.indicators.propertyNames.enum},message:"must be equal to one of the allowed values",schema:schema79.properties.threats.properties.indicators.propertyNames.enum,parentSchema:schema79.properties.threats.properties.indicators.propertyNames,data:key12,propertyName:key12};
 if(vErrors === null){
 vErrors = [err120];
 }
@@ -9517,7 +8924,7 @@ errors++;
 }
 var valid27 = _errs106 === errors;
 if(!valid27){
-const err121 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/propertyNames",keyword:"propertyNames",params:{propertyName: key12},message:"property name must be valid",schema:schema81.properties.threats.properties.indicators.propertyNames,parentSchema:schema81.properties.threats.properties.indicators,data:data45};
+const err121 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/propertyNames",keyword:"propertyNames",params:{propertyName: key12},message:"property name must be valid",schema:schema79.properties.threats.properties.indicators.propertyNames,parentSchema:schema79.properties.threats.properties.indicators,data:data45};
 if(vErrors === null){
 vErrors = [err121];
 }
@@ -9531,7 +8938,7 @@ for(const key13 in data45){
 let data46 = data45[key13];
 if(data46 && typeof data46 == "object" && !Array.isArray(data46)){
 if(data46.after === undefined){
-const err122 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "after"},message:"must have required property '"+"after"+"'",schema:schema81.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties,data:data46};
+const err122 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "after"},message:"must have required property '"+"after"+"'",schema:schema79.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties,data:data46};
 if(vErrors === null){
 vErrors = [err122];
 }
@@ -9541,7 +8948,7 @@ vErrors.push(err122);
 errors++;
 }
 if(data46.each === undefined){
-const err123 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "each"},message:"must have required property '"+"each"+"'",schema:schema81.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties,data:data46};
+const err123 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "each"},message:"must have required property '"+"each"+"'",schema:schema79.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties,data:data46};
 if(vErrors === null){
 vErrors = [err123];
 }
@@ -9551,7 +8958,7 @@ vErrors.push(err123);
 errors++;
 }
 if(data46.most === undefined){
-const err124 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "most"},message:"must have required property '"+"most"+"'",schema:schema81.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties,data:data46};
+const err124 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "most"},message:"must have required property '"+"most"+"'",schema:schema79.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties,data:data46};
 if(vErrors === null){
 vErrors = [err124];
 }
@@ -9562,7 +8969,7 @@ errors++;
 }
 for(const key14 in data46){
 if(!(((key14 === "after") || (key14 === "each")) || (key14 === "most"))){
-const err125 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key14},message:"must NOT have additional properties",schema:false,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties,data:data46};
+const err125 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key14},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties,data:data46};
 if(vErrors === null){
 vErrors = [err125];
 }
@@ -9575,7 +8982,7 @@ errors++;
 if(data46.after !== undefined){
 let data47 = data46.after;
 if(!(((typeof data47 == "number") && (!(data47 % 1) && !isNaN(data47))) && (isFinite(data47)))){
-const err126 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.indicators.additionalProperties.properties.after.type,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.after,data:data47};
+const err126 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.indicators.additionalProperties.properties.after.type,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.after,data:data47};
 if(vErrors === null){
 vErrors = [err126];
 }
@@ -9586,7 +8993,7 @@ errors++;
 }
 if((typeof data47 == "number") && (isFinite(data47))){
 if(data47 > 1000000 || isNaN(data47)){
-const err127 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.after,data:data47};
+const err127 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.after,data:data47};
 if(vErrors === null){
 vErrors = [err127];
 }
@@ -9596,7 +9003,7 @@ vErrors.push(err127);
 errors++;
 }
 if(data47 < 0 || isNaN(data47)){
-const err128 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.after,data:data47};
+const err128 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.after,data:data47};
 if(vErrors === null){
 vErrors = [err128];
 }
@@ -9610,7 +9017,7 @@ errors++;
 if(data46.each !== undefined){
 let data48 = data46.each;
 if(!(((typeof data48 == "number") && (!(data48 % 1) && !isNaN(data48))) && (isFinite(data48)))){
-const err129 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.indicators.additionalProperties.properties.each.type,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.each,data:data48};
+const err129 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.indicators.additionalProperties.properties.each.type,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.each,data:data48};
 if(vErrors === null){
 vErrors = [err129];
 }
@@ -9621,7 +9028,7 @@ errors++;
 }
 if((typeof data48 == "number") && (isFinite(data48))){
 if(data48 > 1000 || isNaN(data48)){
-const err130 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.each,data:data48};
+const err130 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.each,data:data48};
 if(vErrors === null){
 vErrors = [err130];
 }
@@ -9631,7 +9038,7 @@ vErrors.push(err130);
 errors++;
 }
 if(data48 < 0 || isNaN(data48)){
-const err131 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.each,data:data48};
+const err131 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.each,data:data48};
 if(vErrors === null){
 vErrors = [err131];
 }
@@ -9645,7 +9052,7 @@ errors++;
 if(data46.most !== undefined){
 let data49 = data46.most;
 if(!(((typeof data49 == "number") && (!(data49 % 1) && !isNaN(data49))) && (isFinite(data49)))){
-const err132 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema81.properties.threats.properties.indicators.additionalProperties.properties.most.type,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.most,data:data49};
+const err132 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.indicators.additionalProperties.properties.most.type,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.most,data:data49};
 if(vErrors === null){
 vErrors = [err132];
 }
@@ -9656,7 +9063,7 @@ errors++;
 }
 if((typeof data49 == "number") && (isFinite(data49))){
 if(data49 > 1000 || isNaN(data49)){
-const err133 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.most,data:data49};
+const err133 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.most,data:data49};
 if(vErrors === null){
 vErrors = [err133];
 }
@@ -9666,7 +9073,7 @@ vErrors.push(err133);
 errors++;
 }
 if(data49 < 0 || isNaN(data49)){
-const err134 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties.properties.most,data:data49};
+const err134 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.most,data:data49};
 if(vErrors === null){
 vErrors = [err134];
 }
@@ -9679,7 +9086,7 @@ errors++;
 }
 }
 else {
-const err135 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.threats.properties.indicators.additionalProperties.type,parentSchema:schema81.properties.threats.properties.indicators.additionalProperties,data:data46};
+const err135 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.threats.properties.indicators.additionalProperties.type,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties,data:data46};
 if(vErrors === null){
 vErrors = [err135];
 }
@@ -9691,7 +9098,7 @@ errors++;
 }
 }
 else {
-const err136 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.threats.properties.indicators.type,parentSchema:schema81.properties.threats.properties.indicators,data:data45};
+const err136 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.threats.properties.indicators.type,parentSchema:schema79.properties.threats.properties.indicators,data:data45};
 if(vErrors === null){
 vErrors = [err136];
 }
@@ -9702,7 +9109,7 @@ errors++;
 }
 }
 else {
-const err137 = {instancePath:instancePath+"/threats",schemaPath:"#/properties/threats/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.properties.threats.type,parentSchema:schema81.properties.threats,data:data30};
+const err137 = {instancePath:instancePath+"/threats",schemaPath:"#/properties/threats/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.threats.type,parentSchema:schema79.properties.threats,data:data30};
 if(vErrors === null){
 vErrors = [err137];
 }
@@ -9713,7 +9120,7 @@ errors++;
 }
 }
 else {
-const err138 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema81.type,parentSchema:schema81,data};
+const err138 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.type,parentSchema:schema79,data};
 if(vErrors === null){
 vErrors = [err138];
 }
@@ -9722,18 +9129,18 @@ vErrors.push(err138);
 }
 errors++;
 }
-validate53.errors = vErrors;
+validate52.errors = vErrors;
 return errors === 0;
 }
-validate53.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate52.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const atMemory = validate54;
-const schema86 = {"title":"place on a memory, PCI or UIO bus","type":"object","properties":{"window":{"title":"window address","description":"In the bus's address space: physical for /dev/mem, an offset for a BAR or UIO map.","type":"integer","minimum":0,"maximum":9007199254740991},"length":{"title":"window length in bytes","type":"integer","minimum":1,"maximum":1073741824,"default":4096}},"required":["window"],"additionalProperties":false};
+export const atMemory = validate53;
+const schema84 = {"title":"place on a memory, PCI or UIO bus","type":"object","properties":{"window":{"title":"window address","description":"In the bus's address space: physical for /dev/mem, an offset for a BAR or UIO map.","type":"integer","minimum":0,"maximum":9007199254740991},"length":{"title":"window length in bytes","type":"integer","minimum":1,"maximum":1073741824,"default":4096}},"required":["window"],"additionalProperties":false};
 
-function validate54(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate53(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate54.evaluated;
+const evaluated0 = validate53.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9745,7 +9152,7 @@ if(data.length === undefined){
 data.length = 4096;
 }
 if(data.window === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "window"},message:"must have required property '"+"window"+"'",schema:schema86.required,parentSchema:schema86,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "window"},message:"must have required property '"+"window"+"'",schema:schema84.required,parentSchema:schema84,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -9756,7 +9163,7 @@ errors++;
 }
 for(const key0 in data){
 if(!((key0 === "window") || (key0 === "length"))){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema86,data};
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema84,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -9769,7 +9176,7 @@ errors++;
 if(data.window !== undefined){
 let data0 = data.window;
 if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
-const err2 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema86.properties.window.type,parentSchema:schema86.properties.window,data:data0};
+const err2 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema84.properties.window.type,parentSchema:schema84.properties.window,data:data0};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -9780,7 +9187,7 @@ errors++;
 }
 if((typeof data0 == "number") && (isFinite(data0))){
 if(data0 > 9007199254740991 || isNaN(data0)){
-const err3 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/maximum",keyword:"maximum",params:{comparison: "<=", limit: 9007199254740991},message:"must be <= 9007199254740991",schema:9007199254740991,parentSchema:schema86.properties.window,data:data0};
+const err3 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/maximum",keyword:"maximum",params:{comparison: "<=", limit: 9007199254740991},message:"must be <= 9007199254740991",schema:9007199254740991,parentSchema:schema84.properties.window,data:data0};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -9790,7 +9197,7 @@ vErrors.push(err3);
 errors++;
 }
 if(data0 < 0 || isNaN(data0)){
-const err4 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema86.properties.window,data:data0};
+const err4 = {instancePath:instancePath+"/window",schemaPath:"#/properties/window/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema84.properties.window,data:data0};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -9803,7 +9210,7 @@ errors++;
 }
 let data1 = data.length;
 if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
-const err5 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema86.properties.length.type,parentSchema:schema86.properties.length,data:data1};
+const err5 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema84.properties.length.type,parentSchema:schema84.properties.length,data:data1};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -9814,7 +9221,7 @@ errors++;
 }
 if((typeof data1 == "number") && (isFinite(data1))){
 if(data1 > 1073741824 || isNaN(data1)){
-const err6 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1073741824},message:"must be <= 1073741824",schema:1073741824,parentSchema:schema86.properties.length,data:data1};
+const err6 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1073741824},message:"must be <= 1073741824",schema:1073741824,parentSchema:schema84.properties.length,data:data1};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -9824,7 +9231,7 @@ vErrors.push(err6);
 errors++;
 }
 if(data1 < 1 || isNaN(data1)){
-const err7 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema86.properties.length,data:data1};
+const err7 = {instancePath:instancePath+"/length",schemaPath:"#/properties/length/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema84.properties.length,data:data1};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -9836,7 +9243,7 @@ errors++;
 }
 }
 else {
-const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema86.type,parentSchema:schema86,data};
+const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema84.type,parentSchema:schema84,data};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -9845,21 +9252,21 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate54.errors = vErrors;
+validate53.errors = vErrors;
 return errors === 0;
 }
-validate54.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate53.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const atSysfs = validate55;
-const schema87 = {"title":"place on a sysfs bus","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"registers":{"title":"registers that lie elsewhere","description":"By register name: another directory, another attribute, or both.","type":"object","default":{},"additionalProperties":{"title":"register place","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"attribute":{"$ref":"#/$defs/attribute"}},"additionalProperties":false,"minProperties":1}}},"required":["directory"],"additionalProperties":false};
-const schema88 = {"title":"directory locator (hwmon:NAME, hwmon:NAME@DEVICE, thermal:TYPE, leds:NAME, power_supply:NAME, gpio:LINE or path:relative/dir)","type":"string","maxLength":256,"pattern":"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"};
-const schema90 = {"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"};
-const pattern42 = new RegExp("^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$", "u");
+export const atSysfs = validate54;
+const schema85 = {"title":"place on a sysfs bus","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"registers":{"title":"registers that lie elsewhere","description":"By register name: another directory, another attribute, or both.","type":"object","default":{},"additionalProperties":{"title":"register place","type":"object","properties":{"directory":{"$ref":"#/$defs/directory"},"attribute":{"$ref":"#/$defs/attribute"}},"additionalProperties":false,"minProperties":1}}},"required":["directory"],"additionalProperties":false};
+const schema86 = {"title":"directory locator (hwmon:NAME, hwmon:NAME@DEVICE, thermal:TYPE, leds:NAME, power_supply:NAME, gpio:LINE or path:relative/dir)","type":"string","maxLength":256,"pattern":"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"};
+const schema88 = {"title":"attribute file name","type":"string","pattern":"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"};
+const pattern40 = new RegExp("^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$", "u");
 
-function validate55(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate54(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate55.evaluated;
+const evaluated0 = validate54.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -9871,7 +9278,7 @@ if(data.registers === undefined){
 data.registers = {};
 }
 if(data.directory === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "directory"},message:"must have required property '"+"directory"+"'",schema:schema87.required,parentSchema:schema87,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "directory"},message:"must have required property '"+"directory"+"'",schema:schema85.required,parentSchema:schema85,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -9882,7 +9289,7 @@ errors++;
 }
 for(const key0 in data){
 if(!((key0 === "directory") || (key0 === "registers"))){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema87,data};
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema85,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -9896,7 +9303,7 @@ if(data.directory !== undefined){
 let data0 = data.directory;
 if(typeof data0 === "string"){
 if(data0.length > 256){
-const err2 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema88,data:data0};
+const err2 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema86,data:data0};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -9905,8 +9312,8 @@ vErrors.push(err2);
 }
 errors++;
 }
-if(!pattern42.test(data0)){
-const err3 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema88,data:data0};
+if(!pattern40.test(data0)){
+const err3 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema86,data:data0};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -9917,7 +9324,7 @@ errors++;
 }
 }
 else {
-const err4 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema88.type,parentSchema:schema88,data:data0};
+const err4 = {instancePath:instancePath+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema86.type,parentSchema:schema86,data:data0};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -9933,7 +9340,7 @@ for(const key1 in data1){
 let data2 = data1[key1];
 if(data2 && typeof data2 == "object" && !Array.isArray(data2)){
 if(Object.keys(data2).length < 1){
-const err5 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/minProperties",keyword:"minProperties",params:{limit: 1},message:"must NOT have fewer than 1 properties",schema:1,parentSchema:schema87.properties.registers.additionalProperties,data:data2};
+const err5 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/minProperties",keyword:"minProperties",params:{limit: 1},message:"must NOT have fewer than 1 properties",schema:1,parentSchema:schema85.properties.registers.additionalProperties,data:data2};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -9944,7 +9351,7 @@ errors++;
 }
 for(const key2 in data2){
 if(!((key2 === "directory") || (key2 === "attribute"))){
-const err6 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema87.properties.registers.additionalProperties,data:data2};
+const err6 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key2},message:"must NOT have additional properties",schema:false,parentSchema:schema85.properties.registers.additionalProperties,data:data2};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -9958,7 +9365,7 @@ if(data2.directory !== undefined){
 let data3 = data2.directory;
 if(typeof data3 === "string"){
 if(data3.length > 256){
-const err7 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema88,data:data3};
+const err7 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/maxLength",keyword:"maxLength",params:{limit: 256},message:"must NOT have more than 256 characters",schema:256,parentSchema:schema86,data:data3};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -9967,8 +9374,8 @@ vErrors.push(err7);
 }
 errors++;
 }
-if(!pattern42.test(data3)){
-const err8 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema88,data:data3};
+if(!pattern40.test(data3)){
+const err8 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/pattern",keyword:"pattern",params:{pattern: "^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"},message:"must match pattern \""+"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$"+"\"",schema:"^(hwmon:[^@/\\s]+(@[^@/\\s]+)?|thermal:[^@/\\s]+|leds:[^@/\\s]+|power_supply:[^@/\\s]+|gpio:[^@/\\s]+|path:(?!\\.{1,2}(/|$))[^/\\s]+(/(?!\\.{1,2}(/|$))[^/\\s]+)*)$",parentSchema:schema86,data:data3};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -9979,7 +9386,7 @@ errors++;
 }
 }
 else {
-const err9 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema88.type,parentSchema:schema88,data:data3};
+const err9 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/directory",schemaPath:"#/$defs/directory/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema86.type,parentSchema:schema86,data:data3};
 if(vErrors === null){
 vErrors = [err9];
 }
@@ -9993,7 +9400,7 @@ if(data2.attribute !== undefined){
 let data4 = data2.attribute;
 if(typeof data4 === "string"){
 if(!pattern21.test(data4)){
-const err10 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},message:"must match pattern \""+"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"+"\"",schema:"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$",parentSchema:schema90,data:data4};
+const err10 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/pattern",keyword:"pattern",params:{pattern: "^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"},message:"must match pattern \""+"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$"+"\"",schema:"^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,63}$",parentSchema:schema88,data:data4};
 if(vErrors === null){
 vErrors = [err10];
 }
@@ -10004,7 +9411,7 @@ errors++;
 }
 }
 else {
-const err11 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema90.type,parentSchema:schema90,data:data4};
+const err11 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1")+"/attribute",schemaPath:"#/$defs/attribute/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema88.type,parentSchema:schema88,data:data4};
 if(vErrors === null){
 vErrors = [err11];
 }
@@ -10016,7 +9423,7 @@ errors++;
 }
 }
 else {
-const err12 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema87.properties.registers.additionalProperties.type,parentSchema:schema87.properties.registers.additionalProperties,data:data2};
+const err12 = {instancePath:instancePath+"/registers/" + key1.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/registers/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema85.properties.registers.additionalProperties.type,parentSchema:schema85.properties.registers.additionalProperties,data:data2};
 if(vErrors === null){
 vErrors = [err12];
 }
@@ -10028,7 +9435,7 @@ errors++;
 }
 }
 else {
-const err13 = {instancePath:instancePath+"/registers",schemaPath:"#/properties/registers/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema87.properties.registers.type,parentSchema:schema87.properties.registers,data:data1};
+const err13 = {instancePath:instancePath+"/registers",schemaPath:"#/properties/registers/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema85.properties.registers.type,parentSchema:schema85.properties.registers,data:data1};
 if(vErrors === null){
 vErrors = [err13];
 }
@@ -10039,7 +9446,7 @@ errors++;
 }
 }
 else {
-const err14 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema87.type,parentSchema:schema87,data};
+const err14 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema85.type,parentSchema:schema85,data};
 if(vErrors === null){
 vErrors = [err14];
 }
@@ -10048,18 +9455,18 @@ vErrors.push(err14);
 }
 errors++;
 }
-validate55.errors = vErrors;
+validate54.errors = vErrors;
 return errors === 0;
 }
-validate55.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate54.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const atI2c = validate56;
-const schema91 = {"title":"place on a I2C bus","type":"object","properties":{"chip":{"title":"7-bit chip address","type":"integer","minimum":8,"maximum":119}},"required":["chip"],"additionalProperties":false};
+export const atI2c = validate55;
+const schema89 = {"title":"place on a I2C bus","type":"object","properties":{"chip":{"title":"7-bit chip address","type":"integer","minimum":8,"maximum":119}},"required":["chip"],"additionalProperties":false};
 
-function validate56(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate55(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate56.evaluated;
+const evaluated0 = validate55.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10068,7 +9475,7 @@ evaluated0.items = undefined;
 }
 if(data && typeof data == "object" && !Array.isArray(data)){
 if(data.chip === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "chip"},message:"must have required property '"+"chip"+"'",schema:schema91.required,parentSchema:schema91,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "chip"},message:"must have required property '"+"chip"+"'",schema:schema89.required,parentSchema:schema89,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -10079,7 +9486,7 @@ errors++;
 }
 for(const key0 in data){
 if(!(key0 === "chip")){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema91,data};
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema89,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -10092,7 +9499,7 @@ errors++;
 if(data.chip !== undefined){
 let data0 = data.chip;
 if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
-const err2 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema91.properties.chip.type,parentSchema:schema91.properties.chip,data:data0};
+const err2 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema89.properties.chip.type,parentSchema:schema89.properties.chip,data:data0};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -10103,7 +9510,7 @@ errors++;
 }
 if((typeof data0 == "number") && (isFinite(data0))){
 if(data0 > 119 || isNaN(data0)){
-const err3 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/maximum",keyword:"maximum",params:{comparison: "<=", limit: 119},message:"must be <= 119",schema:119,parentSchema:schema91.properties.chip,data:data0};
+const err3 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/maximum",keyword:"maximum",params:{comparison: "<=", limit: 119},message:"must be <= 119",schema:119,parentSchema:schema89.properties.chip,data:data0};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -10113,7 +9520,7 @@ vErrors.push(err3);
 errors++;
 }
 if(data0 < 8 || isNaN(data0)){
-const err4 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/minimum",keyword:"minimum",params:{comparison: ">=", limit: 8},message:"must be >= 8",schema:8,parentSchema:schema91.properties.chip,data:data0};
+const err4 = {instancePath:instancePath+"/chip",schemaPath:"#/properties/chip/minimum",keyword:"minimum",params:{comparison: ">=", limit: 8},message:"must be >= 8",schema:8,parentSchema:schema89.properties.chip,data:data0};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -10126,7 +9533,7 @@ errors++;
 }
 }
 else {
-const err5 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema91.type,parentSchema:schema91,data};
+const err5 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema89.type,parentSchema:schema89,data};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -10135,18 +9542,18 @@ vErrors.push(err5);
 }
 errors++;
 }
-validate56.errors = vErrors;
+validate55.errors = vErrors;
 return errors === 0;
 }
-validate56.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate55.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
-export const atModbus = validate57;
-const schema92 = {"title":"place on a Modbus bus","type":"object","properties":{"unit":{"title":"unit number","type":"integer","minimum":1,"maximum":247},"base":{"title":"base address","description":"Added to the address of every register.","type":"integer","minimum":0,"maximum":65535,"default":0}},"required":["unit"],"additionalProperties":false};
+export const atModbus = validate56;
+const schema90 = {"title":"place on a Modbus bus","type":"object","properties":{"unit":{"title":"unit number","type":"integer","minimum":1,"maximum":247},"base":{"title":"base address","description":"Added to the address of every register.","type":"integer","minimum":0,"maximum":65535,"default":0}},"required":["unit"],"additionalProperties":false};
 
-function validate57(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
+function validate56(data, {instancePath="", parentData, parentDataProperty, rootData=data, dynamicAnchors={}}={}){
 let vErrors = null;
 let errors = 0;
-const evaluated0 = validate57.evaluated;
+const evaluated0 = validate56.evaluated;
 if(evaluated0.dynamicProps){
 evaluated0.props = undefined;
 }
@@ -10158,7 +9565,7 @@ if(data.base === undefined){
 data.base = 0;
 }
 if(data.unit === undefined){
-const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "unit"},message:"must have required property '"+"unit"+"'",schema:schema92.required,parentSchema:schema92,data};
+const err0 = {instancePath,schemaPath:"#/required",keyword:"required",params:{missingProperty: "unit"},message:"must have required property '"+"unit"+"'",schema:schema90.required,parentSchema:schema90,data};
 if(vErrors === null){
 vErrors = [err0];
 }
@@ -10169,7 +9576,7 @@ errors++;
 }
 for(const key0 in data){
 if(!((key0 === "unit") || (key0 === "base"))){
-const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema92,data};
+const err1 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema90,data};
 if(vErrors === null){
 vErrors = [err1];
 }
@@ -10182,7 +9589,7 @@ errors++;
 if(data.unit !== undefined){
 let data0 = data.unit;
 if(!(((typeof data0 == "number") && (!(data0 % 1) && !isNaN(data0))) && (isFinite(data0)))){
-const err2 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema92.properties.unit.type,parentSchema:schema92.properties.unit,data:data0};
+const err2 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema90.properties.unit.type,parentSchema:schema90.properties.unit,data:data0};
 if(vErrors === null){
 vErrors = [err2];
 }
@@ -10193,7 +9600,7 @@ errors++;
 }
 if((typeof data0 == "number") && (isFinite(data0))){
 if(data0 > 247 || isNaN(data0)){
-const err3 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 247},message:"must be <= 247",schema:247,parentSchema:schema92.properties.unit,data:data0};
+const err3 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/maximum",keyword:"maximum",params:{comparison: "<=", limit: 247},message:"must be <= 247",schema:247,parentSchema:schema90.properties.unit,data:data0};
 if(vErrors === null){
 vErrors = [err3];
 }
@@ -10203,7 +9610,7 @@ vErrors.push(err3);
 errors++;
 }
 if(data0 < 1 || isNaN(data0)){
-const err4 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema92.properties.unit,data:data0};
+const err4 = {instancePath:instancePath+"/unit",schemaPath:"#/properties/unit/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema90.properties.unit,data:data0};
 if(vErrors === null){
 vErrors = [err4];
 }
@@ -10216,7 +9623,7 @@ errors++;
 }
 let data1 = data.base;
 if(!(((typeof data1 == "number") && (!(data1 % 1) && !isNaN(data1))) && (isFinite(data1)))){
-const err5 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema92.properties.base.type,parentSchema:schema92.properties.base,data:data1};
+const err5 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema90.properties.base.type,parentSchema:schema90.properties.base,data:data1};
 if(vErrors === null){
 vErrors = [err5];
 }
@@ -10227,7 +9634,7 @@ errors++;
 }
 if((typeof data1 == "number") && (isFinite(data1))){
 if(data1 > 65535 || isNaN(data1)){
-const err6 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535},message:"must be <= 65535",schema:65535,parentSchema:schema92.properties.base,data:data1};
+const err6 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/maximum",keyword:"maximum",params:{comparison: "<=", limit: 65535},message:"must be <= 65535",schema:65535,parentSchema:schema90.properties.base,data:data1};
 if(vErrors === null){
 vErrors = [err6];
 }
@@ -10237,7 +9644,7 @@ vErrors.push(err6);
 errors++;
 }
 if(data1 < 0 || isNaN(data1)){
-const err7 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema92.properties.base,data:data1};
+const err7 = {instancePath:instancePath+"/base",schemaPath:"#/properties/base/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema90.properties.base,data:data1};
 if(vErrors === null){
 vErrors = [err7];
 }
@@ -10249,7 +9656,7 @@ errors++;
 }
 }
 else {
-const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema92.type,parentSchema:schema92,data};
+const err8 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema90.type,parentSchema:schema90,data};
 if(vErrors === null){
 vErrors = [err8];
 }
@@ -10258,7 +9665,7 @@ vErrors.push(err8);
 }
 errors++;
 }
-validate57.errors = vErrors;
+validate56.errors = vErrors;
 return errors === 0;
 }
-validate57.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
+validate56.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
