@@ -1,9 +1,27 @@
 // One SQLite database whose commits are grouped: everything asked for in one turn of the loop shares one flush.
 // Invariants: a resolved promise means the rows are on disk (WAL, synchronous FULL); a rejected one left no row.
-// Faults: ENOSPC, EIO and the like reject every writer of the group with the same error; a writer that throws (a row
-// that breaks a constraint) is undone and rejected alone, so that one bad request costs the others nothing.
+// Faults: a full disk rejects every writer of the group with the same error, and the next group may succeed; a writer that
+// throws (a row that breaks a constraint) is undone and rejected alone, so that one bad request costs the others nothing.
+// After an I/O error nobody knows what is on disk: the store is lost for good, and only another process that reads the
+// file anew may go on (a failed fsync is reported once, and the pages that it lost count as written from then on).
 
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+
+/** Primary result codes (sqlite.org/rescode.html) after which the connection cannot be believed: IOERR, CORRUPT, NOTADB. */
+const LOST_CODES: ReadonlySet<number> = new Set([10, 11, 26]);
+/** SQLITE_IOERR_SHMSIZE: the index of the log could not grow, which on a full disk is no sign of a broken one. */
+const IOERR_SHMSIZE = 4_874;
+
+/** Whether what SQLite threw leaves the file in a state that only a new start can tell. */
+export function losesStore(error: unknown): boolean {
+  const code = (error as { readonly errcode?: unknown } | null)?.errcode;
+  return typeof code === 'number' && code !== IOERR_SHMSIZE && LOST_CODES.has(code & 0xff);
+}
+
+export interface DurableStoreOptions {
+  /** Called once, before any writer hears of it; a process that keeps the only truth ends here. */
+  readonly onLost?: (error: unknown) => void;
+}
 
 interface Writer {
   readonly write: (database: DatabaseSync) => unknown;
@@ -22,8 +40,11 @@ export class DurableStore {
   #scheduled = false;
   #flushes = 0;
   #closed = false;
+  #lost: unknown = null;
+  readonly #onLost: (error: unknown) => void;
 
-  constructor(path: string) {
+  constructor(path: string, options: DurableStoreOptions = {}) {
+    this.#onLost = options.onLost ?? (() => undefined);
     this.database = new DatabaseSync(path);
     this.database.exec(
       'PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;',
@@ -59,6 +80,10 @@ export class DurableStore {
       for (const { reject } of writers) reject(new Error('the store is closed'));
       return;
     }
+    if (this.#lost !== null) {
+      for (const { reject } of writers) reject(this.#lost);
+      return;
+    }
     const settled: (() => void)[] = [];
     try {
       this.#begin.run();
@@ -66,11 +91,23 @@ export class DurableStore {
       this.#commit.run();
       this.#flushes += 1;
     } catch (error) {
-      if (this.database.isTransaction) this.database.exec('ROLLBACK');
+      this.#undo(error);
       for (const { reject } of writers) reject(error);
       return;
     }
     for (const settle of settled) settle();
+  }
+
+  #undo(error: unknown): void {
+    let cause = error;
+    try {
+      if (this.database.isTransaction) this.database.exec('ROLLBACK');
+    } catch (again) {
+      cause = again;
+    }
+    if (!losesStore(error) && cause === error) return;
+    this.#lost = cause;
+    this.#onLost(cause);
   }
 
   /** One writer's part of the group; throws when the whole group is lost. */
@@ -82,7 +119,7 @@ export class DurableStore {
       return () => resolve(result as never);
     } catch (error) {
       // A full disk or an I/O error may have ended the transaction itself (sqlite.org/lang_transaction.html section 3.3).
-      if (!this.database.isTransaction) throw error;
+      if (!this.database.isTransaction || losesStore(error)) throw error;
       this.database.exec('ROLLBACK TO part; RELEASE part');
       return () => reject(error);
     }

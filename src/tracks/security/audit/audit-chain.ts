@@ -1,22 +1,29 @@
 // The audit chain: each entry's hash covers the entry before it, so that no line can be changed unseen.
 // Invariants: hash = SHA-256(previous hash || canonical bytes of the entry); a sequence number is never used twice;
-// an entry counts only once it is on disk.
+// an entry counts only once it is on disk; every 1,000th entry and every change of the key is followed by a checkpoint.
 // Faults: AUDIT_UNAVAILABLE when the entry could not be made durable; the chain then continues from the last durable one.
 
-import { createHash, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
+import { createPublicKey, type KeyObject } from 'node:crypto';
 import type { StatementSync } from 'node:sqlite';
-import { setImmediate as nextTurn } from 'node:timers/promises';
-import { type Canonical, canonicalText } from '#foundation/canonical';
 import type { Clock } from '#foundation/clock';
 import type { DurableStore } from '#foundation/durable-store';
-import { describeError, fault } from '#foundation/fault';
+import { describeError, type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
-import type { AuditEntry, AuditRecord } from '#model/audit-entry';
-
-const GENESIS_HASH = '0'.repeat(64);
-const CHECKPOINT_EVERY = 1_000;
-/** Entries checked before other work gets its turn: a walk must not silence this process. */
-const VERIFY_SLICE = 1_000;
+import {
+  CHECKPOINT_EVERY,
+  keyIdOf,
+  publicKeyText,
+  type SignedCheckpoint,
+} from '#model/audit-checkpoint';
+import { type AuditEntry, type AuditRecord, blankRecord } from '#model/audit-entry';
+import { ChainHasher, GENESIS_HASH } from '#model/audit-hash';
+import type { ChainVerdict } from '#model/audit-verifier';
+import { ChainWalk } from './chain-walk.ts';
+import { CheckpointBook } from './checkpoint-book.ts';
+import { entryText } from './entry-text.ts';
+import { withoutSecrets } from './secret-guard.ts';
+import { type ChainPart, SegmentArchive, type StoredEntry } from './segment-archive.ts';
+import { TamperMark } from './tamper-mark.ts';
 
 export interface AuditChainParts {
   readonly store: DurableStore;
@@ -25,43 +32,81 @@ export interface AuditChainParts {
   readonly clockQuality: () => AuditEntry['clockQuality'];
   /** Signs checkpoints (Ed25519, RFC 8032). */
   readonly checkpointKey: KeyObject;
+  /** Keys of a rotation that may have been cut short: the one that the chain names last is used. */
+  readonly otherCheckpointKeys?: readonly KeyObject[];
   readonly onAppended: (entry: AuditEntry) => void;
-}
-
-export interface ChainVerdict {
-  readonly entries: number;
-  readonly intact: boolean;
-  /** Names the first bad entry, or says how many links were checked. */
-  readonly finding: string;
-}
-
-interface Checkpoint {
-  readonly hash: string;
-  readonly signature: string;
+  /** A checkpoint is durable: to be handed to whoever keeps it elsewhere. */
+  readonly onCheckpoint?: (checkpoint: SignedCheckpoint) => void;
+  /** Why nothing more should be started for want of room on disk; empty for nothing. */
+  readonly shortage?: () => string;
+  /** What is wrong with the copies kept elsewhere, one sentence; empty for nothing. */
+  readonly witnessFinding?: () => string;
+  /** Something could not be written. */
+  readonly onRefused?: () => void;
+  /** Checkpoints from other media. */
+  readonly keptElsewhere?: () => Promise<readonly SignedCheckpoint[]>;
+  /** Named in exports. */
+  readonly board?: string;
+  /** Where sealed segments go; nothing is archived without. */
+  readonly segmentDirectory?: string;
 }
 
 export class AuditChain {
+  readonly book: CheckpointBook;
+  readonly archive: SegmentArchive | null;
+  readonly mark: TamperMark;
+  readonly walk: ChainWalk;
+  readonly board: string;
   readonly #parts: AuditChainParts;
-  readonly #publicKey: KeyObject;
+  readonly #hasher = new ChainHasher();
   readonly #insert: StatementSync;
+  readonly #rows: StatementSync;
+  readonly #last: StatementSync;
   #nextSequence = 1;
   #lastHash = GENESIS_HASH;
-  #writable = true;
+  #appends = true;
+  #walking: Promise<ChainVerdict> | null = null;
+  #turn: Promise<void> = Promise.resolve();
 
   constructor(parts: AuditChainParts) {
     this.#parts = parts;
-    this.#publicKey = createPublicKey(parts.checkpointKey);
-    parts.store.database.exec(`
+    const { database } = parts.store;
+    database.exec(`
       CREATE TABLE IF NOT EXISTS audit (
         sequence INTEGER PRIMARY KEY, body TEXT NOT NULL, hash TEXT NOT NULL
       ) STRICT;
-      CREATE TABLE IF NOT EXISTS audit_checkpoint (
-        sequence INTEGER PRIMARY KEY, hash TEXT NOT NULL, signature TEXT NOT NULL
-      ) STRICT;
     `);
-    this.#insert = parts.store.database.prepare(
-      'INSERT INTO audit (sequence, body, hash) VALUES (?, ?, ?)',
+    this.#insert = database.prepare('INSERT INTO audit (sequence, body, hash) VALUES (?, ?, ?)');
+    this.#rows = database.prepare(
+      'SELECT sequence, body, hash FROM audit WHERE sequence >= ? ORDER BY sequence LIMIT ?',
     );
+    this.#last = database.prepare(
+      'SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1',
+    );
+    this.board = parts.board ?? '';
+    this.mark = new TamperMark(database);
+    this.book = new CheckpointBook({
+      database,
+      clock: parts.clock,
+      keys: [parts.checkpointKey, ...(parts.otherCheckpointKeys ?? [])],
+    });
+    const directory = parts.segmentDirectory;
+    this.archive =
+      directory === undefined
+        ? null
+        : new SegmentArchive({
+            database,
+            directory,
+            board: this.board,
+            book: this.book,
+            stored: (first, last) => this.#stored(first, last - first + 1),
+          });
+    this.walk = new ChainWalk({
+      database,
+      book: this.book,
+      archive: this.archive,
+      lastSequence: () => this.lastSequence,
+    });
     this.#resume();
   }
 
@@ -69,197 +114,249 @@ export class AuditChain {
     return this.#nextSequence - 1;
   }
 
+  /** Whether operations may rely on being recorded. */
   get writable(): boolean {
-    return this.#writable;
+    return this.obstacle === '';
+  }
+
+  /** Whether the last entry could be written: true also where room is only getting short. */
+  get appends(): boolean {
+    return this.#appends;
+  }
+
+  /** Why no operation may start, one sentence; empty when it may. */
+  get obstacle(): string {
+    if (!this.#appends) return 'the audit chain cannot be written';
+    return this.#parts.shortage?.() ?? '';
+  }
+
+  /** What people must know of this chain; that it was damaged once, for ever. */
+  get findings(): readonly string[] {
+    const { first } = this.mark;
+    const witness = this.#parts.witnessFinding?.() ?? '';
+    const findings = witness === '' ? [] : [witness];
+    if (first === null) return findings;
+    const at = new Date(first.wallMs).toISOString();
+    return [`the audit chain was found damaged at ${at}: ${first.finding}`, ...findings];
   }
 
   /** Appends durably; `beside` runs in the same transaction (the journal's part of the same decision). */
-  async append(record: AuditRecord, beside?: () => void): Promise<Outcome<AuditEntry>> {
-    let entry: AuditEntry;
-    try {
-      entry = await this.#parts.store.transact(() => {
-        beside?.();
-        const { made, body } = this.#chain(record);
-        this.#insert.run(made.sequence, body, made.hash);
-        if (made.sequence % CHECKPOINT_EVERY === 0) this.#checkpoint(made.sequence, made.hash);
-        // Last: where anything above throws, the group's next entry still follows the one before this.
-        this.#nextSequence = made.sequence + 1;
-        this.#lastHash = made.hash;
-        return made;
-      });
-    } catch (error) {
-      this.#writable = false;
-      this.#resume();
-      return refuse(
-        fault('AUDIT_UNAVAILABLE', {
-          place: 'audit chain',
-          finding: 'the entry could not be made durable',
-          internal: describeError(error),
-        }),
-      );
+  append(record: AuditRecord, beside?: () => void): Promise<Outcome<AuditEntry>> {
+    return this.#append(record, beside, (entry) =>
+      entry.sequence % CHECKPOINT_EVERY === 0 ? this.book.add(entry.sequence, entry.hash) : null,
+    );
+  }
+
+  /**
+   * From the next entry on `newKey` signs. The entry KEY_ROTATED names the new public key, and the old key signs that
+   * entry, so that whoever has the first key can follow. Keep `newKey` durably before, and drop the old one after.
+   */
+  async rotate(
+    newKey: KeyObject,
+    by: Partial<Pick<AuditRecord, 'actor' | 'origin' | 'reason'>> = {},
+    beside?: () => void,
+  ): Promise<Outcome<SignedCheckpoint>> {
+    const publicKey = publicKeyText(newKey);
+    const keyId = keyIdOf(createPublicKey(newKey));
+    let signed: SignedCheckpoint | undefined;
+    let takeBack = () => {};
+    const record: AuditRecord = {
+      ...blankRecord('KEY_ROTATED', 'security'),
+      ...by,
+      operation: 'rotateKey',
+      result: `checkpoints are signed with key ${keyId} from here on`,
+      details: { checkpointPublicKey: publicKey, keyId, previousKeyId: this.book.keyId },
+    };
+    const entry = await this.#append(record, beside, (made, body) => {
+      signed = this.book.add(made.sequence, made.hash);
+      this.book.addChange(newKey, { body, hash: made.hash, checkpoint: signed });
+      // Before anything else of this group can be signed; a group that is lost takes it back.
+      takeBack = this.book.useKey(newKey);
+      return signed;
+    });
+    if (!entry.ok) {
+      takeBack();
+      return entry;
     }
-    this.#writable = true;
-    this.#parts.onAppended(entry);
-    return succeed(entry);
+    return signed === undefined ? refuse(unavailable('nothing was signed')) : succeed(signed);
+  }
+
+  /** The newest checkpoint, after signing one where the newest is not the chain's end; null for an empty chain. */
+  async checkpoint(): Promise<Outcome<SignedCheckpoint | null>> {
+    this.#parts.store.flush();
+    const { newest } = this.book;
+    if (this.lastSequence === 0 || newest?.sequence === this.lastSequence) return succeed(newest);
+    try {
+      const signed = await this.#parts.store.transact(() =>
+        this.book.add(this.lastSequence, this.#lastHash),
+      );
+      this.#parts.onCheckpoint?.(signed);
+      return succeed(signed);
+    } catch (error) {
+      return refuse(this.#unsigned(error));
+    }
   }
 
   /** Signs the chain's end, after what still waits to be written; at shutdown. */
   seal(): Outcome<void> {
     this.#parts.store.flush();
+    const { newest } = this.book;
+    if (this.lastSequence === 0 || newest?.sequence === this.lastSequence)
+      return succeed(undefined);
     try {
-      if (this.lastSequence > 0) this.#checkpoint(this.lastSequence, this.#lastHash);
+      this.#parts.onCheckpoint?.(this.book.add(this.lastSequence, this.#lastHash));
       return succeed(undefined);
     } catch (error) {
-      return refuse(
-        fault('AUDIT_UNAVAILABLE', {
-          place: 'audit chain',
-          finding: 'the end of the chain could not be signed',
-          consequence: 'entries removed from its end after this would go unnoticed',
-          internal: describeError(error),
-        }),
-      );
+      return refuse(this.#unsigned(error));
     }
   }
 
   read(fromSequence: number, limit: number): readonly AuditEntry[] {
-    const rows = this.#parts.store.database
-      .prepare(
-        'SELECT sequence, body, hash FROM audit WHERE sequence >= ? ORDER BY sequence LIMIT ?',
-      )
-      .all(fromSequence, Math.max(0, limit));
-    return rows.map((row) => ({
-      ...(JSON.parse(String(row.body)) as Omit<AuditEntry, 'hash'>),
-      hash: String(row.hash),
-    }));
-  }
-
-  /** Walks every link and every checkpoint, other work between; names the first that is wrong. */
-  async verify(): Promise<ChainVerdict> {
-    const links = this.#parts.store.database.prepare(
-      'SELECT sequence, body, hash FROM audit WHERE sequence > ? ORDER BY sequence LIMIT ?',
-    );
-    let entries = 0;
-    let hash = GENESIS_HASH;
-    for (;;) {
-      const rows = links.all(entries, VERIFY_SLICE);
-      if (rows.length === 0) break;
-      const checkpoints = this.#checkpoints(entries, VERIFY_SLICE);
-      for (const row of rows) {
-        const sequence = entries + 1;
-        const wrong =
-          linkFinding(sequence, hash, row) ??
-          this.#checkpointFinding(sequence, String(row.hash), checkpoints.get(sequence));
-        if (wrong !== undefined) return { entries, intact: false, finding: wrong };
-        entries = sequence;
-        hash = String(row.hash);
+    const entries: AuditEntry[] = [];
+    let from = Math.max(1, fromSequence);
+    while (entries.length < limit) {
+      const part = this.part(from, limit - entries.length);
+      for (const { body, hash } of part.entries) {
+        entries.push({ ...(JSON.parse(body) as Omit<AuditEntry, 'hash'>), hash });
       }
-      await nextTurn();
+      const last = part.entries.at(-1)?.sequence;
+      if (last === undefined) break;
+      from = last + 1;
     }
-    const [beyond] = this.#checkpoints(entries, 1).keys();
-    const wanted = Math.max(this.lastSequence, beyond ?? 0);
-    if (entries < wanted) {
-      return { entries, intact: false, finding: `entries ${entries + 1} to ${wanted} are gone` };
-    }
-    return { entries, intact: true, finding: `${entries} links checked` };
+    return entries;
   }
 
-  #checkpoints(after: number, limit: number): ReadonlyMap<number, Checkpoint> {
-    const rows = this.#parts.store.database
-      .prepare(
-        'SELECT sequence, hash, signature FROM audit_checkpoint WHERE sequence > ? ORDER BY sequence LIMIT ?',
-      )
-      .all(after, limit);
-    return new Map(
-      rows.map((row) => [
-        Number(row.sequence),
-        { hash: String(row.hash), signature: String(row.signature) },
-      ]),
+  /** Entries from this one on as they are kept, archived or not; fewer than asked for at the end of a file. */
+  part(from: number, limit: number): ChainPart {
+    if (this.archive !== null && from <= this.archive.through)
+      return this.archive.read(from, limit);
+    return this.#stored(from, Math.max(0, limit));
+  }
+
+  /**
+   * Walks every link and every checkpoint, other work between; names the first that is wrong, on record and for ever.
+   * Whoever asks while a walk is under way hears its verdict.
+   */
+  async verify(by: Partial<AuditRecord> = {}): Promise<ChainVerdict> {
+    this.#walking ??= this.exclusively(async () =>
+      this.walk.full((await this.#parts.keptElsewhere?.()) ?? []),
+    ).finally(() => {
+      this.#walking = null;
+    });
+    return this.#report(await this.#walking, by);
+  }
+
+  /** One at a time: a walk must not lose the entries that are being archived. */
+  exclusively<T>(act: () => Promise<T>): Promise<T> {
+    const turn = this.#turn.then(act);
+    this.#turn = turn.then(
+      () => undefined,
+      () => undefined,
     );
+    return turn;
   }
 
-  #checkpointFinding(
-    sequence: number,
-    hash: string,
-    checkpoint: Checkpoint | undefined,
-  ): string | undefined {
-    if (checkpoint === undefined) {
-      return sequence % CHECKPOINT_EVERY === 0
-        ? `the checkpoint of entry ${sequence} is missing`
-        : undefined;
+  /** The last part of the chain, from its last checkpoint on: on record only where something is wrong. */
+  async verifyEnd(): Promise<ChainVerdict> {
+    const kept = (await this.#parts.keptElsewhere?.()) ?? [];
+    this.#parts.store.flush();
+    const verdict = this.walk.end(kept);
+    return verdict.intact ? verdict : this.#report(verdict, {});
+  }
+
+  async #report(verdict: ChainVerdict, by: Partial<AuditRecord>): Promise<ChainVerdict> {
+    const { damage, entries, finding, signedThrough } = verdict;
+    const told = {
+      ...blankRecord(damage === null ? 'AUDIT_VERIFIED' : 'AUDIT_TAMPERED', 'security'),
+      operation: 'verifyAudit',
+      ...by,
+      result: finding,
+    };
+    if (damage === null) {
+      await this.append({ ...told, details: { entries, signedThrough } });
+      return verdict;
     }
-    if (checkpoint.hash !== hash) return `entry ${sequence} is not the one its checkpoint signed`;
-    const signature = Buffer.from(checkpoint.signature, 'base64');
-    return verify(null, checkpointBytes(sequence, hash), this.#publicKey, signature)
-      ? undefined
-      : `the checkpoint of entry ${sequence} was not signed here`;
+    const { write } = this.mark.set({ finding, wallMs: this.#parts.clock.wallMs() });
+    const { kind, sequence } = damage;
+    await this.append({ ...told, details: { entries, kind, firstBad: sequence } }, write);
+    return verdict;
+  }
+
+  async #append(
+    record: AuditRecord,
+    beside: (() => void) | undefined,
+    sign: (entry: AuditEntry, body: string) => SignedCheckpoint | null,
+  ): Promise<Outcome<AuditEntry>> {
+    let done: { readonly made: AuditEntry; readonly signed: SignedCheckpoint | null };
+    try {
+      done = await this.#parts.store.transact(() => {
+        beside?.();
+        const { made, body } = this.#chain(record);
+        this.#insert.run(made.sequence, body, made.hash);
+        const signed = sign(made, body);
+        // Last: where anything above throws, the group's next entry still follows the one before this.
+        this.#nextSequence = made.sequence + 1;
+        this.#lastHash = made.hash;
+        return { made, signed };
+      });
+    } catch (error) {
+      this.#appends = false;
+      this.#resume();
+      this.#parts.onRefused?.();
+      return refuse(unavailable('the entry could not be made durable', describeError(error)));
+    }
+    this.#appends = true;
+    this.#parts.onAppended(done.made);
+    if (done.signed !== null) this.#parts.onCheckpoint?.(done.signed);
+    return succeed(done.made);
   }
 
   /** The entry and the bytes its hash covers. */
   #chain(record: AuditRecord): { readonly made: AuditEntry; readonly body: string } {
+    const { clock, bootId, clockQuality } = this.#parts;
     const unhashed: Omit<AuditEntry, 'hash'> = {
       ...record,
+      details: withoutSecrets(record.details),
       sequence: this.#nextSequence,
-      bootId: this.#parts.bootId,
-      monotonicMs: Math.round(this.#parts.clock.nowMs() * 1000) / 1000,
-      wallMs: this.#parts.clock.wallMs(),
-      clockQuality: this.#parts.clockQuality(),
+      bootId,
+      monotonicMs: Math.round(clock.nowMs() * 1000) / 1000,
+      wallMs: clock.wallMs(),
+      clockQuality: clockQuality(),
       previousHash: this.#lastHash,
     };
-    const body = canonicalText(unhashed as unknown as Canonical);
-    return { made: { ...unhashed, hash: hashOf(this.#lastHash, body) }, body };
+    const body = entryText(unhashed);
+    return { made: { ...unhashed, hash: this.#hasher.hash(this.#lastHash, body) }, body };
   }
 
-  #checkpoint(sequence: number, hash: string): void {
-    const signature = sign(null, checkpointBytes(sequence, hash), this.#parts.checkpointKey);
-    this.#parts.store.database
-      .prepare(
-        'INSERT OR REPLACE INTO audit_checkpoint (sequence, hash, signature) VALUES (?, ?, ?)',
-      )
-      .run(sequence, hash, signature.toString('base64'));
+  #stored(from: number, limit: number): ChainPart {
+    const entries = this.#rows.all(from, limit) as unknown as readonly StoredEntry[];
+    const last = entries.at(-1)?.sequence;
+    return { entries, checkpoints: last === undefined ? new Map() : this.book.between(from, last) };
   }
 
+  /** After a start or a lost group: what is on disk counts. */
   #resume(): void {
-    const last = this.#parts.store.database
-      .prepare('SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1')
-      .get();
-    this.#nextSequence = last === undefined ? 1 : Number(last.sequence) + 1;
-    this.#lastHash = last === undefined ? GENESIS_HASH : String(last.hash);
+    const last = this.#last.get();
+    const archived = this.archive?.segments.at(-1);
+    this.#nextSequence = Number(last?.sequence ?? archived?.last ?? 0) + 1;
+    this.#lastHash = String(last?.hash ?? archived?.lastHash ?? GENESIS_HASH);
+  }
+
+  #unsigned(error: unknown): Fault {
+    return fault('AUDIT_UNAVAILABLE', {
+      place: 'audit chain',
+      finding: 'the end of the chain could not be signed',
+      consequence: 'entries removed from its end after this would go unnoticed',
+      internal: describeError(error),
+    });
   }
 }
 
-/** What is wrong with the row in the place of entry `sequence`, after an entry of `previousHash`. */
-function linkFinding(
-  sequence: number,
-  previousHash: string,
-  row: Readonly<Record<string, unknown>>,
-): string | undefined {
-  if (Number(row.sequence) !== sequence)
-    return `entry ${sequence} is missing, ${Number(row.sequence)} follows`;
-  const body = String(row.body);
-  const members = membersOf(body);
-  if (members.sequence !== sequence)
-    return `entry ${sequence} says it is ${String(members.sequence)}`;
-  if (members.previousHash !== previousHash)
-    return `entry ${sequence} does not follow entry ${sequence - 1}`;
-  if (hashOf(previousHash, body) !== row.hash)
-    return `entry ${sequence} was changed after it was written`;
-  return undefined;
-}
-
-/** Empty for what is no JSON object: a forger may have written anything. */
-function membersOf(body: string): { readonly sequence?: unknown; readonly previousHash?: unknown } {
-  try {
-    const parsed: unknown = JSON.parse(body);
-    return typeof parsed === 'object' && parsed !== null ? parsed : {};
-  } catch {
-    return {};
-  }
-}
-
-function checkpointBytes(sequence: number, hash: string): Buffer {
-  return Buffer.from(`${sequence}:${hash}`);
-}
-
-function hashOf(previousHash: string, body: string): string {
-  return createHash('sha256').update(Buffer.from(previousHash, 'hex')).update(body).digest('hex');
+function unavailable(finding: string, internal?: string): Fault {
+  const place = 'audit chain';
+  return fault('AUDIT_UNAVAILABLE', {
+    place,
+    finding,
+    ...(internal === undefined ? {} : { internal }),
+  });
 }
