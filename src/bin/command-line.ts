@@ -15,6 +15,8 @@ export interface ProcessArguments {
   readonly variables: Readonly<Record<string, string>>;
   readonly http: HostPort;
   readonly grpc: HostPort;
+  /** Host names and addresses that panels reach this machine under, beside its own name; for security. */
+  readonly names: readonly string[];
 }
 
 /** Profiles shipped with the agent first, then the site's own. */
@@ -47,6 +49,7 @@ export function readProcessArguments(): ProcessArguments {
       variable: { type: 'string', multiple: true, default: [] },
       http: { type: 'string', default: '0.0.0.0:8443' },
       grpc: { type: 'string', default: '0.0.0.0:8444' },
+      name: { type: 'string', multiple: true, default: [] },
     },
   });
   const variables: Record<string, string> = {};
@@ -62,6 +65,7 @@ export function readProcessArguments(): ProcessArguments {
     variables,
     http: parseHostPort(values.http),
     grpc: parseHostPort(values.grpc),
+    names: values.name,
   };
 }
 

@@ -1,12 +1,12 @@
 // Composition root of the interface process: one service behind gRPC, REST, WebSocket and the local socket.
 // Invariants: no devices, no signing key, no state; asks security for everything that matters.
 
-import { readFileSync } from 'node:fs';
 import { linkDirectoryOf } from '#config/layout';
 import { peerCredentials } from '#drivers/native/host';
 import { systemClock } from '#foundation/clock';
 import { describeFault } from '#foundation/fault';
 import type { Outcome } from '#foundation/outcome';
+import { certificateClient } from '#link/certificates';
 import { orchestratorClient } from '#link/orchestrator-client';
 import { SharedLink } from '#link/shared-link';
 import { SharedStopLatch } from '#link/stop-latch';
@@ -23,6 +23,7 @@ import { announceReady, endOnRequest, readProcessArguments } from './command-lin
 import { watchLink } from './link-watch.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 import { openRunDirectory } from './run-directory.ts';
+import { ServerIdentity } from './server-identity.ts';
 
 const log = openLog('interface');
 dieOnSurprise(log);
@@ -57,35 +58,49 @@ const service = new InterfaceService({
 });
 serveTrack(link, new InterfaceTrack(service));
 
-const tls = {
-  authority: readFileSync(layout.pki.authority, 'utf8'),
-  certificate: readFileSync(layout.pki.server, 'utf8'),
-  key: readFileSync(layout.pki.serverKey, 'utf8'),
-};
-const grpcServer = new GrpcServer(
-  service,
-  process.env.DSMIL_GRPC_REFLECTION === 'on' ? 'on' : 'off',
-);
-const grpcPort = need(await grpcServer.listen({ ...grpc, tls }));
-
 const app = await RestApp.start(service);
-const httpServer = new HttpServer(app, tls);
-const httpPort = need(await httpServer.listen(http));
+// Before the network: this door needs no certificate, and so no security.
 const localServer = new LocalServer(app, layout.localSocket, peerCredentials);
 need(await localServer.listen());
 const webSockets = new WebSocketServer(service, app);
-webSockets.attach(httpServer.server);
 webSockets.attach(localServer.server);
+const doors: { close(): Promise<void> }[] = [localServer];
 
 async function shutDown(): Promise<void> {
   await webSockets.close();
-  await Promise.all([grpcServer.close(), httpServer.close(), localServer.close()]);
+  await Promise.all(doors.map((door) => door.close()));
   service.close();
   link.close();
   latch.close();
   process.exit(0);
 }
 endOnRequest(() => void shutDown());
+
+const identity = new ServerIdentity({
+  path: layout.pki.server,
+  clock,
+  client: certificateClient(link),
+  onNote: (detail, message) => log.info(detail, message),
+});
+const tls = await identity.first();
+const grpcServer = new GrpcServer(
+  service,
+  process.env.DSMIL_GRPC_REFLECTION === 'on' ? 'on' : 'off',
+);
+const grpcPort = need(await grpcServer.listen({ ...grpc, tls }));
+const httpServer = new HttpServer(app, tls);
+const httpPort = need(await httpServer.listen(http));
+webSockets.attach(httpServer.server);
+doors.push(grpcServer, httpServer);
+
+identity.follow((fresh) => {
+  httpServer.replaceTls(fresh);
+  grpcServer.replaceTls(fresh);
+});
+// A security that starts again may have another list or other names.
+link.onPeer((state) => {
+  if (state === 'up') void identity.look();
+});
 
 const shown = (host: string) => (host.includes(':') ? `[${host}]` : host);
 const addresses = {

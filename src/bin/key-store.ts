@@ -52,6 +52,13 @@ export interface CheckpointKeys {
   readonly from: FoundKey['from'];
 }
 
+/** Names of the credentials, as the unit file gives them. */
+export const CREDENTIALS = {
+  authority: 'dsmil.authority-key',
+  checkpoint: 'dsmil.checkpoint-key',
+} as const;
+type CredentialName = (typeof CREDENTIALS)[keyof typeof CREDENTIALS];
+
 type Kind = 'ed25519' | 'prime256v1';
 const KIND_NAMES: Readonly<Record<Kind, string>> = { ed25519: 'Ed25519', prime256v1: 'P-256' };
 /** Authorities may be stronger than the ones made here. */
@@ -70,12 +77,14 @@ export class KeyStore {
 
   /** `missing`: what to do where no key is found. A chain or an authority that exists must not get another key unseen. */
   authorityKey(missing: 'make' | 'refuse'): Outcome<FoundKey> {
-    return this.#find(this.#options.authorityKey, AUTHORITY_KINDS, missing, 'prime256v1');
+    const wanted = { path: this.#options.authorityKey, credential: CREDENTIALS.authority } as const;
+    return this.#find(wanted, AUTHORITY_KINDS, missing, 'prime256v1');
   }
 
   checkpointKeys(missing: 'make' | 'refuse'): Outcome<CheckpointKeys> {
     const path = this.#options.checkpointKey;
-    const found = this.#find(path, CHECKPOINT_KINDS, missing, 'ed25519');
+    const wanted = { path, credential: CREDENTIALS.checkpoint } as const;
+    const found = this.#find(wanted, CHECKPOINT_KINDS, missing, 'ed25519');
     if (!found.ok) return found;
     const { key, from } = found.value;
     const others: KeyObject[] = [];
@@ -94,7 +103,7 @@ export class KeyStore {
   newCheckpointKey(): Outcome<KeyObject> {
     const { credentials, checkpointKey: path } = this.#options;
     const place = `key ${basename(path)}`;
-    if (credentials !== undefined && existsSync(join(credentials, basename(path)))) {
+    if (credentials !== undefined && existsSync(join(credentials, CREDENTIALS.checkpoint))) {
       const finding =
         'it is given as a credential: give security another one there and start it again, it puts the change on record';
       return refuse(fault('OPERATION_UNSUPPORTED', { place, finding }));
@@ -129,13 +138,12 @@ export class KeyStore {
   }
 
   #find(
-    path: string,
+    { path, credential: name }: { readonly path: string; readonly credential: CredentialName },
     kinds: readonly string[],
     missing: 'make' | 'refuse',
     kind: Kind,
   ): Outcome<FoundKey> {
     const { credentials, onNote } = this.#options;
-    const name = basename(path);
     const credential = credentials === undefined ? undefined : join(credentials, name);
     if (credential !== undefined && existsSync(credential)) {
       // Systemd lets the unit's user in with an access list, whose mask shows in the group's bits (acl(5)).
@@ -145,7 +153,7 @@ export class KeyStore {
         const kept = readKey(path, kinds, GROUP_OR_OTHERS);
         if (!kept.ok || !kept.value.equals(given.value)) {
           const finding = 'another key lies in the state directory; the credential is used';
-          onNote({ key: name }, finding);
+          onNote({ credential: name, file: basename(path) }, finding);
         }
       }
       return succeed({ key: given.value, from: 'credential' });
@@ -160,7 +168,12 @@ export class KeyStore {
       const consequence =
         'a new one would look like tampering: bring the key back, or start with an empty state directory';
       return refuse(
-        fault('CONFIG_INVALID', { place: `key ${name}`, finding, consequence, internal: path }),
+        fault('CONFIG_INVALID', {
+          place: `key ${basename(path)}`,
+          finding,
+          consequence,
+          internal: path,
+        }),
       );
     }
     return this.#make(path, kind);

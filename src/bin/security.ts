@@ -1,7 +1,7 @@
 // Composition root of the security process: authority, audit, journal, orchestrator; links to kernel and interface.
 // Invariants: no network, no devices; its state directory is its own.
 
-import { createPrivateKey, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { linkDirectoryOf } from '#config/layout';
@@ -20,6 +20,7 @@ import { composeSecurity } from './compose/security.ts';
 import { openConsoleDoor } from './console/door.ts';
 import { serveSecurityConsole } from './console/security-console.ts';
 import { failpoint } from './failpoint.ts';
+import { openKeys } from './key-material.ts';
 import { watchLink } from './link-watch.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 import { openRunDirectory } from './run-directory.ts';
@@ -27,7 +28,7 @@ import { loadSafetyFile } from './safety-file.ts';
 
 const log = openLog('security');
 dieOnSurprise(log);
-const { layout, board: boardFile, safety, variables } = readProcessArguments();
+const { layout, board: boardFile, safety, variables, names } = readProcessArguments();
 const clock = systemClock;
 /** Behind what is on record by more than a correction of the time service: worth a word. */
 const CLOCK_BEHIND_MS = 60_000;
@@ -44,6 +45,16 @@ mkdirSync(dirname(layout.database), { recursive: true, mode: 0o700 });
 need(openRunDirectory(layout.runDirectory, 'security'));
 
 const store = new DurableStore(layout.database);
+const keys = need(
+  openKeys({
+    layout,
+    store,
+    credentials: process.env.CREDENTIALS_DIRECTORY,
+    names,
+    wallMs: () => clock.wallMs(),
+    onNote: (detail, message) => log.warn(detail, message),
+  }),
+);
 const signer = new AuthorizationSigner(clock);
 const latch = new SharedStopLatch({ directory: layout.stopDirectory, self: 'security' });
 const onError = (error: unknown, where: string) =>
@@ -65,7 +76,9 @@ const security = composeSecurity({
   // systemd-timesyncd marks the first successful synchronization of this boot.
   clockQuality: () =>
     existsSync('/run/systemd/timesync/synchronized') ? 'synchronized' : 'unsynchronized',
-  checkpointKey: createPrivateKey(readFileSync(layout.checkpointKey)),
+  checkpointKey: keys.checkpointKey,
+  otherCheckpointKeys: keys.otherCheckpointKeys,
+  material: keys.material,
   signer,
   latch,
   kernelLink,
@@ -89,6 +102,7 @@ for (const [name, link] of [
     security.announcer.linkStrained(name, finding);
   });
 }
+need(await keys.settle(security.audit));
 await security.start();
 const firstSetup = {
   firstRun: security.firstRun,

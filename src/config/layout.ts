@@ -8,14 +8,16 @@ export interface Layout {
   readonly runDirectory: string;
   /** Audit chain, journal and stop causes; security only. */
   readonly database: string;
-  readonly accounts: string;
   /** Signs audit checkpoints; security only. */
   readonly checkpointKey: string;
   readonly pki: {
+    /** The authority's certificate, for panels; public. */
     readonly authority: string;
+    /** Security only. */
     readonly authorityKey: string;
+    /** Key and certificate of the TLS servers with what they judge clients by; interface only. */
     readonly server: string;
-    readonly serverKey: string;
+    /** Client certificates of the people of a demonstration. */
     readonly peopleDirectory: string;
   };
   readonly localSocket: string;
@@ -38,13 +40,11 @@ export function layoutOf(stateDirectory: string, runDirectory: string): Layout {
     stateDirectory,
     runDirectory,
     database: state('security', 'agent.db'),
-    accounts: state('security', 'accounts.json'),
     checkpointKey: state('security', 'checkpoint-key.pem'),
     pki: {
       authority: state('pki', 'ca.pem'),
       authorityKey: state('security', 'ca-key.pem'),
-      server: state('interface', 'server.pem'),
-      serverKey: state('interface', 'server-key.pem'),
+      server: state('interface', 'server.json'),
       peopleDirectory: state('pki', 'people'),
     },
     localSocket: run('interface', 'agent.sock'),

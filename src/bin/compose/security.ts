@@ -37,9 +37,10 @@ import { StopRecord } from '#orchestrator/stop-record';
 import { StopSelfTest } from '#orchestrator/stop-self-test';
 import { Supervision } from '#orchestrator/supervision';
 import { TransactionRecovery } from '#orchestrator/transaction-recovery';
-import { decideAccess } from '#tracks/security/access-table';
+import { type AccessQuestion, decideAccess } from '#tracks/security/access-table';
 import { Administration, recordActs } from '#tracks/security/administration';
-import { AuditChain } from '#tracks/security/audit/audit-chain';
+import type { AuditCare } from '#tracks/security/audit/audit-care';
+import type { AuditChain } from '#tracks/security/audit/audit-chain';
 import type { AuthorizationSigner } from '#tracks/security/authorization';
 import { CertificateBook } from '#tracks/security/certificates/certificate-book';
 import { AccountBook } from '#tracks/security/identity/account-book';
@@ -57,13 +58,16 @@ import { TokenBook } from '#tracks/security/identity/token-book';
 import { Turns } from '#tracks/security/identity/turns';
 import { WallFloor } from '#tracks/security/identity/wall-floor';
 import type { RecordAct } from '#tracks/security/ports';
+import type { ThreatMonitor } from '#tracks/security/threats/threat-monitor';
 import { SecurityTrack } from '#tracks/security/track';
 import { InterfaceByDoor } from '../console/interface-by-door.ts';
 import { recordUnsupervised } from '../console/security-console.ts';
+import { composeAudit } from './audit.ts';
 import { composeCertificates, type KeyMaterial } from './certificates.ts';
 import { composeDesks } from './desks.ts';
 import { KernelKeys } from './kernel-keys.ts';
 import { type ComposedState, composeState } from './state.ts';
+import { type ComposedThreats, composeThreats } from './threats.ts';
 
 export interface SecurityParts {
   readonly board: Board;
@@ -73,6 +77,8 @@ export interface SecurityParts {
   readonly clock: Clock;
   readonly clockQuality: () => 'synchronized' | 'unsynchronized';
   readonly checkpointKey: KeyObject;
+  /** Of the store; where absent the disk is not watched and nothing is archived. */
+  readonly databaseFile?: string;
   /** Keys of a rotation that may have been cut short; the chain uses the one it names. */
   readonly otherCheckpointKeys?: readonly KeyObject[];
   /** Nothing is certified where absent. */
@@ -93,7 +99,9 @@ export interface ComposedSecurity {
   readonly orchestrator: Orchestrator;
   readonly announcer: Announcer;
   readonly audit: AuditChain;
+  readonly auditCare: AuditCare;
   readonly track: SecurityTrack;
+  readonly threats: ThreatMonitor;
   readonly principals: Principals;
   readonly accounts: AccountBook;
   readonly tokens: TokenBook;
@@ -126,20 +134,33 @@ export interface ComposedSecurity {
 export function composeSecurity(parts: SecurityParts): ComposedSecurity {
   const { board, clock, store, policy, latch, kernelLink, interfaceLink, signer, onError } = parts;
   const devices = new Map(board.devices.map((device) => [device.id, device]));
-  const audit = new AuditChain({
+  const events = new EventHub(clock, (error) => onError(error, 'event listener'));
+  const {
+    chain: audit,
+    care,
+    handlers: auditHandlers,
+  } = composeAudit({
     store,
     clock,
+    policy: policy.audit,
+    boardName: board.name,
     bootId: parts.bootId,
     clockQuality: parts.clockQuality,
     checkpointKey: parts.checkpointKey,
-    otherCheckpointKeys: parts.otherCheckpointKeys ?? [],
+    ...(parts.otherCheckpointKeys === undefined
+      ? {}
+      : { otherCheckpointKeys: parts.otherCheckpointKeys }),
+    ...(parts.databaseFile === undefined ? {} : { databaseFile: parts.databaseFile }),
     onAppended: (entry) => {
       floor.note(entry.wallMs);
       track.noteEntry(entry);
+      threats.monitor.observe(entry);
       announcer.auditAppended(entry);
     },
+    publish: (event) => events.publish(event),
+    onError,
+    onNote: parts.onNote,
   });
-  const events = new EventHub(clock, (error) => onError(error, 'event listener'));
   const announcer = new Announcer(clock, events, audit);
   const accounts = new AccountBook(store);
   // Whoever judges whether something has expired asks this, not the clock.
@@ -198,13 +219,34 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     // Failed sign-ins are a stranger's doing, and must not undo what a person proposed.
     locked: (account) => lockouts.lockOf(account)?.standing === true,
   });
+  const threats: ComposedThreats = composeThreats({
+    clock,
+    store,
+    bootId: parts.bootId,
+    policy,
+    devices,
+    isQuarantined: (device): boolean => track.isQuarantined(device),
+    audit,
+    announcer,
+    accounts,
+    sessions: principals,
+    lockStands: (account) => lockouts.lockOf(account)?.standing === true,
+    stop: (...order) => stops.stop(...order),
+    endSelections: (...ended) => selections.endOn(...ended),
+    noteState: (trigger, changed) => sync.note(trigger, changed),
+    onError,
+    onNote: parts.onNote,
+  });
   // Each desk adds its handlers here.
   const administration = new Administration({
     audit,
     session: (id) => principals.session(id),
     credentialOf: (id) => principals.credentialOf(id),
+    watched: (account) => threats.monitor.incidents.watches(account),
     handlers: {
+      ...auditHandlers,
       ...entryDesk.handlers(),
+      ...threats.handlers,
       ...composeDesks({
         devices,
         policy,
@@ -220,7 +262,9 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
         wallMs,
         isQuarantined: (device) => track.isQuarantined(device),
         incidentOn: (device) => track.threats.openOn(device.id),
-        underReview: (device) => conflicts.underReview(device.id),
+        dualRequired: (device) => track.threats.openOn(device.id),
+        underReview: (device) =>
+          conflicts.underReview(device.id) || track.threats.reviewOn(device.id),
       }),
       ...composeCertificates({
         material: parts.material,
@@ -251,6 +295,10 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     holds: () => holds.all(),
     underReview: (device) => conflicts.underReview(device),
     stopEngaged: () => latch.engaged(),
+    threats: {
+      openOn: (device) => threats.monitor.incidents.openOn(device),
+      reviewOn: (device) => threats.monitor.incidents.reviewOn(device),
+    },
   });
   const kernel = kernelTrackClient(kernelLink);
   // Before anything else is sent to kernel.
@@ -283,13 +331,10 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     refreshHolds: () => supervision.refresh(),
   });
   const authority = {
-    decideAccess,
+    decideAccess: (question: AccessQuestion) =>
+      decideAccess({ ...question, dualRequired: (device) => track.threats.openOn(device.id) }),
     isQuarantined: track.isQuarantined.bind(track),
     grant: signer.grant.bind(signer),
-    openIncident: (device: number, actor: string, finding: string) => {
-      const incident = track.threats.open(device, actor, finding);
-      parts.onNote({ incident }, 'incident opened');
-    },
   };
   const journal = new Journal(store);
   const recovery = new TransactionRecovery({
@@ -404,7 +449,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     sync,
     sessions: principals,
     administration,
-    authority,
+    threats: threats.port,
     audit,
     events,
     announcer,
@@ -457,7 +502,9 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     orchestrator,
     announcer,
     audit,
+    auditCare: care,
     track,
+    threats: threats.monitor,
     principals,
     accounts,
     tokens,
@@ -482,11 +529,14 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     kernel,
     interfaceTrack,
     start: async () => {
+      await care.start();
       watch('kernel', kernelLink);
       watch('interface', interfaceLink);
       await announcer.record('AGENT_STARTED', 'security', null, [], `board ${board.name}`);
       stopTest.start();
       sync.start();
+      // Nobody waits for it: entries that come meanwhile are counted beside it.
+      void threats.monitor.start().catch((error: unknown) => onError(error, 'threat detection'));
     },
   };
 }

@@ -19,6 +19,8 @@ const DAY_MS = 86_400_000;
 const AUTHORITY_MS = 20 * 365.25 * DAY_MS;
 export const CLIENT_LIFE_MS = 365 * DAY_MS;
 export const SERVER_LIFE_MS = 90 * DAY_MS;
+/** An appliance whose clock stood at 1970 when it made its authority must not have one that ran out in 1990. */
+const NOT_BEFORE_THIS_MS = Date.UTC(2026, 0, 1);
 /** Panels whose clocks run behind take a new certificate at once. */
 export const CLOCK_SLACK_MS = 3_600_000;
 
@@ -57,7 +59,10 @@ export class Authority {
   /** With a certificate of its own, signed now. */
   static begin(key: KeyObject, commonName: string, wallMs: number): Authority {
     const notBeforeWallMs = wallMs - CLOCK_SLACK_MS;
-    const validity = { notBeforeWallMs, notAfterWallMs: wallMs + AUTHORITY_MS };
+    const validity = {
+      notBeforeWallMs,
+      notAfterWallMs: Math.max(wallMs, NOT_BEFORE_THIS_MS) + AUTHORITY_MS,
+    };
     return new Authority(key, signAuthority(key, commonName, validity));
   }
 
