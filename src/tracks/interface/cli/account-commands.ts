@@ -107,10 +107,9 @@ function list(open: CliSession, json: unknown): void {
     one.compartments.join(' '),
     devicesText(one.devices),
     stateOf(one).join(', '),
-    `${one.sessions} / ${one.tokens}`,
   ]);
   const head = ['account', 'name', 'clearance', 'compartments', 'devices', 'state'];
-  open.output.data(json, [...head, 'sessions / tokens'], rows);
+  open.output.data(json, head, rows);
 }
 
 /** What is worth knowing of an account beside its rights, the worst first. */
@@ -128,7 +127,13 @@ function stateOf(account: AccountJson): readonly string[] {
     ...(account.administrator ? ['administrator'] : []),
     ...(validFrom === null ? [] : [`from ${timeText(validFrom)}`]),
     ...(validUntil === null ? [] : [`until ${timeText(validUntil)}`]),
+    ...counted(account.sessions, 'session'),
+    ...counted(account.tokens, 'token'),
   ];
+}
+
+function counted(count: number, noun: string): readonly string[] {
+  return count === 0 ? [] : [`${count} ${noun}${count === 1 ? '' : 's'}`];
 }
 
 /** Nothing is given that was not said: no clearance, no compartments and no devices. */

@@ -46,12 +46,13 @@ export interface AccountOptions {
   readonly name?: string;
   readonly clearance?: ClearanceName;
   readonly compartments?: readonly Compartment[];
-  readonly devices?: readonly string[] | null;
+  readonly devices?: readonly string[] | 'all';
   readonly administrator?: boolean;
   readonly underReview?: boolean;
   readonly enabled?: boolean;
-  readonly validFrom?: string | null;
-  readonly validUntil?: string | null;
+  /** RFC 3339, or `none` for an open end. */
+  readonly validFrom?: string;
+  readonly validUntil?: string;
   readonly certificateUris?: readonly string[];
   readonly localUids?: readonly number[];
 }
@@ -99,7 +100,7 @@ export function addAccountOptions(command: Command): Command {
     .option(
       '--devices <list>',
       'tokens, linear ids or names, comma separated, or all',
-      (text: string) => (text === 'all' ? null : listed(text)),
+      (text: string) => (text === 'all' ? text : listed(text)),
     )
     .option('--administrator', 'may manage accounts, certificates and keys')
     .option('--no-administrator', 'may not')
@@ -136,7 +137,7 @@ export async function accountFields(
     localUids,
   } = others;
   const devices =
-    named === undefined || named === null ? named : await open.devices(named, 'record');
+    named === undefined ? undefined : named === 'all' ? null : await open.devices(named, 'record');
   if (typeof devices === 'number') return devices;
   return {
     ...(name === undefined ? {} : { name }),
@@ -146,11 +147,15 @@ export async function accountFields(
     ...(administrator === undefined ? {} : { administrator }),
     ...(enabled === undefined ? {} : { enabled }),
     ...(underReview === undefined ? {} : { underReview }),
-    ...(validFrom === undefined ? {} : { validFrom }),
-    ...(validUntil === undefined ? {} : { validUntil }),
+    ...(validFrom === undefined ? {} : { validFrom: openEnd(validFrom) }),
+    ...(validUntil === undefined ? {} : { validUntil: openEnd(validUntil) }),
     ...(certificateUris === undefined ? {} : { certificateUris }),
     ...(localUids === undefined ? {} : { localUids }),
   };
+}
+
+function openEnd(at: string): string | null {
+  return at === 'none' ? null : at;
 }
 
 /** Each member in the words of the options, so that what is shown can be typed. */

@@ -14,7 +14,7 @@ export interface AuditCheckOptions {
   /** Public key of the chain, PEM. */
   readonly key?: string;
   /** Files of checkpoints, as `audit checkpoint --out` or a witness wrote them. */
-  readonly checkpoint: readonly string[];
+  readonly checkpoint?: readonly string[];
 }
 
 /** A witness keeps one short line for each checkpoint; ten years of them are less. */
@@ -24,7 +24,7 @@ const GZIP_MAGIC = Buffer.from([0x1f, 0x8b]);
 
 export async function checkExport(
   files: readonly string[],
-  { key, checkpoint }: AuditCheckOptions,
+  { key, checkpoint = [] }: AuditCheckOptions,
 ): Promise<Outcome<ChainVerdict>> {
   const publicKeys: KeyObject[] = [];
   const kept: SignedCheckpoint[] = [];

@@ -72,8 +72,7 @@ export function addAudit(program: Command, run: Run, parts: CliParts): void {
     .option(
       '--checkpoint <file>',
       'checkpoints that were kept elsewhere; repeat for several',
-      (path: string, before: readonly string[]) => [...before, path],
-      [],
+      (path: string, before: readonly string[] = []) => [...before, path],
     )
     .action((files: readonly string[], options: CheckOptions) =>
       run((open) => check(open, files, options)),
@@ -102,7 +101,7 @@ export function addAudit(program: Command, run: Run, parts: CliParts): void {
 
 interface CheckOptions {
   readonly key?: string;
-  readonly checkpoint: readonly string[];
+  readonly checkpoint?: readonly string[];
 }
 
 function list(open: CliSession, json: unknown): void {

@@ -16,7 +16,7 @@ export type OutputFormat = 'table' | 'json';
 
 const GAP = '  ';
 /** No column of sentences is made narrower than this for the sake of the others. */
-const COLUMN_WIDTH_MIN = 12;
+const COLUMN_WIDTH_MIN = 8;
 
 /**
  * Columns as wide as their longest cell, two spaces apart, nothing after the last one. In a narrower terminal sentences

@@ -17,7 +17,7 @@ import { addOperations } from './operation-commands.ts';
 import type { OutputFormat } from './output.ts';
 import { addRights, addSessions } from './rights-commands.ts';
 import { CliSession } from './session.ts';
-import { addSetup } from './setup-commands.ts';
+import { addEnrolment, addSetup } from './setup-commands.ts';
 import { addSignIn } from './sign-in-commands.ts';
 import { addConflicts, addSync } from './state-commands.ts';
 import { addStop } from './stop-commands.ts';
@@ -119,20 +119,26 @@ function buildProgram(
     }
   };
 
+  program.commandsGroup('Devices:');
   addStatus(program, run);
   addDevices(program, run);
   addOperations(program, run);
+  addApprovals(program, run);
   addConflicts(program, run);
   addSync(program, run);
+  program.commandsGroup('Emergency stop:');
   addStop(program, run, parts);
-  addApprovals(program, run);
+  program.commandsGroup('You:');
   addSignIn(program, run);
-  addSetup(program, run, parts);
+  addEnrolment(program, run, parts);
   addRights(program, run);
-  addSessions(program, run);
+  program.commandsGroup('Who may do what:');
+  addSetup(program, run, parts);
   addAccounts(program, run);
+  addSessions(program, run);
   addTokens(program, run);
   addCertificates(program, run);
+  program.commandsGroup('What was done and what is wrong:');
   addAudit(program, run, parts);
   addIncidents(program, run);
   addChaos(program, run, parts);

@@ -10,7 +10,7 @@ import type { CliSession } from './session.ts';
 import { timeText } from './times.ts';
 
 interface RightsOptions {
-  readonly device: readonly string[];
+  readonly device?: readonly string[];
   readonly type?: string;
 }
 
@@ -30,8 +30,7 @@ export function addRights(program: Command, run: Run): void {
     .option(
       '--device <device>',
       'token, linear id or name; repeat for several',
-      (text: string, before: readonly string[]) => [...before, text],
-      [],
+      (text: string, before: readonly string[] = []) => [...before, text],
     )
     .addOption(
       new Option('--type <operation>', 'what is to be done with the devices')
@@ -60,7 +59,7 @@ interface RightJson {
 async function rights(
   open: CliSession,
   operations: readonly OperationKey[],
-  { device, type }: RightsOptions,
+  { device = [], type }: RightsOptions,
 ): Promise<ExitCode> {
   // Of a quarantined device the answer is a refusal, which is what was asked for; nothing touches it.
   const devices = await open.devices(device, 'record');

@@ -35,6 +35,9 @@ export function addSetup(program: Command, run: Run, parts: CliParts): void {
     .action((first: FirstPerson, second: FirstPerson) =>
       run((open) => setUp(open, parts, first, second)),
     );
+}
+
+export function addEnrolment(program: Command, run: Run, parts: CliParts): void {
   program
     .command('enrol')
     .description('sets your password and one-time codes with an invitation')

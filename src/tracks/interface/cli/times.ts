@@ -8,9 +8,9 @@ export function timeText(at: string | null | undefined): string {
   return at.replace('T', ' ').replace(/\.[0-9]+Z$/, 'Z');
 }
 
-/** An RFC 3339 time, a date (its beginning, UTC), or null for `none`. */
-export function timeArgument(text: string): string | null {
-  if (text === 'none') return null;
+/** An RFC 3339 time, a date (its beginning, UTC), or `none`. */
+export function timeArgument(text: string): string {
+  if (text === 'none') return text;
   const match =
     /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,3})?)?)(Z|[+-]\d\d:\d\d))?$/i.exec(text);
   const [, date, time = '00:00', zone = 'Z'] = match ?? [];

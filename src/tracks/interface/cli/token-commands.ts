@@ -25,7 +25,7 @@ interface TokenJson {
 interface NewToken {
   readonly account?: string;
   readonly name: string;
-  readonly scope: readonly OperationKey[] | null;
+  readonly scope: readonly OperationKey[] | 'all';
   readonly days: number;
 }
 
@@ -47,7 +47,7 @@ export function addTokens(program: Command, run: Run): void {
     .requiredOption(
       '--scope <list>',
       'operations it is good for, comma separated, or all that the account may',
-      (text: string) => (text === 'all' ? null : rowsArgument(text)),
+      (text: string) => (text === 'all' ? text : rowsArgument(text)),
     )
     .requiredOption('--days <count>', 'how long it is good', days)
     .option('--account <account>', 'whose it is; your own without', accountId)
@@ -87,7 +87,9 @@ function scopeText(scope: readonly string[] | null): string {
 async function create(open: CliSession, options: NewToken): Promise<ExitCode> {
   const account = options.account ?? (await ownAccount(open));
   if (typeof account === 'number') return account;
-  const { name, scope, days: lifetimeDays } = options;
+  const { name, days: lifetimeDays } = options;
+  // The agent knows no word for it: null is everything that the account may.
+  const scope = options.scope === 'all' ? null : options.scope;
   const answer = await open.client.post(TOKENS, { account, name, scope, lifetimeDays });
   if (answer.kind !== 'data') return open.failed(answer);
   const { json } = answer;
