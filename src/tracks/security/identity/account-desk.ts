@@ -286,8 +286,10 @@ export class AccountDesk {
         if (lifted) lockouts.writeUnlocked(id);
       });
       if (!saved.ok) return saved;
-      if (lifted) lockouts.noteUnlocked(id);
-      return succeed({ done: true, message: lifted ? message : `${message}, and locked anew` });
+      if (!lifted)
+        return succeed({ done: false, message: `${message}, and locked anew meanwhile` });
+      lockouts.noteUnlocked(id);
+      return succeed({ done: true, message });
     };
     if (lock?.standing !== true) return unlock();
     const subject = {

@@ -11,11 +11,14 @@ import type {
 import type { AuditEntry } from '#model/audit-entry';
 import type { SessionsEnded } from '#model/orchestrator-port';
 import type { Credential } from '#model/principal';
+import { codeAt, fromBase32, STEP_MS, stepAt } from '#tracks/security/identity/one-time-codes';
+import { must } from '../../../../support/kernel-bench.ts';
 import { AgentBench, ORIGIN } from '../../../orchestrator/agent-bench.ts';
 import { administratorOf, recordOf } from './records.ts';
 
 /** Local users who are these administrators; a fourth one has a token alone. */
 export const UID = { alice: 1001, bob: 1002, dora: 1003, erin: 1005, robot: 1004 } as const;
+const PASSWORD = 'a long night at the pump station';
 export type Somebody = keyof typeof UID;
 
 const PEOPLE: readonly AccountRecord[] = [
@@ -84,8 +87,28 @@ export class DeskBench {
     return session.value.id;
   }
 
+  /** An invited person sets a password; what is asked for with the invitation. */
+  enrol(invitation: string): Promise<Outcome<AdministrationAnswer<'enrol'>>> {
+    return this.ask(null, 'enrol', { invitation, password: PASSWORD });
+  }
+
+  /** The person enrols and signs in with password and code. */
+  async enrolled(account: string): Promise<AdministrationAnswer<'login'>> {
+    const { invitations } = this.agent.security;
+    const made = invitations.make(account);
+    await this.agent.settle(this.agent.store.transact(() => made.write()));
+    made.noteSaved();
+    const { secret } = must(await this.enrol(made.text));
+    const code = () => codeAt(fromBase32(secret), stepAt(this.clock.wallMs()));
+    const confirmed = { invitation: made.text, code: code() };
+    must(await this.ask(null, 'confirmEnrolment', confirmed));
+    // A code is good once.
+    await this.clock.advance(STEP_MS);
+    return must(await this.ask(null, 'login', { account, password: PASSWORD, code: code() }));
+  }
+
   ask<K extends AdministrationKey>(
-    sessionId: string,
+    sessionId: string | null,
     key: K,
     request: AdministrationRequest<K>,
   ): Promise<Outcome<AdministrationAnswer<K>>> {
@@ -94,7 +117,7 @@ export class DeskBench {
 
   /** Not waited for. */
   start<K extends AdministrationKey>(
-    sessionId: string,
+    sessionId: string | null,
     key: K,
     request: AdministrationRequest<K>,
   ): Promise<Outcome<AdministrationAnswer<K>>> {
