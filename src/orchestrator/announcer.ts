@@ -12,6 +12,7 @@ import {
 } from '#model/audit-entry';
 import { formatToken, type LinearId } from '#model/device';
 import { EventType, Severity } from '#model/event';
+import type { Incident, ThreatLevel } from '#model/incident';
 import {
   CoordinationResult,
   type Intent,
@@ -29,6 +30,13 @@ import type { AuditPort } from './ports.ts';
 /** Between two tries to record a stop that the disk would not take. */
 const RECORD_AGAIN_MS = 1_000;
 const UNRECORDED_STOPS_MAX = 32;
+const ALERT_SEVERITY: Readonly<Record<ThreatLevel, Severity>> = {
+  NONE: Severity.INFO,
+  LOW: Severity.INFO,
+  MEDIUM: Severity.WARNING,
+  HIGH: Severity.ERROR,
+  CRITICAL: Severity.CRITICAL,
+};
 
 export class Announcer {
   readonly #clock: Clock;
@@ -97,6 +105,25 @@ export class Announcer {
       severity: Severity.WARNING,
       source: 'security',
       data: { reason: 'account locked', account, finding },
+    });
+  }
+
+  incidentChanged(incident: Incident, change: 'opened' | 'escalated' | 'closed'): void {
+    const { id, level, score, subject, devices, finding, closedBecause } = incident;
+    this.#events.publish({
+      type: EventType.SECURITY_ALERT,
+      severity: change === 'closed' ? Severity.INFO : ALERT_SEVERITY[level],
+      source: 'security',
+      data: {
+        reason: `incident ${change}`,
+        incident_id: String(id),
+        level,
+        score: String(score),
+        subject: `${subject.kind} ${subject.id}`,
+        devices: devices.map(formatToken).join(','),
+        finding: change === 'closed' ? closedBecause : finding,
+        responses: incident.responses.join('; '),
+      },
     });
   }
 

@@ -16,8 +16,8 @@ import { callRefusal } from '#model/call-rule';
 import { type LinearId, permanentlyQuarantined } from '#model/device';
 import { type AgentEvent, Severity } from '#model/event';
 import type { DeviceHold } from '#model/hold';
-import { type Intent, type OperationReceipt, OperationType } from '#model/operation';
-import type { OperationKey } from '#model/operation-table';
+import { type Intent, type OperationReceipt, OperationType, operationName } from '#model/operation';
+import { type OperationKey, operationRow } from '#model/operation-table';
 import {
   type ApprovalRequest,
   type HoldProgress,
@@ -47,7 +47,7 @@ import type { EventHub } from './event-hub.ts';
 import type { HoldBook } from './hold-book.ts';
 import type { HoldDesk } from './hold-desk.ts';
 import type { Asker, OperationDesk } from './operation-desk.ts';
-import type { AdministrationPort, AuditPort, AuthorityPort, SessionPort } from './ports.ts';
+import type { AdministrationPort, AuditPort, SessionPort, ThreatPort } from './ports.ts';
 import type { StateSynchronizer } from './state-sync.ts';
 import type { StopCoordinator } from './stop.ts';
 import type { StopSelfTest } from './stop-self-test.ts';
@@ -65,7 +65,7 @@ export interface OrchestratorParts {
   readonly sync: StateSynchronizer;
   readonly sessions: SessionPort;
   readonly administration: AdministrationPort;
-  readonly authority: AuthorityPort;
+  readonly threats: ThreatPort;
   readonly audit: AuditPort;
   readonly events: EventHub;
   readonly announcer: Announcer;
@@ -141,6 +141,8 @@ export class Orchestrator implements OrchestratorPort {
     if (!session.ok) return session;
     const receipt = await desk.operate(this.#asker(session.value, origin), intent, deadline);
     if (receipt.ok) this.#announce(receipt.value, intent, session.value);
+    const { id } = session.value.principal;
+    if (intent.dryRun && this.#parts.threats.watches(id)) this.#watchedDryRun(intent, id, origin);
     return receipt;
   }
 
@@ -200,12 +202,13 @@ export class Orchestrator implements OrchestratorPort {
         : refuse(
             fault('AUDIT_UNAVAILABLE', {
               place: 'reset of the stop',
-              finding: 'the audit chain cannot be written',
+              finding: audit.obstacle ?? 'the audit chain cannot be written',
               consequence: 'the stop stays engaged',
             }),
           );
       const finding = progress.ok ? progress.value.message : describeFault(progress.fault);
-      await announcer.record('EMERGENCY_RESET', principal.id, origin, [], finding, { reason });
+      const more = progress.ok ? { reason } : { reason, details: { code: progress.fault.code } };
+      await announcer.record('EMERGENCY_RESET', principal.id, origin, [], finding, more);
       if (progress.ok && progress.value.released)
         announcer.systemChanged('the emergency stop was reset', Severity.WARNING);
       return progress;
@@ -256,11 +259,11 @@ export class Orchestrator implements OrchestratorPort {
   ): Promise<Outcome<HoldProgress>> {
     return this.#as('releaseDevice', sessionId, async (principal) => {
       const { holdDesk } = this.#parts;
-      const record = (told: string, beside?: () => void) =>
-        this.#recordHold('DEVICE_RELEASED', principal, device, reason, origin, told, beside);
+      const record = (told: string, beside?: () => void, code?: string) =>
+        this.#recordHold('DEVICE_RELEASED', principal, device, reason, origin, told, beside, code);
       const progress = await holdDesk.release(principal, device, reason, deadline, record);
       // A release has its entry; what was only asked for or refused gets one now.
-      if (!progress.ok) await record(describeFault(progress.fault));
+      if (!progress.ok) await record(describeFault(progress.fault), undefined, progress.fault.code);
       else if (!progress.value.released) await record(progress.value.message);
       return progress;
     });
@@ -276,7 +279,9 @@ export class Orchestrator implements OrchestratorPort {
       const hold = await this.#parts.holdDesk.quarantine(principal, device, reason);
       const told = hold.ok ? 'quarantined' : describeFault(hold.fault);
       if (hold.ok) this.#parts.desk.endSelections([device], 'quarantined', principal.id);
-      await this.#recordHold('DEVICE_QUARANTINED', principal, device, reason, origin, told);
+      const code = hold.ok ? undefined : hold.fault.code;
+      const event = 'DEVICE_QUARANTINED';
+      await this.#recordHold(event, principal, device, reason, origin, told, undefined, code);
       return hold;
     });
   }
@@ -324,7 +329,9 @@ export class Orchestrator implements OrchestratorPort {
     const findings = tracks
       .filter((track) => !track.up)
       .map((track) => `${track.track} ${track.finding}`);
-    if (!audit.writable) findings.push('the audit chain cannot be written');
+    if (!audit.writable) findings.push(audit.obstacle ?? 'the audit chain cannot be written');
+    findings.push(...(audit.findings ?? []));
+    findings.push(...this.#parts.threats.findings());
     const tested = stopTest.last;
     if (tested?.ok === false) findings.push(`the stop path failed its test: ${tested.finding}`);
     const kernelUp = tracks.some((track) => track.track === 'kernel' && track.up);
@@ -364,9 +371,10 @@ export class Orchestrator implements OrchestratorPort {
   ): Promise<
     Outcome<{ readonly entries: number; readonly intact: boolean; readonly finding: string }>
   > {
-    return this.#as('verifyAudit', sessionId, async () =>
-      succeed(await this.#parts.audit.verify()),
-    );
+    return this.#as('verifyAudit', sessionId, async ({ id }) => {
+      const { entries, intact, finding } = await this.#parts.audit.verify({ actor: id });
+      return succeed({ entries, intact, finding });
+    });
   }
 
   reportRefusal(
@@ -382,10 +390,15 @@ export class Orchestrator implements OrchestratorPort {
     const probed = code === 'DEVICE_QUARANTINED' ? this.#quarantinedForGood(devices) : [];
     if (probed.length > 0) {
       this.#quarantineProbe(actor, sessionId, probed, finding);
-      void announcer.record('QUARANTINE_PROBE', actor, origin, devices, finding);
+      const more = { details: { code } };
+      void announcer
+        .record('QUARANTINE_PROBE', actor, origin, devices, finding, more)
+        .then((entry) => this.#unrecordedProbe(entry.ok, actor, probed));
       return;
     }
-    void announcer.record('OPERATION_REFUSED', actor, origin, devices, `${code}: ${finding}`);
+    const told = `${code}: ${finding}`;
+    const more = { details: { code } };
+    void announcer.record('OPERATION_REFUSED', actor, origin, devices, told, more);
   }
 
   // --- Listening ---------------------------------------------------------------------------------
@@ -458,6 +471,7 @@ export class Orchestrator implements OrchestratorPort {
       const { finding } = receipt.fault;
       if (probed.length > 0) {
         this.#quarantineProbe(session.principal.id, session.id, probed, finding);
+        this.#unrecordedProbe(receipt.auditSequence > 0, session.principal.id, probed);
         return;
       }
     }
@@ -480,10 +494,15 @@ export class Orchestrator implements OrchestratorPort {
     devices: readonly LinearId[],
     finding: string,
   ): void {
-    for (const device of devices) this.#parts.authority.openIncident(device, actor, finding);
     if (sessionId !== null)
       this.#parts.sessions.lock(sessionId, 'locked after an attempt on a quarantined device');
     this.#parts.announcer.quarantineProbe(actor, devices, finding);
+  }
+
+  /** Threat detection hears of attempts by their entries, and of those without one in this way. */
+  #unrecordedProbe(recorded: boolean, actor: string, devices: readonly LinearId[]): void {
+    if (recorded) return;
+    for (const device of devices) this.#parts.threats.probed(device, actor);
   }
 
   #recordHold(
@@ -494,9 +513,12 @@ export class Orchestrator implements OrchestratorPort {
     origin: Origin,
     result: string,
     beside?: () => void,
+    /** Of the fault, where it was refused. */
+    code?: string,
   ): Promise<Outcome<AuditEntry>> {
     const { announcer } = this.#parts;
-    return announcer.record(event, principal.id, origin, [device], result, { reason }, beside);
+    const more = code === undefined ? { reason } : { reason, details: { code } };
+    return announcer.record(event, principal.id, origin, [device], result, more, beside);
   }
 
   #asker(session: Session, origin: Origin): Asker {
@@ -518,7 +540,31 @@ export class Orchestrator implements OrchestratorPort {
     const session = this.#parts.sessions.session(sessionId);
     if (!session.ok) return session;
     const refused = callRefusal(key, session.value);
-    return refused === null ? session : refuse(refused);
+    const { id } = session.value.principal;
+    if (refused === null) {
+      if (this.#parts.threats.watches(id)) this.#watched(key, id);
+      return session;
+    }
+    // Interface has refused it before, and said so: this came through another door.
+    const { announcer } = this.#parts;
+    const more = { operation: key, details: { code: refused.code } };
+    void announcer.record('OPERATION_REFUSED', id, null, [], describeFault(refused), more);
+    return refuse(refused);
+  }
+
+  #watchedDryRun(intent: Intent, actor: string, origin: Origin): void {
+    const devices = intent.targets.map((target) => target.device);
+    const { operationId, type } = intent;
+    const more = { operationId, operation: operationName(type) };
+    const told = 'asked what it would do';
+    void this.#parts.announcer.record('WATCHED_ACCESS', actor, origin, devices, told, more);
+  }
+
+  /** What leaves no entry of its own leaves one while the person is watched. */
+  #watched(key: OperationKey, actor: string): void {
+    if (operationRow(key).audit !== 'none' || key === 'readRegisters') return;
+    const { announcer } = this.#parts;
+    void announcer.record('WATCHED_ACCESS', actor, null, [], 'asked for', { operation: key });
   }
 }
 

@@ -17,10 +17,18 @@ import type { RiskLevel } from '#model/risk';
 
 export interface AuditPort {
   readonly lastSequence: number;
+  /** Whether operations may rely on being recorded. */
   readonly writable: boolean;
+  /** Why not, one sentence. */
+  readonly obstacle?: string;
+  /** Entries can still be written where only the room on disk is getting short: enough for a move to a safe state. */
+  readonly appends?: boolean;
+  /** What people must know of the chain, each a sentence. */
+  readonly findings?: readonly string[];
   append(record: AuditRecord, beside?: () => void): Promise<Outcome<AuditEntry>>;
   read(fromSequence: number, limit: number): readonly AuditEntry[];
-  verify(): Promise<{
+  /** The verdict is on record, with who asked for it. */
+  verify(by?: Partial<AuditRecord>): Promise<{
     readonly entries: number;
     readonly intact: boolean;
     readonly finding: string;
@@ -114,5 +122,14 @@ export interface AuthorityPort {
     grantedTo: readonly string[],
     basis?: string,
   ): Authorization;
-  openIncident(device: LinearId, actor: string, finding: string): void;
+}
+
+/** What threat detection has to say here; it hears of everything else by the audit chain. */
+export interface ThreatPort {
+  /** Everything that this account asks for goes on record, reading too. */
+  watches(account: string): boolean;
+  /** An attempt on quarantined devices whose entry could not be put on record. */
+  probed(device: LinearId, actor: string): void;
+  /** Grave incidents that are open, each a sentence. */
+  findings(): readonly string[];
 }

@@ -18,7 +18,7 @@ import type { RecordAct, SessionControl } from '#tracks/security/ports';
 import { RightsDesk, type RightsParts } from '#tracks/security/rights';
 
 export interface DeskParts
-  extends Pick<RightsParts, 'isQuarantined' | 'incidentOn' | 'underReview'> {
+  extends Pick<RightsParts, 'isQuarantined' | 'incidentOn' | 'underReview' | 'dualRequired'> {
   readonly devices: ReadonlyMap<LinearId, DeviceDescriptor>;
   readonly policy: SafetyPolicy;
   readonly accounts: AccountBook;
@@ -57,6 +57,7 @@ export function composeDesks(parts: DeskParts) {
       isQuarantined: parts.isQuarantined,
       incidentOn: parts.incidentOn,
       underReview: parts.underReview,
+      ...(parts.dualRequired === undefined ? {} : { dualRequired: parts.dualRequired }),
       locked: (account) => lockouts.lockOf(account) !== null,
       wallMs,
       combine: (assessments: readonly RiskAssessment[]) =>

@@ -27,6 +27,8 @@ export interface AdministrationParts {
   readonly audit: AuditSink;
   readonly session: (id: string) => Outcome<Session>;
   readonly credentialOf: (sessionId: string) => string;
+  /** Everything this account asks for goes on record; nobody's where absent. */
+  readonly watched?: (account: string) => boolean;
   readonly handlers: Partial<AdministrationHandlers>;
 }
 
@@ -62,6 +64,11 @@ export class Administration {
       origin,
       deadline,
     };
+    const asker = caller.session?.principal.id ?? '';
+    if (audit === 'none' && this.#parts.watched?.(asker) === true) {
+      const record = { ...blankRecord('WATCHED_ACCESS', asker), origin, operation: key };
+      void this.#parts.audit.append({ ...record, result: 'asked for' });
+    }
     const answer = await this.#answer(key, caller, request);
     if (!answer.ok && audit !== 'none') {
       const { code } = answer.fault;

@@ -20,6 +20,9 @@ const SECURITY_EVENTS: readonly AuditEventName[] = [
   'DEVICE_QUARANTINED',
   'CONFLICT_OPENED',
   'UNSUPERVISED_ACCESS',
+  'INCIDENT_OPENED',
+  'INCIDENT_ESCALATED',
+  'INCIDENT_CLOSED',
 ];
 
 export interface SecurityStateParts {

@@ -25,7 +25,16 @@ import type { AuthorizationSigner } from './authorization.ts';
 import { prepareSecurity } from './prepare.ts';
 import { SecurityState } from './snapshot.ts';
 import { securityStopReceipt } from './stop.ts';
-import { Threats } from './threats/threats.ts';
+
+/** What open incidents mean for a device. */
+export interface DeviceThreats {
+  /** HIGH or CRITICAL: its risk is two levels higher, and it takes two people. */
+  openOn(device: LinearId): boolean;
+  /** MEDIUM: its risk is one level higher. */
+  reviewOn(device: LinearId): boolean;
+}
+
+const NO_THREATS: DeviceThreats = { openOn: () => false, reviewOn: () => false };
 
 export interface SecurityTrackParts {
   readonly clock: Clock;
@@ -39,6 +48,8 @@ export interface SecurityTrackParts {
   /** Under review after a conflict about it; nothing is where absent. */
   readonly underReview?: (device: LinearId) => boolean;
   readonly stopEngaged?: () => boolean;
+  /** No incident is open anywhere where absent. */
+  readonly threats?: DeviceThreats;
 }
 
 export class SecurityTrack implements Track {
@@ -46,7 +57,7 @@ export class SecurityTrack implements Track {
   readonly audit: AuditChain;
   readonly approvals: Approvals;
   readonly signer: AuthorizationSigner;
-  readonly threats: Threats;
+  readonly threats: DeviceThreats;
   readonly #parts: SecurityTrackParts;
   readonly #state: SecurityState;
 
@@ -55,7 +66,7 @@ export class SecurityTrack implements Track {
     this.audit = parts.audit;
     this.approvals = new Approvals(parts.clock);
     this.signer = parts.signer;
-    this.threats = new Threats(parts.clock);
+    this.threats = parts.threats ?? NO_THREATS;
     this.#state = new SecurityState({
       devices: parts.devices,
       isQuarantined: (device) => this.isQuarantined(device),
@@ -79,7 +90,7 @@ export class SecurityTrack implements Track {
   }
 
   #underReview(device: LinearId): boolean {
-    return this.#parts.underReview?.(device) === true;
+    return this.#parts.underReview?.(device) === true || this.threats.reviewOn(device);
   }
 
   isQuarantined(device: DeviceDescriptor): boolean {
@@ -110,7 +121,7 @@ export class SecurityTrack implements Track {
   }
 
   async prepare(_request: PrepareRequest): Promise<Outcome<PrepareVote>> {
-    return prepareSecurity(this.audit.writable);
+    return prepareSecurity(this.audit.appends);
   }
 
   async commit(_request: CommitRequest): Promise<Outcome<CommitReceipt>> {
@@ -122,7 +133,7 @@ export class SecurityTrack implements Track {
   }
 
   async stop(_order: StopOrder): Promise<Outcome<StopReceipt>> {
-    return succeed(securityStopReceipt(this.audit.writable, 0));
+    return succeed(securityStopReceipt(this.audit.appends, 0));
   }
 
   async snapshot(

@@ -5,6 +5,7 @@ import {
   CoordinationResult,
   type Intent,
   NO_REQUIREMENTS,
+  type OperationReceipt,
   OperationType,
   type SafetyRequirements,
 } from '#model/operation';
@@ -114,12 +115,15 @@ describe('nothing is written, and the refusal is on record, when', () => {
     expect(bench.journal.open()).toEqual([]);
   });
 
+  // A probe is followed by the entries of what threat detection made of it.
+  const entryOf = (receipt: OperationReceipt) => bench.audit.read(receipt.auditSequence, 1)[0];
+
   async function refusal(...[intent, principal]: Parameters<AgentBench['run']>) {
     const receipt = await bench.run(intent, principal);
     expect(receipt.effect).toBe('none');
     expect(receipt.fault?.metal).toBe('untouched');
-    expect(bench.lastEntry()?.sequence).toBe(receipt.auditSequence);
-    expect(bench.lastEntry()?.details.code).toBe(receipt.fault?.code);
+    expect(entryOf(receipt)?.operationId).toBe(receipt.operationId);
+    expect(entryOf(receipt)?.details.code).toBe(receipt.fault?.code);
     return receipt;
   }
 
@@ -159,7 +163,7 @@ describe('nothing is written, and the refusal is on record, when', () => {
       fault: { code },
     });
     const event = code === 'DEVICE_QUARANTINED' ? 'QUARANTINE_PROBE' : 'OPERATION_REFUSED';
-    expect(bench.lastEntry()).toMatchObject({ event, actor: principal.id, decision: 'refused' });
+    expect(entryOf(receipt)).toMatchObject({ event, actor: principal.id, decision: 'refused' });
   });
 
   it.each([

@@ -141,10 +141,16 @@ describe('an attempt on a quarantined device', () => {
       expect(receipt.fault?.code).toBe('DEVICE_QUARANTINED');
       expect(codeOf(await bench.operate(alice, read()))).toBe('ACCOUNT_LOCKED');
       expect((await bench.operate(bob, read())).ok).toBe(true);
-      expect(bench.security.track.threats.all()).toMatchObject([
-        { device: FORBIDDEN, actor: 'alice' },
+      expect(bench.security.threats.incidents.list(9)).toMatchObject([
+        { level: 'CRITICAL', devices: [FORBIDDEN], actor: 'alice' },
       ]);
-      expect(eventsOf(EventType.SECURITY_ALERT)).toMatchObject([{ severity: Severity.CRITICAL }]);
+      const alerts = eventsOf(EventType.SECURITY_ALERT).filter(
+        ({ severity }) => severity === Severity.CRITICAL,
+      );
+      expect(alerts.map(({ data }) => data.reason).sort()).toEqual([
+        'incident opened',
+        'quarantine probe',
+      ]);
       const probes = bench.entries().filter((entry) => entry.event === 'QUARANTINE_PROBE');
       expect(probes).toMatchObject([{ actor: 'alice', devices: [FORBIDDEN] }]);
       expect(bench.kernelBench.bytes().equals(before)).toBe(true);
@@ -155,7 +161,9 @@ describe('an attempt on a quarantined device', () => {
     bench.orchestrator.reportRefusal(alice, ORIGIN, 'DEVICE_QUARANTINED', 'refused', [FORBIDDEN]);
     await bench.kernelBench.clock.advance(1);
     expect(codeOf(await bench.operate(alice, read()))).toBe('ACCOUNT_LOCKED');
-    expect(bench.lastEntry()).toMatchObject({ event: 'QUARANTINE_PROBE', actor: 'alice' });
+    const probes = bench.entries().filter((entry) => entry.event === 'QUARANTINE_PROBE');
+    expect(probes).toMatchObject([{ actor: 'alice', devices: [FORBIDDEN] }]);
+    expect(bench.security.lockouts.lockOf('alice')).toMatchObject({ standing: true });
   });
 });
 

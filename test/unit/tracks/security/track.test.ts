@@ -10,6 +10,7 @@ import { DurableStore } from '#foundation/durable-store';
 import { OperationType } from '#model/operation';
 import { planOf, type RegisterPlan } from '#model/plan';
 import { RiskLevel } from '#model/risk';
+import { SecurityStatus } from '#model/snapshot';
 import { AuditChain } from '#tracks/security/audit/audit-chain';
 import { AuthorizationSigner } from '#tracks/security/authorization';
 import { SecurityTrack } from '#tracks/security/track';
@@ -22,6 +23,9 @@ let store: DurableStore;
 let track: SecurityTrack;
 /** Devices on which a quarantine of run time is on record. */
 const quarantinedNow = new Set<number>();
+/** Devices on which a grave incident is open, and those on which a lesser one is. */
+const troubled = new Set<number>();
+const reviewed = new Set<number>();
 
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'dsmil-security-'));
@@ -41,12 +45,18 @@ beforeEach(() => {
   ];
   const devices = new Map(board.map((device) => [device.id, device]));
   quarantinedNow.clear();
+  troubled.clear();
+  reviewed.clear();
   track = new SecurityTrack({
     clock,
     devices,
     audit,
     signer: new AuthorizationSigner(clock),
     heldInQuarantine: (device) => quarantinedNow.has(device),
+    threats: {
+      openOn: (device) => troubled.has(device),
+      reviewOn: (device) => reviewed.has(device),
+    },
   });
 });
 afterEach(() => {
@@ -79,9 +89,13 @@ it('gives UNKNOWN for a device that is not on its board', async () => {
   expect(await levelOf(5)).toBe(RiskLevel.UNKNOWN);
 });
 
-it('raises the risk of a device on which an incident is open', async () => {
-  track.threats.open(0, 'mallory', 'tried a quarantined device');
+it('raises the risk of a device by one level for a lesser incident, by two for a grave one', async () => {
+  reviewed.add(0);
+  expect(await levelOf(0)).toBe(RiskLevel.LOW);
+  reviewed.clear();
+  troubled.add(0);
   expect(await levelOf(0)).toBe(RiskLevel.MODERATE);
+  expect(must(await track.snapshot()).devices[0]?.status).toBe(SecurityStatus.ALERT);
 });
 
 it('votes no while the audit chain cannot be written, and says so when it is stopped', async () => {
