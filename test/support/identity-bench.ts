@@ -55,6 +55,7 @@ export class IdentityBench {
 
   /** The process ends and another one starts on what is on disk. */
   restart(): void {
+    this.principals.close();
     this.store.close();
     Object.assign(this, this.#live(new DurableStore(this.#path)));
   }

@@ -4,7 +4,7 @@
 // A session is one connection's; those that show the token of one sign-in with a password share its handle and end with it.
 
 import { randomBytes } from 'node:crypto';
-import type { Clock } from '#foundation/clock';
+import type { Cancel, Clock } from '#foundation/clock';
 import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { AccountRecord } from '#model/account';
@@ -70,7 +70,7 @@ export class Principals implements SessionControl {
   readonly #parts: PrincipalsParts;
   readonly #sessions = new Map<string, Live>();
   readonly #listeners = new Set<(ended: SessionsEnded) => void>();
-  #sweeping = false;
+  #cancelSweep: Cancel | null = null;
 
   constructor(parts: PrincipalsParts) {
     this.#parts = parts;
@@ -194,6 +194,12 @@ export class Principals implements SessionControl {
   onEnded(listen: (ended: SessionsEnded) => void): () => void {
     this.#listeners.add(listen);
     return () => this.#listeners.delete(listen);
+  }
+
+  /** Nothing more happens by itself. */
+  close(): void {
+    this.#cancelSweep?.();
+    this.#cancelSweep = null;
   }
 
   /** Ends what is over by now: nobody looks up the session of a panel that only listens. */
@@ -415,10 +421,9 @@ export class Principals implements SessionControl {
   }
 
   #sweepLater(): void {
-    if (this.#sweeping) return;
-    this.#sweeping = true;
-    this.#parts.clock.after(SWEEP_EVERY_MS, () => {
-      this.#sweeping = false;
+    if (this.#cancelSweep !== null) return;
+    this.#cancelSweep = this.#parts.clock.after(SWEEP_EVERY_MS, () => {
+      this.#cancelSweep = null;
       this.sweep();
       if (this.#sessions.size > 0) this.#sweepLater();
     });
