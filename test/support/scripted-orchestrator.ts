@@ -8,9 +8,10 @@ import type {
   AdministrationAnswer,
   AdministrationKey,
   AdministrationRequest,
+  SignIn,
 } from '#model/administration';
 import type { AuditEntry } from '#model/audit-entry';
-import type { LinearId } from '#model/device';
+import { type LinearId, permanentlyQuarantined } from '#model/device';
 import type { AgentEvent, AgentEventDraft } from '#model/event';
 import type { DeviceHold } from '#model/hold';
 import {
@@ -89,6 +90,14 @@ export class ScriptedOrchestrator implements OrchestratorPort {
   readonly authentications: Credential[] = [];
   readonly receipts: OperationReceipt[] = [];
   readonly sessions = new Map<string, Session>();
+  /** Ids of sessions that refuse everything but a stop. */
+  readonly lockedSessions = new Set<string>();
+  /** Password and code by account; a sign-in gives a token of its own. */
+  readonly passwords = new Map<string, string>();
+  /** Tokens of sign-ins by password, to whose they are. */
+  readonly signedIn = new Map<string, string>();
+  /** Awaited by everything asked beside operations before it is answered. */
+  administrationGate: Promise<void> = Promise.resolve();
   /** Selected and neither operated nor released. */
   readonly selected = new Map<string, Intent>();
   /** Confirmed risks of operated selections, by operation. */
@@ -157,7 +166,7 @@ export class ScriptedOrchestrator implements OrchestratorPort {
       id: randomUUID(),
       principal,
       administrator: this.administrators.has(principal.id),
-      way: credential.kind,
+      way: this.signedIn.has(key) ? 'password' : credential.kind,
       scope: this.scopes.get(key) ?? null,
       expiresAtWallMs: Date.now() + 3_600_000,
     };
@@ -171,7 +180,17 @@ export class ScriptedOrchestrator implements OrchestratorPort {
     request: AdministrationRequest<K>,
   ): Promise<Outcome<AdministrationAnswer<K>>> {
     this.administered.push({ sessionId, key, request });
+    await this.administrationGate;
     if (this.broken !== null) return refuse(this.broken);
+    if (sessionId !== null) {
+      const session = this.#session(sessionId);
+      if (!session.ok) return session;
+    }
+    if (key === 'login' && this.passwords.size > 0) {
+      return this.#login(request as AdministrationRequest<'login'>) as Outcome<
+        AdministrationAnswer<K>
+      >;
+    }
     const answer = this.answers.get(key);
     if (answer !== undefined) return succeed(answer as AdministrationAnswer<K>);
     return refuse(fault('OPERATION_UNSUPPORTED', { place: key, finding: 'has no script' }));
@@ -193,8 +212,20 @@ export class ScriptedOrchestrator implements OrchestratorPort {
     return succeed(undefined);
   }
 
+  /** As in security: a sign-in by password is over on every connection. */
   async signOut(sessionId: string): Promise<Outcome<void>> {
-    this.endSessions({ sessionIds: [sessionId], reason: 'the person signed out' });
+    const own = this.sessions.get(sessionId);
+    const all = [...this.sessions.values()].filter(
+      ({ id, way, principal }) =>
+        id === sessionId ||
+        (own?.way === 'password' && way === 'password' && principal.id === own.principal.id),
+    );
+    for (const [token, account] of this.signedIn) {
+      if (own?.way !== 'password' || account !== own.principal.id) continue;
+      this.accounts.delete(token);
+      this.signedIn.delete(token);
+    }
+    this.endSessions({ sessionIds: all.map(({ id }) => id), reason: 'the person signed out' });
     return succeed(undefined);
   }
 
@@ -263,7 +294,8 @@ export class ScriptedOrchestrator implements OrchestratorPort {
 
   async stop(sessionId: string, request: StopRequest): Promise<Outcome<StopReport>> {
     const session = this.#session(sessionId);
-    if (!session.ok) return session;
+    // A locked person too may see something burn.
+    if (!session.ok && session.fault.code !== 'ACCOUNT_LOCKED') return session;
     this.stops.push(request);
     const devices = [
       ...new Set([
@@ -466,6 +498,8 @@ export class ScriptedOrchestrator implements OrchestratorPort {
     devices: readonly LinearId[],
   ): void {
     this.refusals.push({ sessionId, code, finding, devices });
+    const probe = code === 'DEVICE_QUARANTINED' && devices.some(permanentlyQuarantined);
+    if (probe && sessionId !== null) this.lockedSessions.add(sessionId);
   }
 
   onEvent(listen: (event: AgentEvent) => void): () => void {
@@ -492,8 +526,29 @@ export class ScriptedOrchestrator implements OrchestratorPort {
   #session(id: string): Outcome<Session> {
     if (this.broken !== null) return refuse(this.broken);
     const session = this.sessions.get(id);
+    if (this.lockedSessions.has(id)) {
+      return refuse(fault('ACCOUNT_LOCKED', { place: 'session', finding: 'is locked' }));
+    }
     if (session !== undefined) return succeed(session);
     return refuse(fault('NOT_AUTHENTICATED', { place: 'session', finding: 'unknown or expired' }));
+  }
+
+  #login({ account, password, code }: AdministrationRequest<'login'>): Outcome<SignIn> {
+    const principal = this.accounts.get(`password ${account}`);
+    if (principal === undefined || this.passwords.get(account) !== `${password} ${code}`) {
+      const finding = 'account, password or code is wrong';
+      return refuse(fault('NOT_AUTHENTICATED', { place: 'sign-in', finding }));
+    }
+    const token = `signed-in-${randomUUID()}`;
+    this.accounts.set(token, principal);
+    this.signedIn.set(token, account);
+    return succeed({
+      token,
+      principal,
+      administrator: this.administrators.has(account),
+      way: 'password',
+      expiresAtWallMs: Date.now() + 3_600_000,
+    });
   }
 
   #notSelected(operationId: string): Fault {

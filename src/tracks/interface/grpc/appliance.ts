@@ -8,9 +8,10 @@ import { receiptToWire } from '#contract/operation-message';
 import { fault } from '#foundation/fault';
 import { succeed } from '#foundation/outcome';
 import type { InterfaceService } from '../service.ts';
-import { connectionOf, deadlineOf, statusOf } from './call-context.ts';
-import { coordinate, rowOfCoordination, unary } from './communication.ts';
+import { connectionOf, deadlineOf, endWithSession, statusOf } from './call-context.ts';
+import { coordinate, hiddenInRequest, rowOfCoordination, unary } from './communication.ts';
 import { safetyMethods } from './safety.ts';
+import { securityMethods } from './security.ts';
 
 /** Requests of one channel that are not yet answered; more are refused one by one. */
 const CHANNEL_OPEN_MAX = 256;
@@ -50,6 +51,8 @@ function channel(service: InterfaceService, call: ChannelCall): void {
       return refuseWith(`request ${requestId}`, 'an open request has this id', 'REQUEST_MALFORMED');
     }
     const row = rowOfCoordination(operation);
+    const hidden = hiddenInRequest(row, operation);
+    if (hidden !== null) return refuseWith(hidden.place, hidden.finding, 'REQUEST_MALFORMED');
     // Stops have as many places again, so that no crowd of operations keeps one out.
     if (open.size >= (row === 'stop' ? 2 : 1) * CHANNEL_OPEN_MAX) {
       return refuseWith('channel', `${open.size} requests are open`, 'BUSY');
@@ -77,6 +80,7 @@ function channel(service: InterfaceService, call: ChannelCall): void {
         call.emit('error', statusOf(admitted.fault));
         return;
       }
+      endWithSession(service, connection, call, 'stays');
       call.on('data', (request: appliance.ChannelRequest) => void serve(request));
       call.on('end', () => {
         ended = true;
@@ -90,6 +94,7 @@ export function applianceService(service: InterfaceService): appliance.Appliance
   const { devices } = service;
   return {
     ...safetyMethods(service),
+    ...securityMethods(service),
     listDevices: unary<appliance.ListDevicesRequest, appliance.ListDevicesResponse>(
       service,
       'devices',

@@ -1,6 +1,7 @@
 // What every gRPC method needs: who calls, until when, and a fault turned into a status.
 // Invariants: identity comes from the certificate that TLS verified or the authorization header, never from the body.
 
+import type { EventEmitter } from 'node:events';
 import {
   Metadata,
   type ServerErrorResponse,
@@ -8,7 +9,7 @@ import {
   type StatusObject,
 } from '@grpc/grpc-js';
 import type { Deadline } from '#foundation/deadline';
-import { describeFault, type Fault } from '#foundation/fault';
+import { describeFault, type Fault, fault } from '#foundation/fault';
 import { FAULT_CATALOGUE } from '#foundation/fault-catalogue';
 import type { Credential } from '#model/principal';
 import type { Connection } from '../connection.ts';
@@ -59,4 +60,29 @@ export function statusOf(found: Fault): ServerErrorResponse & Partial<StatusObje
     details,
     metadata,
   });
+}
+
+/**
+ * Ends a stream the moment the session that it was opened with does; a channel outlives a lock, because a stop may
+ * still come through it.
+ */
+export function endWithSession(
+  service: InterfaceService,
+  connection: Connection,
+  call: EventEmitter,
+  onLock: 'ends' | 'stays',
+): void {
+  const stop = service.watchSession(connection, (change) => {
+    if (change.kind === 'ended') {
+      call.emit('error', statusOf(sessionOver(change.reason)));
+    } else if (onLock === 'ends') {
+      const finding = 'is locked';
+      call.emit('error', statusOf(fault('ACCOUNT_LOCKED', { place: 'session', finding })));
+    }
+  });
+  for (const end of ['cancelled', 'close', 'error', 'finish']) call.once(end, stop);
+}
+
+function sessionOver(finding: string): Fault {
+  return fault('NOT_AUTHENTICATED', { place: 'session', finding });
 }

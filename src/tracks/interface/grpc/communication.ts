@@ -4,6 +4,7 @@ import type { ServerUnaryCall, ServerWritableStream, sendUnaryData } from '@grpc
 import type * as wire from '#contract/communication';
 import { sourceToWire } from '#contract/enumerations';
 import { operationRequestFromWire, receiptToWire } from '#contract/operation-message';
+import { findHiddenText, type TextFinding } from '#contract/plain-text';
 import { stopReportToWire, stopRequestFromWire } from '#contract/stop-message';
 import { durationToWire, timestampToWire } from '#contract/time-message';
 import { unifiedStateToWire } from '#contract/unified-message';
@@ -23,6 +24,11 @@ export function rowOfCoordination(request: wire.OperationCoordinationRequest): O
   return rowOfOperation(request.operationType, request.dryRun ? 'plan' : 'act');
 }
 
+/** What no request may hold, as on every other transport; a stop is never refused for its wording. */
+export function hiddenInRequest(key: OperationKey, request: unknown): TextFinding | null {
+  return key === 'stop' ? null : findHiddenText(request, 'request', 'keys and texts');
+}
+
 /** Runs one unary call through the door and answers with the response or the fault's status. */
 export function unary<Request, Response>(
   service: InterfaceService,
@@ -36,8 +42,13 @@ export function unary<Request, Response>(
   return (call: ServerUnaryCall<Request, Response>, answer: sendUnaryData<Response>): void => {
     const deadline = deadlineOf(call, service);
     const row = typeof key === 'function' ? key(call.request) : key;
+    const hidden = hiddenInRequest(row, call.request);
     void service
-      .call(row, connectionOf(call), deadline, (caller) => perform(caller, call.request, deadline))
+      .call(row, connectionOf(call), deadline, (caller) =>
+        hidden === null
+          ? perform(caller, call.request, deadline)
+          : refuse(fault('REQUEST_MALFORMED', hidden)),
+      )
       .then((outcome) => {
         if (outcome.ok) answer(null, outcome.value);
         else answer(statusOf(outcome.fault));

@@ -11,7 +11,7 @@ import { linearIdOf } from '#model/device';
 import { type AgentEvent, EventType } from '#model/event';
 import { devicesOfEvent, maySeeEvent } from '../event-hub.ts';
 import type { Caller, InterfaceService } from '../service.ts';
-import { statusOf } from './call-context.ts';
+import { endWithSession, statusOf } from './call-context.ts';
 
 const QUEUE_MAX = 1_024;
 const FILTER_LENGTH_MAX = 128;
@@ -87,6 +87,7 @@ export function streamEvents(
     call.write(eventToWire(event));
     return true;
   });
+  endWithSession(service, caller.connection, call, 'ends');
   call.on('cancelled', stop);
   call.on('close', stop);
   call.on('error', stop);

@@ -1,12 +1,7 @@
 // The gRPC server: TLS with optional client certificates, the two services, health, and reflection when asked.
 // Faults: a port that cannot be bound is CONFIG_INVALID with the address.
 
-import {
-  experimental,
-  Server,
-  type ServerCredentials,
-  type UntypedServiceImplementation,
-} from '@grpc/grpc-js';
+import { Server, type UntypedServiceImplementation } from '@grpc/grpc-js';
 import { ApplianceServiceService } from '#contract/appliance';
 import { DsmilCommunicationServiceService } from '#contract/communication';
 import { HealthService } from '#contract/health';
@@ -18,6 +13,7 @@ import type { TlsMaterial } from '../tls-material.ts';
 import { applianceService } from './appliance.ts';
 import { communicationService } from './communication.ts';
 import { HealthState } from './health.ts';
+import { cutRevokedConnections, ReplaceableTls } from './server-tls.ts';
 
 /** Reflection shows the definitions to anyone who connects; off unless asked for. */
 export type Reflection = 'off' | 'on';
@@ -38,56 +34,13 @@ const SERVICES = [
 ];
 const DRAIN_MS = 500;
 
-/**
- * The same material for as long as the server runs. The answer comes a turn later: grpc-js listens to an update
- * only after it has asked for it.
- */
-class FixedCertificates {
-  readonly #tls: TlsMaterial;
-
-  constructor(tls: TlsMaterial) {
-    this.#tls = tls;
-  }
-
-  addCaCertificateListener(listener: (update: { caCertificate: Buffer }) => void): void {
-    queueMicrotask(() => listener({ caCertificate: Buffer.from(this.#tls.authority) }));
-  }
-
-  removeCaCertificateListener(): void {}
-
-  addIdentityCertificateListener(
-    listener: (update: { certificate: Buffer; privateKey: Buffer }) => void,
-  ): void {
-    const { certificate, key } = this.#tls;
-    queueMicrotask(() =>
-      listener({ certificate: Buffer.from(certificate), privateKey: Buffer.from(key) }),
-    );
-  }
-
-  removeIdentityCertificateListener(): void {}
-}
-
-/**
- * TLS that asks for a client certificate and goes on without one. `createSsl` offers only "demand" or "do not
- * ask"; the provider form alone has both switches.
- */
-function optionalMutualTls(tls: TlsMaterial): ServerCredentials {
-  const provider = new FixedCertificates(tls);
-  return experimental.createCertificateProviderServerCredentials(
-    provider,
-    provider,
-    OPTIONAL_CLIENT_CERTIFICATE,
-  );
-}
-
-const OPTIONAL_CLIENT_CERTIFICATE = false;
-
 export class GrpcServer {
   readonly #server: Server;
   readonly #health = new HealthState(SERVICES);
   readonly #service: InterfaceService;
   readonly #reflection: Reflection;
   readonly #clock: Clock;
+  #tls: ReplaceableTls | null = null;
   #cancel: () => void = () => undefined;
 
   constructor(service: InterfaceService, reflection: Reflection = 'off') {
@@ -123,10 +76,9 @@ export class GrpcServer {
     }
     const host = options.host.includes(':') ? `[${options.host}]` : options.host;
     const address = `${host}:${options.port}`;
+    const tls = new ReplaceableTls(options.tls);
     const port = await new Promise<number | Error>((resolve) => {
-      this.#server.bindAsync(address, optionalMutualTls(options.tls), (error, bound) =>
-        resolve(error ?? bound),
-      );
+      this.#server.bindAsync(address, tls, (error, bound) => resolve(error ?? bound));
     });
     if (typeof port !== 'number') {
       const finding = 'the address cannot be bound';
@@ -138,8 +90,15 @@ export class GrpcServer {
         }),
       );
     }
+    cutRevokedConnections(this.#server);
+    this.#tls = tls;
     await this.#updateHealth();
     return succeed(port);
+  }
+
+  /** For connections from now on; those that are open keep what they were made with. */
+  replaceTls(tls: TlsMaterial): void {
+    this.#tls?.replace(tls);
   }
 
   /** Lets open calls end for half a second, then cuts them. */

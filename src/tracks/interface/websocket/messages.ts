@@ -2,6 +2,8 @@
 // Invariants: every message from outside is checked before it is looked at; texts sent are catalogued or our own.
 
 import { Ajv } from 'ajv';
+import type { RightsJson } from '#contract/json-administration';
+import { RightsQuestion } from '#contract/json-administration-schema';
 import { eventToJson, jsonText, problemOf } from '#contract/json-answer';
 import {
   ConfirmedRiskSchema,
@@ -13,6 +15,7 @@ import {
   StopSchema,
 } from '#contract/json-request';
 import { Type } from '#contract/json-schema';
+import { findHiddenText } from '#contract/plain-text';
 import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { type AgentEvent, EventType, Severity } from '#model/event';
@@ -21,12 +24,13 @@ import { type OperationKey, operationOfMessage } from '#model/operation-table';
 import type { RiskName } from '#model/risk';
 import { rowOfOperation } from '../stop-desk.ts';
 
-/** The specification's message types for events. */
+/** The specification's message types for events, and our own for a signed checkpoint of the audit chain. */
 export const EVENT_MESSAGES = [
   'SYSTEM_STATUS',
   'DEVICE_UPDATE',
   'SECURITY_ALERT',
   'AUDIT_EVENT',
+  'AUDIT_CHECKPOINT',
   'EMERGENCY_STOP',
 ] as const;
 export type EventMessage = (typeof EVENT_MESSAGES)[number];
@@ -65,6 +69,7 @@ export type ClientMessage =
       readonly id: string;
       readonly devices?: readonly (number | string)[];
     }
+  | ({ readonly type: 'REQUEST_RIGHTS'; readonly id: string } & RightsJson)
   | { readonly type: 'EMERGENCY_STOP'; readonly id?: string; readonly request?: StopJson };
 
 const strict = { additionalProperties: false } as const;
@@ -102,6 +107,7 @@ const SCHEMAS: Readonly<Record<ClientMessage['type'], object>> = {
   }),
   RELEASE_SELECTED: message('RELEASE_SELECTED', { id: Id, operationId: Id }),
   SYNCHRONIZE: message('SYNCHRONIZE', { id: Id, devices: DeviceListSchema }),
+  REQUEST_RIGHTS: message('REQUEST_RIGHTS', { id: Id, ...RightsQuestion }),
   // A stop is never refused for its wording: only what it names is looked at.
   EMERGENCY_STOP: Type.Object({
     type: Type.Literal('EMERGENCY_STOP'),
@@ -126,6 +132,9 @@ export function messageReader(): (text: string) => Outcome<ClientMessage> {
     const type = typeof value === 'object' && value !== null && 'type' in value ? value.type : '';
     const check = typeof type === 'string' ? checks.get(type) : undefined;
     if (check === undefined) return malformed('message', 'has no type that is known here');
+    const texts = type === 'EMERGENCY_STOP' ? 'keys' : 'keys and texts';
+    const hidden = findHiddenText(value, 'message', texts, ['token']);
+    if (hidden !== null) return malformed(hidden.place, hidden.finding);
     if (check(value)) return succeed(value as ClientMessage);
     const [first] = check.errors ?? [];
     return malformed(`message${first?.instancePath ?? ''}`, first?.message ?? 'does not fit');
@@ -153,12 +162,18 @@ export function messageTypeOf(event: AgentEvent): EventMessage {
     case EventType.EMERGENCY_STOP:
       return 'EMERGENCY_STOP';
     case EventType.AUDIT_ENTRY_CREATED:
-      return 'AUDIT_EVENT';
+      return event.data.checkpoint === undefined ? 'AUDIT_EVENT' : 'AUDIT_CHECKPOINT';
     case EventType.SYSTEM_STATUS_CHANGED:
     case EventType.PERFORMANCE_THRESHOLD:
     case EventType.UNKNOWN:
       return 'SYSTEM_STATUS';
   }
+}
+
+/** Whether a subscription to these types includes the event: whoever takes audit events takes its checkpoints too. */
+export function isOfTypes(event: AgentEvent, types: ReadonlySet<string>): boolean {
+  const type = messageTypeOf(event);
+  return types.has(type) || (type === 'AUDIT_CHECKPOINT' && types.has('AUDIT_EVENT'));
 }
 
 const PRIORITIES: readonly Priority[] = ['LOW', 'NORMAL', 'HIGH', 'EMERGENCY'];

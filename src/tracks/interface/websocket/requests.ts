@@ -1,5 +1,6 @@
 // What a signed-in WebSocket client may ask that has nothing to do with its own subscriptions, answered by the service.
 
+import { rightsFromJson } from '#contract/json-administration';
 import { receiptToJson, stopReportToJson } from '#contract/json-answer';
 import {
   confirmedRiskFromJson,
@@ -64,6 +65,13 @@ export async function answerRequest(
       const stale = finding !== '' || service.picture.stale();
       const shown = devices.map(seenDeviceToJson);
       return succeed({ type: 'SYNCHRONIZED', id: message.id, stale, finding, devices: shown });
+    }
+    case 'REQUEST_RIGHTS': {
+      const asked = rightsFromJson(message);
+      if (!asked.ok) return asked;
+      const answer = await service.administer(caller, 'rights', asked.value, deadline);
+      if (!answer.ok) return answer;
+      return succeed({ type: 'RIGHTS', id: message.id, rights: answer.value.rights });
     }
     case 'EMERGENCY_STOP': {
       const request = stopRequestFromJson(message.request ?? {});

@@ -18,11 +18,13 @@ import type { Session } from '#model/orchestrator-port';
 import type { Connection } from '../connection.ts';
 import { devicesOfEvent, maySeeEvent } from '../event-hub.ts';
 import type { Caller, InterfaceService } from '../service.ts';
+import type { SessionChange } from '../session-watches.ts';
+import { closeTextOf } from './close-text.ts';
 import {
   type ClientMessage,
   errorText,
+  isOfTypes,
   isStopId,
-  messageTypeOf,
   priorityOf,
   priorityRank,
   rowOfMessage,
@@ -67,6 +69,7 @@ export class WebSocketClient {
   #answered = true;
   #corked = false;
   #closed = false;
+  #locked = false;
   #cancelTimer: Cancel = () => undefined;
   #stopListening: () => void = () => undefined;
 
@@ -132,7 +135,27 @@ export class WebSocketClient {
         },
       }),
     );
-    this.#stopListening = service.events.listen((event) => this.#onEvent(event, session));
+    const stopEvents = service.events.listen((event) => this.#onEvent(event, session));
+    const stopWatching = service.watchSession(this.#connection, (change) =>
+      this.#onSessionChange(change),
+    );
+    this.#stopListening = () => {
+      stopEvents();
+      stopWatching();
+    };
+  }
+
+  /** Over: closed at once. Locked: nothing is sent any more but stops, which may still be asked for here too. */
+  #onSessionChange(change: SessionChange): void {
+    this.#subscriptions.clear();
+    if (change.kind === 'locked') {
+      this.#locked = true;
+      return;
+    }
+    this.#stopListening();
+    const { reason } = change;
+    this.#send(errorText(fault('NOT_AUTHENTICATED', { place: 'session', finding: reason })));
+    this.#parts.socket.close(POLICY_VIOLATION, closeTextOf(reason));
   }
 
   // --- Incoming ----------------------------------------------------------------------------------
@@ -272,7 +295,7 @@ export class WebSocketClient {
       this.#remember(stopIdOf(event), text(event));
       return this.#send(text(event));
     }
-    if (!maySeeEvent(session.principal, event)) return true;
+    if (this.#locked || !maySeeEvent(session.principal, event)) return true;
     for (const filter of this.#subscriptions.values()) {
       if (filter(event)) return this.#send(text(event));
     }
@@ -353,7 +376,7 @@ function filterOf(asked: SubscriptionJson): Outcome<Filter> {
   const rank = priorityRank(asked.minimumPriority ?? 'LOW');
   return succeed(
     (event) =>
-      (types.size === 0 || types.has(messageTypeOf(event))) &&
+      (types.size === 0 || isOfTypes(event, types)) &&
       priorityRank(priorityOf(event.severity)) >= rank &&
       (devices.size === 0 || devicesOfEvent(event).some((id) => devices.has(id))),
   );

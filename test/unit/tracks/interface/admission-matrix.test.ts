@@ -5,7 +5,12 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '#foundation/clock';
 import { succeed } from '#foundation/outcome';
 import { NO_REQUIREMENTS } from '#model/operation';
-import { OPERATION_TABLE, type OperationKey, type OperationRow } from '#model/operation-table';
+import {
+  OPERATION_TABLE,
+  type OperationKey,
+  type OperationRow,
+  operationRow,
+} from '#model/operation-table';
 import { ClearanceLevel, type ClearanceName } from '#model/principal';
 import { GrpcServer } from '#tracks/interface/grpc/server';
 import { HttpServer } from '#tracks/interface/rest/http-server';
@@ -16,8 +21,14 @@ import { httpCall } from '../../../support/http-client.ts';
 import { person, ScriptedOrchestrator } from '../../../support/scripted-orchestrator.ts';
 import { smallBoard } from '../../../support/small-board.ts';
 
-const ROLES = ['stranger', 'NONE', 'RESTRICTED', 'CONFIDENTIAL', 'SECRET', 'TOP_SECRET'] as const;
+const CLEARED = ['NONE', 'RESTRICTED', 'CONFIDENTIAL', 'SECRET', 'TOP_SECRET'] as const;
+/** An administrator without clearance; the highest rights through a token for nothing but `devices`. */
+const ROLES = ['stranger', ...CLEARED, 'administrator', 'scoped'] as const;
 type Role = (typeof ROLES)[number];
+
+const SCOPE: readonly OperationKey[] = ['devices'];
+/** What every token may, whatever its scope. */
+const OUTSIDE_SCOPES: readonly OperationKey[] = ['me', 'logout', 'stop'];
 
 const REASON = { reason: 'seen on the site with my own eyes' };
 type RestKey = {
@@ -54,24 +65,78 @@ const BODIES: Readonly<Record<RestKey, object | null>> = {
   reset: REASON,
   audit: null,
   verifyAudit: null,
+  enrol: { invitation: 'once', password: 'a long enough pass phrase' },
+  confirmEnrolment: { invitation: 'once', code: '123456' },
+  changePassword: { password: 'old', code: '123456', next: 'a long enough pass phrase' },
+  rights: null,
+  sessions: null,
+  revokeSession: null,
+  accounts: null,
+  createAccount: {
+    account: { id: 'eve', name: 'Eve', kind: 'person', clearance: 'NONE', devices: ['0x8001'] },
+    ...REASON,
+  },
+  changeAccount: { change: { enabled: false }, ...REASON },
+  inviteAccount: REASON,
+  unlockAccount: REASON,
+  tokens: null,
+  createToken: { account: 'eve', name: 'script', scope: ['devices'], lifetimeDays: 30 },
+  revokeToken: REASON,
+  authority: null,
+  certificates: null,
+  issueCertificate: { account: 'eve', requestPem: 'PEM', ...REASON },
+  renewCertificate: { requestPem: 'PEM' },
+  revokeCertificate: REASON,
+  rotateKey: { key: 'checkpoint', ...REASON },
+  auditCheckpoint: null,
+  exportAudit: null,
+  archiveAudit: REASON,
+  incidents: null,
+  closeIncident: REASON,
+  threat: null,
+  chaosScenarios: null,
+  startChaos: { scenario: 'brute-force', ...REASON },
+  endChaos: {
+    report: {
+      scenario: 'brute-force',
+      detected: true,
+      evidence: [],
+      responseMs: 12.5,
+      contained: true,
+      containment: 'the account was locked',
+      limitsKept: true,
+      limits: [],
+    },
+  },
 };
 
 const rows = Object.entries(OPERATION_TABLE) as readonly [OperationKey, OperationRow][];
 const cases = rows.flatMap(([key, row]) => ROLES.map((role) => [key, role, row] as const));
 
 /** What admission must answer: a code, or null for whatever the operation itself says. */
-function refusalFor({ who }: OperationRow, role: Role): string | null {
+function refusalFor(key: OperationKey, role: Role): string | null {
+  const { who } = operationRow(key);
   if (who === 'anyone') return null;
   if (role === 'stranger') return 'NOT_AUTHENTICATED';
   if (who === 'nobody') return 'NOT_PERMITTED';
+  if (role === 'scoped') {
+    return [...SCOPE, ...OUTSIDE_SCOPES].includes(key) ? null : 'SCOPE_EXCEEDED';
+  }
+  if (who === 'administrator') return role === 'administrator' ? null : 'NOT_PERMITTED';
   const needed: ClearanceName = who === 'signed-in' ? 'NONE' : who;
-  return ClearanceLevel[role] < ClearanceLevel[needed] ? 'CLEARANCE_TOO_LOW' : null;
+  const clearance = role === 'administrator' ? ClearanceLevel.NONE : ClearanceLevel[role];
+  return clearance < ClearanceLevel[needed] ? 'CLEARANCE_TOO_LOW' : null;
 }
 
-const ADMISSION_CODES = ['NOT_AUTHENTICATED', 'NOT_PERMITTED', 'CLEARANCE_TOO_LOW'];
+const ADMISSION_CODES = [
+  'NOT_AUTHENTICATED',
+  'NOT_PERMITTED',
+  'CLEARANCE_TOO_LOW',
+  'SCOPE_EXCEEDED',
+];
 
-function expectAdmission(code: string | undefined, row: OperationRow, role: Role): void {
-  const refusal = refusalFor(row, role);
+function expectAdmission(code: string | undefined, key: OperationKey, role: Role): void {
+  const refusal = refusalFor(key, role);
   if (refusal !== null) expect(code).toBe(refusal);
   else expect(ADMISSION_CODES).not.toContain(code);
 }
@@ -90,10 +155,13 @@ beforeAll(async () => {
   ca = authority.authority;
   const tls = { authority: ca, ...(await authority.server()) };
   orchestrator = new ScriptedOrchestrator();
-  for (const role of ROLES) {
-    if (role === 'stranger') continue;
+  for (const role of CLEARED) {
     orchestrator.accounts.set(`token-${role}`, person(role, ClearanceLevel[role]));
   }
+  orchestrator.accounts.set('token-administrator', person('chief', ClearanceLevel.NONE));
+  orchestrator.administrators.add('chief');
+  orchestrator.accounts.set('token-scoped', person('alice', ClearanceLevel.COSMIC));
+  orchestrator.scopes.set('token-scoped', SCOPE);
   const limits = { ...DEFAULT_LIMITS, signInFailures: { perSecond: 1_000, burst: 1_000 } };
   const parts = { orchestrator, board: smallBoard(), clock: systemClock, limits };
   service = new InterfaceService(parts);
@@ -132,12 +200,12 @@ describe('REST', () => {
         port: httpPort,
         ca,
         method: row.rest?.method ?? '',
-        path: (row.rest?.path ?? '').replace(':id', id),
+        path: (row.rest?.path ?? '').replace(':id', id).replace(':kind', 'device'),
         headers: role === 'stranger' ? {} : { authorization: `Bearer token-${role}` },
         ...(body === null ? {} : { body }),
       });
-      expectAdmission(answer.json?.code, row, role);
-      if (refusalFor(row, role) === null) expect(answer.json?.code).not.toBe('REQUEST_MALFORMED');
+      expectAdmission(answer.json?.code, key, role);
+      if (refusalFor(key, role) === null) expect(answer.json?.code).not.toBe('REQUEST_MALFORMED');
     },
   );
 });
@@ -160,7 +228,7 @@ describe('gRPC', () => {
       raw.makeUnaryRequest(`/${method}`, same, same, Buffer.alloc(0), metadata, answered);
     });
     // Publishing is refused to everybody, by the row or by the method: the same code.
-    expectAdmission(code, OPERATION_TABLE[key], role);
+    expectAdmission(code, key, role);
   });
 });
 

@@ -45,12 +45,15 @@ it('has exactly one row for each message a WebSocket client may send', () => {
   expect(listed).toEqual([...MESSAGE_TYPES].sort());
 });
 
-it('lets nobody in without identity but to health, description and signing in', () => {
+it('lets nobody in without identity but to health, description, proving who one is, and what no agent is asked for', () => {
   const open = Object.entries(OPERATION_TABLE).filter(([, row]) => row.who === 'anyone');
   expect(open.map(([key]) => key)).toEqual([
     'health',
     'describe',
     'login',
+    'enrol',
+    'confirmEnrolment',
+    'checkAudit',
     'explain',
     'checkBoard',
   ]);

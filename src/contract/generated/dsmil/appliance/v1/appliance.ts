@@ -30,6 +30,7 @@ import {
   HoldKind,
   OperationCoordinationRequest,
   OperationCoordinationResponse,
+  OperationType,
   OrchestratorState,
   RiskLevel,
   TrackSource,
@@ -96,6 +97,28 @@ export namespace ConflictAnswer {
   export type ANSWER_SHOW_STALE = typeof ConflictAnswer.ANSWER_SHOW_STALE;
   export type ANSWER_ACCEPT = typeof ConflictAnswer.ANSWER_ACCEPT;
   export type UNRECOGNIZED = typeof ConflictAnswer.UNRECOGNIZED;
+}
+
+export const ThreatLevel = {
+  THREAT_UNKNOWN: 0,
+  THREAT_NONE: 1,
+  THREAT_LOW: 2,
+  THREAT_MEDIUM: 3,
+  THREAT_HIGH: 4,
+  THREAT_CRITICAL: 5,
+  UNRECOGNIZED: -1,
+} as const;
+
+export type ThreatLevel = typeof ThreatLevel[keyof typeof ThreatLevel];
+
+export namespace ThreatLevel {
+  export type THREAT_UNKNOWN = typeof ThreatLevel.THREAT_UNKNOWN;
+  export type THREAT_NONE = typeof ThreatLevel.THREAT_NONE;
+  export type THREAT_LOW = typeof ThreatLevel.THREAT_LOW;
+  export type THREAT_MEDIUM = typeof ThreatLevel.THREAT_MEDIUM;
+  export type THREAT_HIGH = typeof ThreatLevel.THREAT_HIGH;
+  export type THREAT_CRITICAL = typeof ThreatLevel.THREAT_CRITICAL;
+  export type UNRECOGNIZED = typeof ThreatLevel.UNRECOGNIZED;
 }
 
 export interface ListDevicesRequest {
@@ -391,6 +414,92 @@ export interface HistoryEntry {
   what: string;
   from: string;
   to: string;
+}
+
+export interface ExplainRightsRequest {
+  /** Rows of the operation table; none for all. */
+  operations: string[];
+  /** Linear ids or tokens of devices to ask about. */
+  deviceIds: number[];
+  /** What would be done to them; unset for READ. */
+  operationType: OperationType;
+}
+
+export interface ExplainRightsResponse {
+  rights: Right[];
+}
+
+export interface Right {
+  /** Row of the operation table, or the operation on the devices asked about. */
+  operation: string;
+  permitted: boolean;
+  /** Every condition that fails, each a sentence. */
+  missing: string[];
+  /** Accounts that could. */
+  who: string[];
+  /** What the caller would still have to do: justification, confirmation, a second person. */
+  conduct: string[];
+}
+
+export interface ListIncidentsRequest {
+}
+
+export interface ListIncidentsResponse {
+  incidents: Incident[];
+}
+
+export interface Incident {
+  id: bigint;
+  /** `person`, `device` or `source`. */
+  subjectKind: string;
+  /** Account, decimal linear id, or address without port. */
+  subjectId: string;
+  /** Linear ids. */
+  deviceIds: number[];
+  actor: string;
+  level: ThreatLevel;
+  score: number;
+  finding: string;
+  indicators: ThreatIndicator[];
+  /** What was done about it by itself, each a sentence. */
+  responses: string[];
+  opened: Timestamp | undefined;
+  changed:
+    | Timestamp
+    | undefined;
+  /** Unset while it is open. */
+  closed: Timestamp | undefined;
+  closedBy: string;
+  closedBecause: string;
+}
+
+export interface ThreatIndicator {
+  name: string;
+  points: number;
+  finding: string;
+  /** Sequences of the audit entries it rests on. */
+  entries: bigint[];
+}
+
+export interface GetAuditCheckpointRequest {
+}
+
+export interface GetAuditCheckpointResponse {
+  /** Unset when nothing was ever signed. */
+  checkpoint: AuditCheckpoint | undefined;
+  publicKeyPem: string;
+}
+
+/** Ed25519 over `dsmil-audit-checkpoint:SEQUENCE:HASH:WALL_MS:KEY_ID`. */
+export interface AuditCheckpoint {
+  sequence: bigint;
+  /** Hexadecimal hash of that entry. */
+  hash: string;
+  /** Milliseconds since 1970, exactly as signed. */
+  wallMs: bigint;
+  keyId: string;
+  /** Base64. */
+  signature: string;
 }
 
 function createBaseListDevicesRequest(): ListDevicesRequest {
@@ -3834,6 +3943,946 @@ export const HistoryEntry: MessageFns<HistoryEntry> = {
   },
 };
 
+function createBaseExplainRightsRequest(): ExplainRightsRequest {
+  return { operations: [], deviceIds: [], operationType: 0 };
+}
+
+export const ExplainRightsRequest: MessageFns<ExplainRightsRequest> = {
+  encode(message: ExplainRightsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.operations) {
+      writer.uint32(10).string(v!);
+    }
+    if (message.deviceIds.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.deviceIds) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.operationType !== 0) {
+      writer.uint32(24).int32(message.operationType);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExplainRightsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExplainRightsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.operations.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.deviceIds.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.deviceIds.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.operationType = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ExplainRightsRequest>, I>>(base?: I): ExplainRightsRequest {
+    return ExplainRightsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExplainRightsRequest>, I>>(object: I): ExplainRightsRequest {
+    const message = createBaseExplainRightsRequest();
+    message.operations = object.operations?.map((e) => e) || [];
+    message.deviceIds = object.deviceIds?.map((e) => e) || [];
+    message.operationType = object.operationType ?? 0;
+    return message;
+  },
+};
+
+function createBaseExplainRightsResponse(): ExplainRightsResponse {
+  return { rights: [] };
+}
+
+export const ExplainRightsResponse: MessageFns<ExplainRightsResponse> = {
+  encode(message: ExplainRightsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.rights) {
+      Right.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ExplainRightsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseExplainRightsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.rights.push(Right.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ExplainRightsResponse>, I>>(base?: I): ExplainRightsResponse {
+    return ExplainRightsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ExplainRightsResponse>, I>>(object: I): ExplainRightsResponse {
+    const message = createBaseExplainRightsResponse();
+    message.rights = object.rights?.map((e) => Right.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseRight(): Right {
+  return { operation: "", permitted: false, missing: [], who: [], conduct: [] };
+}
+
+export const Right: MessageFns<Right> = {
+  encode(message: Right, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.operation !== "") {
+      writer.uint32(10).string(message.operation);
+    }
+    if (message.permitted !== false) {
+      writer.uint32(16).bool(message.permitted);
+    }
+    for (const v of message.missing) {
+      writer.uint32(26).string(v!);
+    }
+    for (const v of message.who) {
+      writer.uint32(34).string(v!);
+    }
+    for (const v of message.conduct) {
+      writer.uint32(42).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Right {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRight();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.operation = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.permitted = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.missing.push(reader.string());
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.who.push(reader.string());
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.conduct.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Right>, I>>(base?: I): Right {
+    return Right.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Right>, I>>(object: I): Right {
+    const message = createBaseRight();
+    message.operation = object.operation ?? "";
+    message.permitted = object.permitted ?? false;
+    message.missing = object.missing?.map((e) => e) || [];
+    message.who = object.who?.map((e) => e) || [];
+    message.conduct = object.conduct?.map((e) => e) || [];
+    return message;
+  },
+};
+
+function createBaseListIncidentsRequest(): ListIncidentsRequest {
+  return {};
+}
+
+export const ListIncidentsRequest: MessageFns<ListIncidentsRequest> = {
+  encode(_: ListIncidentsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListIncidentsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListIncidentsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListIncidentsRequest>, I>>(base?: I): ListIncidentsRequest {
+    return ListIncidentsRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListIncidentsRequest>, I>>(_: I): ListIncidentsRequest {
+    const message = createBaseListIncidentsRequest();
+    return message;
+  },
+};
+
+function createBaseListIncidentsResponse(): ListIncidentsResponse {
+  return { incidents: [] };
+}
+
+export const ListIncidentsResponse: MessageFns<ListIncidentsResponse> = {
+  encode(message: ListIncidentsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    for (const v of message.incidents) {
+      Incident.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ListIncidentsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseListIncidentsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.incidents.push(Incident.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ListIncidentsResponse>, I>>(base?: I): ListIncidentsResponse {
+    return ListIncidentsResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ListIncidentsResponse>, I>>(object: I): ListIncidentsResponse {
+    const message = createBaseListIncidentsResponse();
+    message.incidents = object.incidents?.map((e) => Incident.fromPartial(e)) || [];
+    return message;
+  },
+};
+
+function createBaseIncident(): Incident {
+  return {
+    id: 0n,
+    subjectKind: "",
+    subjectId: "",
+    deviceIds: [],
+    actor: "",
+    level: 0,
+    score: 0,
+    finding: "",
+    indicators: [],
+    responses: [],
+    opened: undefined,
+    changed: undefined,
+    closed: undefined,
+    closedBy: "",
+    closedBecause: "",
+  };
+}
+
+export const Incident: MessageFns<Incident> = {
+  encode(message: Incident, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.id !== 0n) {
+      if (BigInt.asUintN(64, message.id) !== message.id) {
+        throw new globalThis.Error("value provided for field message.id of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.id);
+    }
+    if (message.subjectKind !== "") {
+      writer.uint32(18).string(message.subjectKind);
+    }
+    if (message.subjectId !== "") {
+      writer.uint32(26).string(message.subjectId);
+    }
+    if (message.deviceIds.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.deviceIds) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.actor !== "") {
+      writer.uint32(42).string(message.actor);
+    }
+    if (message.level !== 0) {
+      writer.uint32(48).int32(message.level);
+    }
+    if (message.score !== 0) {
+      writer.uint32(56).uint32(message.score);
+    }
+    if (message.finding !== "") {
+      writer.uint32(66).string(message.finding);
+    }
+    for (const v of message.indicators) {
+      ThreatIndicator.encode(v!, writer.uint32(74).fork()).join();
+    }
+    for (const v of message.responses) {
+      writer.uint32(82).string(v!);
+    }
+    if (message.opened !== undefined) {
+      Timestamp.encode(message.opened, writer.uint32(90).fork()).join();
+    }
+    if (message.changed !== undefined) {
+      Timestamp.encode(message.changed, writer.uint32(98).fork()).join();
+    }
+    if (message.closed !== undefined) {
+      Timestamp.encode(message.closed, writer.uint32(106).fork()).join();
+    }
+    if (message.closedBy !== "") {
+      writer.uint32(114).string(message.closedBy);
+    }
+    if (message.closedBecause !== "") {
+      writer.uint32(122).string(message.closedBecause);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Incident {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIncident();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.id = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.subjectKind = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.subjectId = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.deviceIds.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.deviceIds.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.actor = reader.string();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.level = reader.int32() as any;
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.score = reader.uint32();
+            continue;
+          }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.finding = reader.string();
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.indicators.push(ThreatIndicator.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.responses.push(reader.string());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.opened = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.changed = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.closed = Timestamp.decode(reader, reader.uint32());
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.closedBy = reader.string();
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.closedBecause = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<Incident>, I>>(base?: I): Incident {
+    return Incident.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<Incident>, I>>(object: I): Incident {
+    const message = createBaseIncident();
+    message.id = (object.id !== undefined && object.id !== null) ? BigInt(object.id) : 0n;
+    message.subjectKind = object.subjectKind ?? "";
+    message.subjectId = object.subjectId ?? "";
+    message.deviceIds = object.deviceIds?.map((e) => e) || [];
+    message.actor = object.actor ?? "";
+    message.level = object.level ?? 0;
+    message.score = object.score ?? 0;
+    message.finding = object.finding ?? "";
+    message.indicators = object.indicators?.map((e) => ThreatIndicator.fromPartial(e)) || [];
+    message.responses = object.responses?.map((e) => e) || [];
+    message.opened = (object.opened !== undefined && object.opened !== null)
+      ? Timestamp.fromPartial(object.opened)
+      : undefined;
+    message.changed = (object.changed !== undefined && object.changed !== null)
+      ? Timestamp.fromPartial(object.changed)
+      : undefined;
+    message.closed = (object.closed !== undefined && object.closed !== null)
+      ? Timestamp.fromPartial(object.closed)
+      : undefined;
+    message.closedBy = object.closedBy ?? "";
+    message.closedBecause = object.closedBecause ?? "";
+    return message;
+  },
+};
+
+function createBaseThreatIndicator(): ThreatIndicator {
+  return { name: "", points: 0, finding: "", entries: [] };
+}
+
+export const ThreatIndicator: MessageFns<ThreatIndicator> = {
+  encode(message: ThreatIndicator, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.points !== 0) {
+      writer.uint32(16).uint32(message.points);
+    }
+    if (message.finding !== "") {
+      writer.uint32(26).string(message.finding);
+    }
+    if (message.entries.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.entries) {
+        if (BigInt.asUintN(64, v) !== v) {
+          throw new globalThis.Error("a value provided in array field entries of type uint64 is too large");
+        }
+        writer.uint64(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ThreatIndicator {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseThreatIndicator();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.points = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.finding = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.entries.push(reader.uint64() as bigint);
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.entries.push(reader.uint64() as bigint);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<ThreatIndicator>, I>>(base?: I): ThreatIndicator {
+    return ThreatIndicator.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<ThreatIndicator>, I>>(object: I): ThreatIndicator {
+    const message = createBaseThreatIndicator();
+    message.name = object.name ?? "";
+    message.points = object.points ?? 0;
+    message.finding = object.finding ?? "";
+    message.entries = object.entries?.map((e) => BigInt(e)) || [];
+    return message;
+  },
+};
+
+function createBaseGetAuditCheckpointRequest(): GetAuditCheckpointRequest {
+  return {};
+}
+
+export const GetAuditCheckpointRequest: MessageFns<GetAuditCheckpointRequest> = {
+  encode(_: GetAuditCheckpointRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetAuditCheckpointRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetAuditCheckpointRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GetAuditCheckpointRequest>, I>>(base?: I): GetAuditCheckpointRequest {
+    return GetAuditCheckpointRequest.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetAuditCheckpointRequest>, I>>(_: I): GetAuditCheckpointRequest {
+    const message = createBaseGetAuditCheckpointRequest();
+    return message;
+  },
+};
+
+function createBaseGetAuditCheckpointResponse(): GetAuditCheckpointResponse {
+  return { checkpoint: undefined, publicKeyPem: "" };
+}
+
+export const GetAuditCheckpointResponse: MessageFns<GetAuditCheckpointResponse> = {
+  encode(message: GetAuditCheckpointResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.checkpoint !== undefined) {
+      AuditCheckpoint.encode(message.checkpoint, writer.uint32(10).fork()).join();
+    }
+    if (message.publicKeyPem !== "") {
+      writer.uint32(18).string(message.publicKeyPem);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetAuditCheckpointResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetAuditCheckpointResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.checkpoint = AuditCheckpoint.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.publicKeyPem = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<GetAuditCheckpointResponse>, I>>(base?: I): GetAuditCheckpointResponse {
+    return GetAuditCheckpointResponse.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<GetAuditCheckpointResponse>, I>>(object: I): GetAuditCheckpointResponse {
+    const message = createBaseGetAuditCheckpointResponse();
+    message.checkpoint = (object.checkpoint !== undefined && object.checkpoint !== null)
+      ? AuditCheckpoint.fromPartial(object.checkpoint)
+      : undefined;
+    message.publicKeyPem = object.publicKeyPem ?? "";
+    return message;
+  },
+};
+
+function createBaseAuditCheckpoint(): AuditCheckpoint {
+  return { sequence: 0n, hash: "", wallMs: 0n, keyId: "", signature: "" };
+}
+
+export const AuditCheckpoint: MessageFns<AuditCheckpoint> = {
+  encode(message: AuditCheckpoint, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.sequence !== 0n) {
+      if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
+        throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.sequence);
+    }
+    if (message.hash !== "") {
+      writer.uint32(18).string(message.hash);
+    }
+    if (message.wallMs !== 0n) {
+      if (BigInt.asUintN(64, message.wallMs) !== message.wallMs) {
+        throw new globalThis.Error("value provided for field message.wallMs of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.wallMs);
+    }
+    if (message.keyId !== "") {
+      writer.uint32(34).string(message.keyId);
+    }
+    if (message.signature !== "") {
+      writer.uint32(42).string(message.signature);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): AuditCheckpoint {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAuditCheckpoint();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.sequence = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.hash = reader.string();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.wallMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.keyId = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.signature = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+
+  create<I extends Exact<DeepPartial<AuditCheckpoint>, I>>(base?: I): AuditCheckpoint {
+    return AuditCheckpoint.fromPartial(base ?? ({} as any));
+  },
+  fromPartial<I extends Exact<DeepPartial<AuditCheckpoint>, I>>(object: I): AuditCheckpoint {
+    const message = createBaseAuditCheckpoint();
+    message.sequence = (object.sequence !== undefined && object.sequence !== null) ? BigInt(object.sequence) : 0n;
+    message.hash = object.hash ?? "";
+    message.wallMs = (object.wallMs !== undefined && object.wallMs !== null) ? BigInt(object.wallMs) : 0n;
+    message.keyId = object.keyId ?? "";
+    message.signature = object.signature ?? "";
+    return message;
+  },
+};
+
 export type ApplianceServiceService = typeof ApplianceServiceService;
 export const ApplianceServiceService = {
   listDevices: {
@@ -4009,6 +5058,40 @@ export const ApplianceServiceService = {
       Buffer.from(GetDeviceHistoryResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): GetDeviceHistoryResponse => GetDeviceHistoryResponse.decode(value),
   },
+  /** What the caller may do and, where not, what is missing and who could. */
+  explainRights: {
+    path: "/dsmil.appliance.v1.ApplianceService/ExplainRights" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ExplainRightsRequest): Buffer => Buffer.from(ExplainRightsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ExplainRightsRequest => ExplainRightsRequest.decode(value),
+    responseSerialize: (value: ExplainRightsResponse): Buffer =>
+      Buffer.from(ExplainRightsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ExplainRightsResponse => ExplainRightsResponse.decode(value),
+  },
+  /** Incidents of threat detection, the open ones first. */
+  listIncidents: {
+    path: "/dsmil.appliance.v1.ApplianceService/ListIncidents" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ListIncidentsRequest): Buffer => Buffer.from(ListIncidentsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ListIncidentsRequest => ListIncidentsRequest.decode(value),
+    responseSerialize: (value: ListIncidentsResponse): Buffer =>
+      Buffer.from(ListIncidentsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ListIncidentsResponse => ListIncidentsResponse.decode(value),
+  },
+  /** The newest signed checkpoint of the audit chain, to be kept elsewhere. */
+  getAuditCheckpoint: {
+    path: "/dsmil.appliance.v1.ApplianceService/GetAuditCheckpoint" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetAuditCheckpointRequest): Buffer =>
+      Buffer.from(GetAuditCheckpointRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetAuditCheckpointRequest => GetAuditCheckpointRequest.decode(value),
+    responseSerialize: (value: GetAuditCheckpointResponse): Buffer =>
+      Buffer.from(GetAuditCheckpointResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetAuditCheckpointResponse => GetAuditCheckpointResponse.decode(value),
+  },
 } as const;
 
 export interface ApplianceServiceServer extends UntypedServiceImplementation {
@@ -4039,6 +5122,12 @@ export interface ApplianceServiceServer extends UntypedServiceImplementation {
   resolveConflict: handleUnaryCall<ResolveConflictRequest, ResolveConflictResponse>;
   /** Newest first. */
   getDeviceHistory: handleUnaryCall<GetDeviceHistoryRequest, GetDeviceHistoryResponse>;
+  /** What the caller may do and, where not, what is missing and who could. */
+  explainRights: handleUnaryCall<ExplainRightsRequest, ExplainRightsResponse>;
+  /** Incidents of threat detection, the open ones first. */
+  listIncidents: handleUnaryCall<ListIncidentsRequest, ListIncidentsResponse>;
+  /** The newest signed checkpoint of the audit chain, to be kept elsewhere. */
+  getAuditCheckpoint: handleUnaryCall<GetAuditCheckpointRequest, GetAuditCheckpointResponse>;
 }
 
 export interface ApplianceServiceClient extends Client {
@@ -4280,6 +5369,54 @@ export interface ApplianceServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: GetDeviceHistoryResponse) => void,
+  ): ClientUnaryCall;
+  /** What the caller may do and, where not, what is missing and who could. */
+  explainRights(
+    request: ExplainRightsRequest,
+    callback: (error: ServiceError | null, response: ExplainRightsResponse) => void,
+  ): ClientUnaryCall;
+  explainRights(
+    request: ExplainRightsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ExplainRightsResponse) => void,
+  ): ClientUnaryCall;
+  explainRights(
+    request: ExplainRightsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ExplainRightsResponse) => void,
+  ): ClientUnaryCall;
+  /** Incidents of threat detection, the open ones first. */
+  listIncidents(
+    request: ListIncidentsRequest,
+    callback: (error: ServiceError | null, response: ListIncidentsResponse) => void,
+  ): ClientUnaryCall;
+  listIncidents(
+    request: ListIncidentsRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ListIncidentsResponse) => void,
+  ): ClientUnaryCall;
+  listIncidents(
+    request: ListIncidentsRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ListIncidentsResponse) => void,
+  ): ClientUnaryCall;
+  /** The newest signed checkpoint of the audit chain, to be kept elsewhere. */
+  getAuditCheckpoint(
+    request: GetAuditCheckpointRequest,
+    callback: (error: ServiceError | null, response: GetAuditCheckpointResponse) => void,
+  ): ClientUnaryCall;
+  getAuditCheckpoint(
+    request: GetAuditCheckpointRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: GetAuditCheckpointResponse) => void,
+  ): ClientUnaryCall;
+  getAuditCheckpoint(
+    request: GetAuditCheckpointRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: GetAuditCheckpointResponse) => void,
   ): ClientUnaryCall;
 }
 
