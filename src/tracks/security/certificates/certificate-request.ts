@@ -5,13 +5,13 @@
 import { createPublicKey, type KeyObject, verify } from 'node:crypto';
 import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
-import { type DerElement, objectIdentifier, readElements, readMembers, Tag } from './der.ts';
+import { objectIdentifier, readElements, readMembers, Tag } from './der.ts';
 
 const BLOCK =
   /-----BEGIN (?:NEW )?CERTIFICATE REQUEST-----\r?\n([A-Za-z0-9+/=\r\n]+)-----END (?:NEW )?CERTIFICATE REQUEST-----/;
 const BYTES_MAX = 12_288;
 const CURVES = ['prime256v1', 'secp384r1', 'secp521r1'];
-/** Signature algorithms with their digest; null where the algorithm has its own (RFC 5758, RFC 8410). */
+/** Signature algorithms, which have no parameters, with their digest; null where the algorithm has its own (RFC 5758, RFC 8410). */
 const SIGNATURES: readonly (readonly [Buffer, 'ec' | 'ed25519', string | null])[] = [
   [objectIdentifier('1.2.840.10045.4.3.2'), 'ec', 'sha256'],
   [objectIdentifier('1.2.840.10045.4.3.3'), 'ec', 'sha384'],
@@ -50,8 +50,7 @@ export function readCertificateRequest(pem: string): Outcome<KeyObject> {
   }
   const unfit = publicKeyRefusal(key);
   if (unfit !== null) return no(unfit);
-  const [, type, digest = null] =
-    SIGNATURES.find(([oid]) => oid.equals(parts.algorithm.whole)) ?? [];
+  const [, type, digest = null] = SIGNATURES.find(([oid]) => oid.equals(parts.algorithm)) ?? [];
   if (type === undefined || type !== key.asymmetricKeyType) {
     return no(
       'is signed by no algorithm that fits its key: ECDSA with SHA-256 or better, or Ed25519',
@@ -75,7 +74,8 @@ export function publicKeyRefusal(key: KeyObject): string | null {
 interface Parts {
   readonly signed: Buffer;
   readonly publicKey: Buffer;
-  readonly algorithm: DerElement;
+  /** The algorithm with its parameters. */
+  readonly algorithm: Buffer;
   readonly signature: Buffer;
 }
 
@@ -87,12 +87,14 @@ function partsOf(bytes: Buffer): Parts | null {
   if (version?.tag !== Tag.INTEGER || !version.body.equals(Buffer.from([VERSION_1]))) return null;
   if (subject?.tag !== Tag.SEQUENCE || publicKey?.tag !== Tag.SEQUENCE) return null;
   if (attributes?.tag !== 0xa0 || algorithms.tag !== Tag.SEQUENCE) return null;
-  // None of these algorithms has parameters.
-  const [algorithm, ...parameters] = readElements(algorithms.body) ?? [];
-  if (algorithm === undefined || parameters.length > 0) return null;
   if (signature.tag !== Tag.BIT_STRING || signature.body[0] !== 0) return null;
   const bits = signature.body.subarray(1);
-  return { signed: information.whole, publicKey: publicKey.whole, algorithm, signature: bits };
+  return {
+    signed: information.whole,
+    publicKey: publicKey.whole,
+    algorithm: algorithms.body,
+    signature: bits,
+  };
 }
 
 function proves(digest: string | null, signed: Buffer, key: KeyObject, bits: Buffer): boolean {
