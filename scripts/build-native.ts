@@ -1,4 +1,4 @@
-// Builds the native add-on, and i2c-bus when npm built it for another Node; run by `npm ci`.
+// Builds the native add-on, the safe drive, and i2c-bus when npm built it for another Node; run by `npm ci`.
 // Options: --force builds even when nothing changed, --strict turns compiler warnings into errors (CI).
 // Invariants: the finished add-on is moved into place in one step, so a running process keeps its own copy;
 //   it is never unloaded, because its signal handler may be the process's own.
@@ -63,6 +63,41 @@ function buildAddon(): void {
   }
 }
 
+/** A program of its own, without any library where the C library can be linked in. */
+function buildSafeDrive(): void {
+  const folder = join(source, 'safe-drive');
+  const program = join(dirname(output), 'dsmil-safe-drive');
+  const inputs = readdirSync(folder).map((name) => join(folder, name));
+  const newestInput = newest([...inputs, fileURLToPath(import.meta.url)]);
+  const current = existsSync(program) && statSync(program).mtimeMs > newestInput;
+  if (current && !process.argv.includes('--force')) return;
+  mkdirSync(dirname(program), { recursive: true });
+  const unfinished = `${program}.${process.pid}`;
+  const warnings = process.argv.includes('--strict') ? ['-Werror'] : [];
+  const compile = (linking: readonly string[], stdio: 'inherit' | 'ignore') =>
+    spawnSync(
+      process.env.CC ?? 'cc',
+      [
+        ...['-std=c11', '-O2', '-g', '-Wall', '-Wextra', ...warnings],
+        ...['-D_FORTIFY_SOURCE=2', '-fstack-protector-strong', '-Wl,-z,relro,-z,now', ...linking],
+        ...inputs.filter((path) => path.endsWith('.c')).sort(),
+        ...['-o', unfinished],
+      ],
+      { stdio },
+    ).status === 0;
+  try {
+    // Not every machine has a static C library.
+    if (compile(['-static'], 'ignore') || compile(['-fPIE', '-pie'], 'inherit')) {
+      renameSync(unfinished, program);
+    } else {
+      process.stderr.write('drivers/native/safe-drive: the program was not built\n');
+      process.exitCode = 1;
+    }
+  } finally {
+    rmSync(unfinished, { force: true });
+  }
+}
+
 /** i2c-bus binds to V8 directly, so it has to be built with the headers of the Node that runs it. */
 function buildI2cBus(): void {
   const require = createRequire(import.meta.url);
@@ -84,4 +119,5 @@ function buildI2cBus(): void {
 }
 
 buildAddon();
+buildSafeDrive();
 buildI2cBus();

@@ -1,10 +1,10 @@
 // Register windows in a mappable file: /dev/mem, or any file whose bytes are registers.
 // Faults: as WindowBus; BUS_PERMISSION for /dev/mem says whether lockdown, STRICT_DEVMEM or a driver is the reason.
 
-import { succeed } from '#foundation/outcome';
+import { type Outcome, succeed } from '#foundation/outcome';
 import type { BusDescription } from '#model/board';
 import { WindowBus } from './window-bus.ts';
-import type { WindowRegion } from './window-source.ts';
+import type { WindowRegion, WindowSource } from './window-source.ts';
 
 export type MemoryDescription = Extract<BusDescription, { readonly kind: 'memory' }>;
 
@@ -15,16 +15,19 @@ export class MemoryBus extends WindowBus {
       id: description.id,
       kind: 'memory',
       regions,
-      locate: () =>
-        succeed({
-          path: description.path,
-          synchronous: true,
-          zeroOffset: -description.origin,
-          mappingOffset: null,
-          limit: null,
-          sizeLimit: 'file-size',
-          barAddress: null,
-        }),
+      locate: () => locateFile(description),
     });
   }
+}
+
+export function locateFile(description: MemoryDescription): Outcome<WindowSource> {
+  return succeed({
+    path: description.path,
+    synchronous: true,
+    zeroOffset: -description.origin,
+    mappingOffset: null,
+    limit: null,
+    sizeLimit: 'file-size',
+    barAddress: null,
+  });
 }

@@ -26,7 +26,7 @@ const IORESOURCE_MEM = 0x200n;
 const BAR_COUNT = 6;
 
 /** Finds the function, checks the BAR and enables the function's memory decoding. */
-function locateBar(description: PciDescription): Outcome<WindowSource> {
+export function locateBar(description: PciDescription): Outcome<WindowSource> {
   const place = `bus ${description.id}`;
   const found = findFunction(description, place);
   if (!found.ok) return found;

@@ -33,7 +33,10 @@ export class UioBus extends WindowBus {
 /** MAX_UIO_MAPS of linux/uio_driver.h. */
 const MAP_COUNT = 5;
 
-function locateMap(description: UioDescription, deviceDirectory: string): Outcome<WindowSource> {
+export function locateMap(
+  description: UioDescription,
+  deviceDirectory = '/dev',
+): Outcome<WindowSource> {
   const place = `bus ${description.id}`;
   const { map, root } = description;
   const found = findDevice(description, deviceDirectory, place);

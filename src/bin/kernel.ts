@@ -19,6 +19,7 @@ import { watchLink } from './link-watch.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 import { QuarantineFile } from './quarantine-file.ts';
 import { openRunDirectory } from './run-directory.ts';
+import { SafeDrivePlan } from './safe-drive-plan.ts';
 
 const log = openLog('kernel');
 dieOnSurprise(log);
@@ -55,6 +56,9 @@ const link = new SharedLink({
   framesPerTurn: 4,
   onError: (error, where) => log.error({ err: error, where }, 'handler failed'),
 });
+const quarantine = new QuarantineFile(layout.quarantine, (error) =>
+  log.error({ err: error }, 'the quarantine file'),
+);
 const kernel = new ComposedKernel({
   board,
   clock,
@@ -62,11 +66,23 @@ const kernel = new ComposedKernel({
   link,
   openBus: (description, devices) => openBus(description, devices, clock),
   createDriver: createRegisterDriver,
-  quarantine: new QuarantineFile(layout.quarantine, (error) =>
-    log.error({ err: error }, 'the quarantine file'),
-  ),
+  quarantine: {
+    recall: () => quarantine.recall(),
+    remember: (holds) => {
+      quarantine.remember(holds);
+      safeDrive.write();
+    },
+  },
+  onReach: (change) => (change === 'supervised' ? safeDrive.supervised() : safeDrive.write()),
   life: randomUUID(),
   log,
+});
+const safeDrive = new SafeDrivePlan({
+  path: layout.safeDrivePlan,
+  board,
+  access: kernel.access,
+  leftOut: (device) => kernel.interlock.has(device, 'quarantined'),
+  onError: (error) => log.error({ err: error }, 'the plan of the safe drive'),
 });
 latch.onEngaged(() => void kernel.track.stopByLatch());
 latch.onTested(() => kernel.track.bellTested());

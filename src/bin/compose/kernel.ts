@@ -50,6 +50,8 @@ export interface KernelParts {
   ) => RegisterBus;
   readonly createDriver: (device: DeviceDescriptor) => Driver;
   readonly quarantine: QuarantineMemory;
+  /** Security took charge for the first time in this life, or buses were opened: what can be touched, or where, is new. */
+  readonly onReach?: (change: 'supervised' | 'buses') => void;
   /** Of this process, random. */
   readonly life: string;
   readonly log: KernelLog;
@@ -59,6 +61,7 @@ export class ComposedKernel {
   readonly track: KernelDeviceTrack;
   readonly interlock: Interlock;
   readonly queues: ReadonlyMap<string, BusQueue>;
+  readonly access: DeviceAccess;
   readonly devices: readonly DeviceDescriptor[];
   /** For whoever is at kernel's own door; the kernel process opens it. */
   readonly console: KernelConsole;
@@ -97,6 +100,7 @@ export class ComposedKernel {
       }),
     );
     const access = new DeviceAccess(board.devices, this.queues);
+    this.access = access;
     this.#stopInputs = new StopInputs({
       inputs: board.stopInputs ?? [],
       access,
@@ -114,7 +118,10 @@ export class ComposedKernel {
       life: parts.life,
       safeStateBudgetMs: SAFE_STATE_BUDGET_MS,
       // Panels need not wait for the next round of looks.
-      onSupervised: () => setImmediate(() => void this.#observe()),
+      onSupervised: () => {
+        parts.onReach?.('supervised');
+        setImmediate(() => void this.#observe());
+      },
       onStopped: (cause, receipt) => {
         parts.log.warn({ cause, receipt }, 'devices driven to their safe values');
         this.#unreported.push({ cause, receipt });
@@ -271,7 +278,9 @@ export class ComposedKernel {
       }),
     );
     // The stop may be older than this process, or have come while the bus was away.
-    if (opened.length > 0) await this.track.busesOpened(opened);
+    if (opened.length === 0) return;
+    await this.track.busesOpened(opened);
+    this.#parts.onReach?.('buses');
   }
 
   async #observe(): Promise<void> {
