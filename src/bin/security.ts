@@ -32,6 +32,8 @@ const { layout, board: boardFile, safety, variables, names } = readProcessArgume
 const clock = systemClock;
 /** Behind what is on record by more than a correction of the time service: worth a word. */
 const CLOCK_BEHIND_MS = 60_000;
+/** EX_IOERR (sysexits.h). */
+const EXIT_DISK_FAILED = 74;
 
 function need<T>(outcome: Outcome<T>): T {
   if (outcome.ok) return outcome.value;
@@ -44,7 +46,13 @@ const board = need(await loadBoardFile(boardFile, variables));
 mkdirSync(dirname(layout.database), { recursive: true, mode: 0o700 });
 need(openRunDirectory(layout.runDirectory, 'security'));
 
-const store = new DurableStore(layout.database);
+const store = new DurableStore(layout.database, {
+  // Nobody knows what is on disk after this: the next start reads it anew, and kernel stops by itself if none comes.
+  onLost: (error) => {
+    log.fatal({ err: error }, 'ending, because the disk of journal and audit chain failed');
+    process.exit(EXIT_DISK_FAILED);
+  },
+});
 const keys = need(
   openKeys({
     layout,
@@ -76,6 +84,7 @@ const security = composeSecurity({
   // systemd-timesyncd marks the first successful synchronization of this boot.
   clockQuality: () =>
     existsSync('/run/systemd/timesync/synchronized') ? 'synchronized' : 'unsynchronized',
+  databaseFile: layout.database,
   checkpointKey: keys.checkpointKey,
   otherCheckpointKeys: keys.otherCheckpointKeys,
   material: keys.material,
@@ -129,16 +138,16 @@ const door = await openConsoleDoor({
 });
 if (!door.ok) log.error(door.fault, 'no console: operations need the interface process');
 
-function shutDown(): void {
+async function shutDown(): Promise<void> {
   if (door.ok) void door.value.close();
-  security.audit.seal();
+  await security.auditCare.close();
   store.close();
   kernelLink.close();
   interfaceLink.close();
   latch.close();
   process.exit(0);
 }
-endOnRequest(shutDown);
+endOnRequest(() => void shutDown());
 
 announceReady({ pid: process.pid });
 log.info(

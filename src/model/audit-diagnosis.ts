@@ -106,7 +106,7 @@ export class Diagnosis {
   /** The right number behind the wrong entry: either may be the foreign one. */
   #misfit(expected: number, before: number): AuditDamage {
     if (this.#runSigned && !this.#at.previousSigned && before > 0) {
-      const finding = `entry ${before} was changed and its hash made to fit; entry ${expected} names the old one`;
+      const finding = `entry ${expected}, which a checkpoint covers, follows another entry ${before}: that was changed and its hash made to fit, or it ends a piece of another history`;
       return { kind: 'modified', sequence: before, finding };
     }
     const finding = `entry ${expected} does not follow entry ${before}: it belongs to another chain`;

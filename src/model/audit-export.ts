@@ -216,6 +216,7 @@ export class ExportReader {
   }
 
   #close(line: string, { entries, checkpoints }: { entries: number; checkpoints: number }): void {
+    this.#verifier.requireCheckpoint();
     const lastSequence = this.#verifier.next - 1;
     const totals = { entries, checkpoints, lastSequence, lastHash: this.#verifier.hash };
     if (endLine(totals, this.#digest.digest('hex')) !== line) {

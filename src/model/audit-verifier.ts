@@ -147,12 +147,9 @@ export class ChainVerifier {
       return;
     }
     const sequence = this.#next;
-    if (this.#due !== 0) {
-      this.fail('deleted', this.#due, `the checkpoint of entry ${this.#due} is missing`);
-      return;
-    }
-    const follows =
-      sequenceIn(body) === sequence && this.#hasher.hash(this.#hash, body) === hash;
+    this.requireCheckpoint();
+    if (this.#damage !== null) return;
+    const follows = sequenceIn(body) === sequence && this.#hasher.hash(this.#hash, body) === hash;
     if (!follows) {
       this.#diagnosis = new Diagnosis(
         {
@@ -173,6 +170,12 @@ export class ChainVerifier {
     if (sequence % CHECKPOINT_EVERY === 0) this.#due = sequence;
     if (body.includes(ROTATION)) this.#rotate(body, sequence);
     if (this.#kept.size > 0) this.#compareKept(sequence, hash);
+  }
+
+  /** Where a checkpoint has to stand, and something else comes. */
+  requireCheckpoint(): void {
+    if (this.#due === 0) return;
+    this.fail('deleted', this.#due, `the checkpoint of entry ${this.#due} is missing`);
   }
 
   checkpoint(checkpoint: SignedCheckpoint): void {
@@ -228,8 +231,7 @@ export class ChainVerifier {
   finish(end: 'signed-end' | 'open-end'): ChainVerdict {
     if (this.#diagnosis !== null && this.#damage === null)
       this.#damage = this.#diagnosis.conclude();
-    if (this.#due !== 0)
-      this.fail('deleted', this.#due, `the checkpoint of entry ${this.#due} is missing`);
+    this.requireCheckpoint();
     const last = this.#next - 1;
     for (const [sequence, checkpoints] of this.#kept) {
       if (sequence <= last) continue;

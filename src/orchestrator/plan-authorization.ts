@@ -7,7 +7,7 @@ import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { Authorization } from '#model/authorization';
 import type { DeviceDescriptor, LinearId } from '#model/device';
-import { type Intent, operationName } from '#model/operation';
+import { type Intent, OperationType, operationName } from '#model/operation';
 import { type RegisterPlan, writesOf } from '#model/plan';
 import type { Principal } from '#model/principal';
 import type { RiskLevel } from '#model/risk';
@@ -94,8 +94,10 @@ export class PlanAuthorization {
     const { intent, principal, selected } = order;
     const { audit, authority, stopEngaged } = this.#parts;
     // Reads too: some registers clear when they are read. The entry of this refusal shows whether audit works again.
-    if (!audit.writable && (!intent.dryRun || intent.requirements.auditRequired)) {
-      const finding = 'the last entry could not be written';
+    const towardsSafety = intent.type === OperationType.DEACTIVATE && audit.appends === true;
+    const recorded = audit.writable || towardsSafety;
+    if (!recorded && (!intent.dryRun || intent.requirements.auditRequired)) {
+      const finding = audit.obstacle ?? 'the last entry could not be written';
       return refuse(fault('AUDIT_UNAVAILABLE', { place: 'audit chain', finding }));
     }
     if (intent.dryRun) return succeed({ kind: 'shown' });

@@ -85,6 +85,7 @@ export function composeAudit(parts: AuditParts): ComposedAudit {
     chain,
     retention,
     room,
+    witness,
     clock,
     policy,
     onError,

@@ -7,14 +7,17 @@ import type { SafetyPolicy } from '#model/safety-policy';
 import type { AuditChain } from './audit-chain.ts';
 import type { DiskRoom } from './disk-room.ts';
 import type { Retention } from './retention.ts';
+import type { WitnessFile } from './witness-file.ts';
 
 const RETENTION_EVERY_MS = 60_000;
 const MINUTE_MS = 60_000;
+const WITNESS_WAIT_MS = 500;
 
 export interface AuditCareParts {
   readonly chain: AuditChain;
   readonly retention: Retention;
   readonly room: DiskRoom | null;
+  readonly witness: WitnessFile | null;
   readonly clock: Clock;
   readonly policy: SafetyPolicy['audit'];
   readonly onError: (error: unknown, where: string) => void;
@@ -42,9 +45,13 @@ export class AuditCare {
     this.#every(RETENTION_EVERY_MS, () => this.#retain());
   }
 
-  stop(): void {
+  /** At shutdown: the end is signed, and the witness file has a moment to take that too. */
+  async close(): Promise<void> {
+    const { chain, room, witness, clock } = this.#parts;
     this.#ended = true;
-    this.#parts.room?.stop();
+    room?.stop();
+    chain.seal();
+    await Promise.race([witness?.settled(), clock.sleep(WITNESS_WAIT_MS)]);
   }
 
   #every(periodMs: number, act: () => Promise<void>): void {

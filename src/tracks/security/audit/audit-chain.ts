@@ -184,9 +184,9 @@ export class AuditChain {
   /** The newest checkpoint, after signing one where the newest is not the chain's end; null for an empty chain. */
   async checkpoint(): Promise<Outcome<SignedCheckpoint | null>> {
     this.#parts.store.flush();
-    const { newest } = this.book;
-    if (this.lastSequence === 0 || newest?.sequence === this.lastSequence) return succeed(newest);
     try {
+      const { newest } = this.book;
+      if (this.lastSequence === 0 || newest?.sequence === this.lastSequence) return succeed(newest);
       const signed = await this.#parts.store.transact(() =>
         this.book.add(this.lastSequence, this.#lastHash),
       );
@@ -200,11 +200,12 @@ export class AuditChain {
   /** Signs the chain's end, after what still waits to be written; at shutdown. */
   seal(): Outcome<void> {
     this.#parts.store.flush();
-    const { newest } = this.book;
-    if (this.lastSequence === 0 || newest?.sequence === this.lastSequence)
-      return succeed(undefined);
     try {
-      this.#parts.onCheckpoint?.(this.book.add(this.lastSequence, this.#lastHash));
+      const { newest } = this.book;
+      if (this.lastSequence === 0 || newest?.sequence === this.lastSequence)
+        return succeed(undefined);
+      const signed = this.book.add(this.lastSequence, this.#lastHash);
+      this.#parts.onCheckpoint?.(signed);
       return succeed(undefined);
     } catch (error) {
       return refuse(this.#unsigned(error));
@@ -300,9 +301,11 @@ export class AuditChain {
         return { made, signed };
       });
     } catch (error) {
-      this.#appends = false;
+      if (isOfDisk(error)) {
+        this.#appends = false;
+        this.#parts.onRefused?.();
+      }
       this.#resume();
-      this.#parts.onRefused?.();
       return refuse(unavailable('the entry could not be made durable', describeError(error)));
     }
     this.#appends = true;
@@ -350,6 +353,15 @@ export class AuditChain {
       internal: describeError(error),
     });
   }
+}
+
+/** Result codes (sqlite.org/rescode.html) that blame the statement: ERROR, CONSTRAINT, MISMATCH, RANGE. */
+const STATEMENT_CODES: ReadonlySet<number> = new Set([1, 19, 20, 25]);
+
+/** Whether the disk refused, and not what was to be written beside the entry. */
+function isOfDisk(error: unknown): boolean {
+  const code = (error as { readonly errcode?: unknown } | null)?.errcode;
+  return typeof code === 'number' && !STATEMENT_CODES.has(code & 0xff);
 }
 
 function unavailable(finding: string, internal?: string): Fault {

@@ -27,6 +27,7 @@ export interface ChainWalkParts {
 export class ChainWalk {
   readonly #parts: ChainWalkParts;
   readonly #rows: StatementSync;
+  readonly #newest: StatementSync;
 
   constructor(parts: ChainWalkParts) {
     this.#parts = parts;
@@ -34,12 +35,18 @@ export class ChainWalk {
       'SELECT sequence, body, hash FROM audit WHERE sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?',
     );
     this.#rows.setReturnArrays(true);
+    this.#newest = parts.database.prepare('SELECT max(sequence) AS sequence FROM audit');
+  }
+
+  /** The last entry that this process wrote or found, or one that somebody else put behind it. */
+  #end(): number {
+    return Math.max(this.#parts.lastSequence(), Number(this.#newest.get()?.sequence ?? 0));
   }
 
   /** All of it. `kept` are checkpoints from other media. */
   async full(kept: readonly SignedCheckpoint[]): Promise<ChainVerdict> {
-    const { archive, book, lastSequence } = this.#parts;
-    const end = lastSequence();
+    const { archive, book } = this.#parts;
+    const end = this.#end();
     const line = book.keyLine(1);
     const first = publicKeyOf(line.publicKey);
     const verifier = new ChainVerifier(first === undefined ? [] : [first], kept);
@@ -62,8 +69,8 @@ export class ChainWalk {
 
   /** From the last checkpoint on: a few milliseconds, for the start of the process. */
   end(kept: readonly SignedCheckpoint[]): ChainVerdict {
-    const { book, lastSequence } = this.#parts;
-    const end = lastSequence();
+    const { book } = this.#parts;
+    const end = this.#end();
     const signed = book.newest;
     const from = signed === null || signed.sequence > end ? 1 : signed.sequence;
     const after = from === 1 ? 0 : from - 1;
@@ -118,6 +125,11 @@ export class ChainWalk {
       const gone =
         last + 1 === wanted ? `entry ${wanted} is` : `entries ${last + 1} to ${wanted} are`;
       verifier.fail('truncated', last + 1, `${gone} gone`);
+    }
+    const { lastSequence } = this.#parts;
+    if (this.#end() > lastSequence()) {
+      const foreign = lastSequence() + 1;
+      verifier.fail('spliced', foreign, `entry ${foreign} was not written by this agent`);
     }
     const wrongKey = book.keyFinding();
     if (wrongKey !== null) verifier.fail('wrong-key', last, wrongKey);
