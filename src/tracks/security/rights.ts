@@ -106,11 +106,14 @@ export class RightsDesk {
     const operation = operationName(type);
     const doors = doorsOf(type);
     const { missing, conduct, risk } = this.#explain(asker.principal, type, devices);
-    const all = [...doorFaults(doors, asker), ...missing];
+    const all = [...missing, ...doorFaults(doors, asker)];
     const could = (other: Asker) =>
       doorFaults(doors, other).length === 0 &&
       this.#explain(other.principal, type, devices).missing.length === 0;
-    const open = risk !== RiskLevel.UNKNOWN && risk !== RiskLevel.QUARANTINED;
+    const open =
+      risk !== RiskLevel.UNKNOWN &&
+      risk !== RiskLevel.QUARANTINED &&
+      !missing.some(({ code }) => code === 'DEVICE_QUARANTINED');
     const planned = `without a plan the risk is ${riskName(risk)}; the registers of the plan, what they hold and how it is asked for may raise it, and with it what is needed`;
     const stop = type === OperationType.EMERGENCY_STOP;
     return {
