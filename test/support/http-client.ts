@@ -32,6 +32,7 @@ export function httpCall(call: HttpCall): Promise<HttpAnswer> {
       response.on('data', (part: string) => {
         received += part;
       });
+      response.on('error', reject);
       response.on('end', () => {
         let json: unknown;
         try {

@@ -81,7 +81,7 @@ export class ScriptedOrchestrator implements OrchestratorPort {
     readonly key: AdministrationKey;
     readonly request: unknown;
   }[] = [];
-  /** Answers to what is asked beside operations; what is not here is refused. */
+  /** Answers to what is asked beside operations, or how they are made; what is not here is refused. */
   readonly answers = new Map<AdministrationKey, unknown>();
   readonly registers = new Map<string, bigint>();
   readonly intents: Intent[] = [];
@@ -191,9 +191,17 @@ export class ScriptedOrchestrator implements OrchestratorPort {
         AdministrationAnswer<K>
       >;
     }
-    const answer = this.answers.get(key);
+    const scripted = this.answers.get(key);
+    const answer = typeof scripted === 'function' ? scripted(request) : scripted;
     if (answer !== undefined) return succeed(answer as AdministrationAnswer<K>);
     return refuse(fault('OPERATION_UNSUPPORTED', { place: key, finding: 'has no script' }));
+  }
+
+  answerWith<K extends AdministrationKey>(
+    key: K,
+    make: (request: AdministrationRequest<K>) => AdministrationAnswer<K>,
+  ): void {
+    this.answers.set(key, make);
   }
 
   onSessionsEnded(listen: (ended: SessionsEnded) => void): () => void {
