@@ -168,6 +168,19 @@ describe('a token of another account', () => {
     expect(codeOf(await make(alice, { account: 'nobody' }))).toBe('ACCOUNT_UNKNOWN');
   });
 
+  it('is not made for another administrator, who would have a double with it', async () => {
+    const refused = await make(alice, { account: 'bob' });
+    expect(!refused.ok && refused.fault).toMatchObject({
+      code: 'NOT_PERMITTED',
+      place: 'account bob',
+      finding: 'is an administrator, whose tokens nobody else makes',
+    });
+    await make(alice);
+    await bench.change('erin', { administrator: true });
+    expect(codeOf(await make(bob))).toBe('NOT_PERMITTED');
+    expect(codeOf(await make(alice, { account: 'robot' }))).toBe('no fault');
+  });
+
   it('is not made for an account that is disabled or over', async () => {
     await bench.change('clerk', { enabled: false });
     await bench.change('machine', { validUntilWallMs: 1_000 });
