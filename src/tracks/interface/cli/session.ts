@@ -79,14 +79,9 @@ export class CliSession {
     this.client = new AgentClient(this.#route, () => tokenOf(this.#identity));
   }
 
-  /** False when a token or a sign-in says who this is. */
-  get actsAsLocalUser(): boolean {
-    return this.#identity.kind === 'local';
-  }
-
-  /** True when the kept sign-in says who this is, whether it is still good or not. */
-  get signsInByFile(): boolean {
-    return this.#identity.kind === 'signed-in' || this.#identity.kind === 'unusable';
+  /** `unusable`: somebody signed in here, and the sign-in is over or was changed. */
+  get actsAs(): Identity['kind'] {
+    return this.#identity.kind;
   }
 
   get runDirectory(): string {

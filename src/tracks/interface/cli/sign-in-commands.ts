@@ -51,7 +51,7 @@ async function signIn(open: CliSession, account: string): Promise<ExitCode> {
     return EXIT.error;
   }
   // Whoever was signed in here before is not any more.
-  if (open.signsInByFile) await open.client.post(`${REST_BASE}/auth/logout`);
+  if (open.actsAs === 'signed-in') await open.client.post(`${REST_BASE}/auth/logout`);
   const kept = open.signInFile.write({ token, account, expiresAt });
   if (!kept.ok) return open.fault(kept.fault);
   const json = { account, expiresAt };
@@ -60,29 +60,34 @@ async function signIn(open: CliSession, account: string): Promise<ExitCode> {
 }
 
 async function signOut(open: CliSession): Promise<ExitCode> {
-  if (open.actsAsLocalUser) {
-    open.output.message('nobody is signed in here');
-    return EXIT.ok;
+  switch (open.actsAs) {
+    case 'local':
+      open.output.message('nobody is signed in here');
+      return EXIT.ok;
+    case 'token':
+      open.output.message('a token was given for this command; there is no sign-in to end');
+      return EXIT.usage;
+    case 'unusable':
+      open.signInFile.remove();
+      open.output.message('the sign-in was over, and is forgotten');
+      return EXIT.ok;
+    case 'signed-in':
+      return endSignIn(open);
   }
-  if (!open.signsInByFile) {
-    open.output.message('a token was given for this command; there is no sign-in to end');
-    return EXIT.usage;
-  }
+}
+
+async function endSignIn(open: CliSession): Promise<ExitCode> {
   const answer = await open.client.post(`${REST_BASE}/auth/logout`);
   // Whatever the agent says: from here on nobody acts by this file.
   open.signInFile.remove();
-  const over = answer.kind === 'data' || isOver(answer);
-  if (over) {
+  const over = answer.kind === 'problem' && answer.code === 'NOT_AUTHENTICATED';
+  if (answer.kind === 'data' || over) {
     open.output.message('signed out');
     return EXIT.ok;
   }
   const code = open.failed(answer);
   open.output.message('the sign-in is forgotten here; the agent ends it when it expires');
   return code;
-}
-
-function isOver(answer: { readonly kind: string; readonly code?: string }): boolean {
-  return answer.code === 'NOT_AUTHENTICATED' || answer.code === 'CONFIG_INVALID';
 }
 
 interface MeJson {

@@ -88,7 +88,7 @@ async function stop(open: CliSession, parts: CliParts, options: StopOptions): Pr
     timeoutMs: STOP_TIMEOUT_MS,
   } as const;
   let answer = await open.client.send(request);
-  if (!open.actsAsLocalUser && nobodyKnowsMe(answer)) {
+  if (open.actsAs !== 'local' && nobodyKnowsMe(answer)) {
     // A stop must not fail because a token is worth nothing any more; the user of this machine may stop too.
     open.output.message('stopping as the user of this machine');
     answer = await open.client.send({ ...request, as: 'local' });
