@@ -6,6 +6,7 @@ import type { Deadline } from '#foundation/deadline';
 import { DurableStore } from '#foundation/durable-store';
 import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type { Link } from '#link/link';
 import { type LoopbackPair, loopbackPair } from '#link/loopback';
 import { serveKernelTrack, serveTrack } from '#link/track-server';
 import type { AgentEvent } from '#model/event';
@@ -17,6 +18,7 @@ import type { InterfaceDeviceState, TrackSnapshot } from '#model/snapshot';
 import type { StopOrder, StopReceipt } from '#model/stop';
 import type { CommitReceipt, CommitRequest, KernelTrack, PrepareVote, Track } from '#model/track';
 import type { TrackName } from '#model/track-name';
+import type { KeyMaterial } from '../../../src/bin/compose/certificates.ts';
 import { type ComposedSecurity, composeSecurity } from '../../../src/bin/compose/security.ts';
 import { accountFor, seedPeople } from '../../../src/bin/persona.ts';
 import { type BenchOptions, KernelBench } from '../../support/kernel-bench.ts';
@@ -134,6 +136,12 @@ export function gone(track: TrackName, metal: Fault['metal'] = 'untouched'): Fau
 const PEOPLE = [ALICE, BOB, CLERK, MACHINE];
 const CHECKPOINT_KEY = generateKeyPairSync('ed25519').privateKey;
 
+export interface AgentBenchOptions extends BenchOptions {
+  readonly policy?: SafetyPolicy;
+  /** Nothing is certified where absent. */
+  readonly material?: KeyMaterial;
+}
+
 export class AgentBench {
   readonly kernelBench: KernelBench;
   readonly store: DurableStore;
@@ -145,7 +153,7 @@ export class AgentBench {
   tolerated: unknown[] | null = null;
   readonly #links: Readonly<Record<'kernel' | 'interface', LoopbackPair>>;
 
-  private constructor(kernelBench: KernelBench, policy: SafetyPolicy) {
+  private constructor(kernelBench: KernelBench, policy: SafetyPolicy, material?: KeyMaterial) {
     this.kernelBench = kernelBench;
     const { clock, devices, track, securityLatch } = kernelBench;
     const onError = (error: unknown) => {
@@ -173,6 +181,7 @@ export class AgentBench {
       clock,
       clockQuality: () => 'synchronized',
       checkpointKey: CHECKPOINT_KEY,
+      ...(material === undefined ? {} : { material }),
       signer: kernelBench.signer,
       latch: securityLatch,
       kernelLink: this.#links.kernel.left,
@@ -185,9 +194,9 @@ export class AgentBench {
   }
 
   /** Kernel is supervised and everything answers. */
-  static async open(options: BenchOptions & { readonly policy?: SafetyPolicy } = {}) {
-    const { policy = DEFAULT_POLICY, ...metal } = options;
-    const bench = new AgentBench(await KernelBench.open(metal), policy);
+  static async open(options: AgentBenchOptions = {}) {
+    const { policy = DEFAULT_POLICY, material, ...metal } = options;
+    const bench = new AgentBench(await KernelBench.open(metal), policy, material);
     await bench.settle(bench.security.start());
     await bench.settle(bench.security.supervision.take());
     return bench;
@@ -195,6 +204,11 @@ export class AgentBench {
 
   get orchestrator() {
     return this.security.orchestrator;
+  }
+
+  /** As interface has it. */
+  get interfaceLink(): Link {
+    return this.#links.interface.right;
   }
 
   get audit() {

@@ -13,7 +13,7 @@ import type { SessionsEnded } from '#model/orchestrator-port';
 import type { Credential } from '#model/principal';
 import { codeAt, fromBase32, STEP_MS, stepAt } from '#tracks/security/identity/one-time-codes';
 import { must } from '../../../../support/kernel-bench.ts';
-import { AgentBench, ORIGIN } from '../../../orchestrator/agent-bench.ts';
+import { AgentBench, type AgentBenchOptions, ORIGIN } from '../../../orchestrator/agent-bench.ts';
 import { administratorOf, recordOf } from './records.ts';
 
 /** Local users who are these administrators; a fourth one has a token alone. */
@@ -38,8 +38,8 @@ export class DeskBench {
     agent.orchestrator.onSessionsEnded((ended) => this.ended.push(ended));
   }
 
-  static async open(): Promise<DeskBench> {
-    const agent = await AgentBench.open();
+  static async open(options: AgentBenchOptions = {}): Promise<DeskBench> {
+    const agent = await AgentBench.open(options);
     for (const record of PEOPLE) await agent.settle(agent.security.accounts.save(record));
     return new DeskBench(agent);
   }
