@@ -180,14 +180,15 @@ const INDICATORS: Readonly<Record<ThreatSubjectKind, readonly Indicator[]>> = {
 };
 
 export function scoreOf(question: ThreatQuestion): ThreatScore {
-  const { policy, kind, tally } = question;
-  // Nothing but what is permitted and usual: by far the most frequent case.
+  const { policy, kind } = question;
   let own = 0;
   let others = 0;
   let aggravation = 0;
+  let certain = false;
   for (const indicator of INDICATORS[kind]) {
     const points = pointsOf(indicator, question);
     if (points === 0) continue;
+    if (indicator.rule === 'certain') certain = true;
     if (indicator.sort === 'aggravates') aggravation += points;
     else if (indicator.sort === 'others') others += points;
     else own += points;
@@ -195,7 +196,7 @@ export function scoreOf(question: ThreatQuestion): ThreatScore {
   if (own > 0) own += aggravation;
   const score = own + others;
   if (score === 0) return NOTHING;
-  if (tally.count('probe') > 0 || tally.count('tampered') > 0) return { score, level: 'CRITICAL' };
+  if (certain) return { score, level: 'CRITICAL' };
   const level = levelOf(score, policy);
   const locks = level === 'HIGH' || level === 'CRITICAL';
   if (locks && own < policy.levels.high) return { score, level: 'MEDIUM' };
