@@ -7,7 +7,7 @@ import type { Deadline } from '#foundation/deadline';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse } from '#foundation/outcome';
 import { type Link, MessageType } from '#link/link';
-import { listOf, object, pattern, quantity, text } from '#link/shape';
+import { listOf, object, quantity, text } from '#link/shape';
 import { askChecked } from '#link/track-client';
 import { serveChecked } from '#link/track-server';
 import type {
@@ -35,8 +35,9 @@ export interface FirstSetupParts {
 }
 
 const administrator = object<FirstAdministrator>({
-  id: pattern(/^[a-z0-9][a-z0-9-]{0,62}$/, 'an account id'),
-  name: text(128, 1),
+  // What they may be is said by the setup itself, in words for people.
+  id: text(256),
+  name: text(256),
 });
 const requestShape = object<FirstRunRequest>({ first: administrator, second: administrator });
 const answerShape = object<FirstRunAnswer>({

@@ -66,6 +66,19 @@ export class CredentialBook {
       .run(lastStep, account);
   }
 
+  /** Another hash in place of this one, where it is still there; to be called inside a transaction of the store. */
+  writePassword(account: string, before: string, after: string): void {
+    this.#store.database
+      .prepare('UPDATE personal_secret SET password = ? WHERE account = ? AND password = ?')
+      .run(after, account, before);
+  }
+
+  /** The other hash is on disk: it counts from now on, where the one before still did. */
+  notePassword(account: string, before: string, after: string): void {
+    const secrets = this.#secrets.get(account);
+    if (secrets?.password === before) this.#secrets.set(account, { ...secrets, password: after });
+  }
+
   /** Writes all; to be called inside a transaction of the store, then `noteSaved` once it is on disk. */
   write({ account, password, codeSecret, lastStep }: PersonalSecrets): void {
     this.#store.database

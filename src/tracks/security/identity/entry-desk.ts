@@ -99,7 +99,7 @@ export class EntryDesk {
     const { id } = record;
     // A hash that cannot be renewed now is renewed next time.
     const renewed = outdated ? await passwords.hash(password) : null;
-    const better = renewed?.ok === true ? { ...secrets, password: renewed.value } : null;
+    const better = renewed?.ok === true ? renewed.value : null;
     const opening = signIns.open(id, caller.origin);
     const cleared = attempt.succeeded();
     const entry = await this.#parts.record(
@@ -110,19 +110,19 @@ export class EntryDesk {
       () => {
         opening.write();
         cleared.write();
-        if (better !== null) credentials.write(better);
+        if (better !== null) credentials.writePassword(id, secrets.password, better);
         credentials.writeStep(id);
       },
     );
     if (!entry.ok) return entry;
-    if (better !== null && credentials.of(id)?.password === secrets.password)
-      credentials.noteSaved({ ...better, lastStep: credentials.of(id)?.lastStep ?? 0 });
-    const inTheWay = new Set(opening.noteOpened().map(({ handle }) => handle));
-    if (inTheWay.size > 0)
-      sessions.endSessions(
-        ({ handle }) => inTheWay.has(handle),
-        'too many newer sign-ins are open',
-      );
+    // An invitation that was given while the entry was written has the last word.
+    const stands = credentials.of(id)?.password === secrets.password;
+    if (better !== null) credentials.notePassword(id, secrets.password, better);
+    const over = new Set(opening.noteOpened().map(({ handle }) => handle));
+    if (!stands) over.add(opening.handle);
+    if (over.size > 0)
+      sessions.endSessions(({ handle }) => over.has(handle), 'newer sign-ins took its place');
+    if (!stands) return refuse(wrongFault());
     return succeed({
       token: opening.token,
       principal: principalOf(record),
@@ -180,7 +180,7 @@ export class EntryDesk {
     const { locked, write } = attempt.failed();
     await this.#failed(caller, operation, name, 'wrong name, password or code', write);
     if (locked) await this.#lockedNow(caller, name);
-    return refuse(fault('NOT_AUTHENTICATED', { place: 'sign-in', finding: WRONG }));
+    return refuse(wrongFault());
   }
 
   /** An account whose person may sign in now. */
@@ -242,6 +242,7 @@ export class EntryDesk {
     }
     const secrets: PersonalSecrets = { account, ...pending, lastStep: step };
     // Taken now, so that a second confirmation of the same invitation finds none.
+    if (!invitations.stands(found.value)) return refuse(invitationFault());
     invitations.noteUsed(found.value);
     const entry = await record(
       'ACCOUNT_ENROLLED',
@@ -303,7 +304,6 @@ export class EntryDesk {
       return hash.ok ? sessionStays(refuse(wrongFault())) : hash;
     }
     const cleared = attempt.succeeded();
-    const changed = { ...secrets, password: hash.value };
     const own = sessions.handleOf(session.id);
     let sessionsEnded = 0;
     const entry = await record(
@@ -312,7 +312,7 @@ export class EntryDesk {
       'changed by the person; every other session ended',
       { operation: 'changePassword', details: { account } },
       () => {
-        credentials.write(changed);
+        credentials.writePassword(account, secrets.password, hash.value);
         credentials.writeStep(account);
         cleared.write();
         // With the rows of the others: no restart brings them back. They stay ended where the entry fails.
@@ -323,8 +323,7 @@ export class EntryDesk {
       },
     );
     if (!entry.ok) return entry;
-    const lastStep = Math.max(changed.lastStep, credentials.of(account)?.lastStep ?? 0);
-    if (credentials.enrolled(account)) credentials.noteSaved({ ...changed, lastStep });
+    credentials.notePassword(account, secrets.password, hash.value);
     return succeed({ sessionsEnded });
   }
 

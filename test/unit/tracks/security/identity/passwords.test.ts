@@ -37,7 +37,7 @@ describe('a password', () => {
     PASSWORD,
     'zwölf Schneeflocken',
     'purple-kettle',
-    '🙂'.repeat(6) + 'sixmore',
+    `${'🙂'.repeat(6)}sixmore`,
     'no digits needed here',
     '              x',
   ])('like %j is taken: length counts, not kinds of characters', (password) => {
