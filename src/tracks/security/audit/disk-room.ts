@@ -6,6 +6,7 @@ import type { Clock } from '#foundation/clock';
 import { describeError } from '#foundation/fault';
 
 const LOOK_EVERY_MS = 2_000;
+const LOOK_AGAIN_MS = 100;
 const MEBIBYTE = 1024 * 1024;
 
 export interface DiskRoomParts {
@@ -20,14 +21,17 @@ export interface DiskRoomParts {
 export class DiskRoom {
   readonly #parts: DiskRoomParts;
   #shortage = '';
+  #lookedMs = 0;
   #ended = false;
 
   constructor(parts: DiskRoomParts) {
     this.#parts = parts;
   }
 
-  /** How much is left and what the limit is, one sentence; empty while there is enough. */
+  /** How much is left and what the limit is, one sentence; empty while there is enough. Nobody is refused on an old look. */
   get shortage(): string {
+    const ageMs = this.#parts.clock.nowMs() - this.#lookedMs;
+    if (this.#shortage !== '' && ageMs > LOOK_AGAIN_MS) this.look();
     return this.#shortage;
   }
 
@@ -45,6 +49,7 @@ export class DiskRoom {
   look(): void {
     const { onChange } = this.#parts;
     const before = this.#shortage;
+    this.#lookedMs = this.#parts.clock.nowMs();
     this.#shortage = this.#measure();
     if (this.#shortage !== '' && before === '') onChange(this.#shortage, 'short');
     if (this.#shortage === '' && before !== '') {
