@@ -1,7 +1,7 @@
 // What the caller may do and, where not, everything that is missing and who could instead.
 // Invariants: answered by the same rules that decide (call rule, access table), so that nothing promised here is refused for
 // clearance, compartments or devices at the risk it names; of other accounts only ids are told, of quarantined devices nobody's.
-// Faults: REQUEST_MALFORMED for unknown rows and half a question, DEVICE_UNKNOWN for a device that is not on the board.
+// Faults: REQUEST_MALFORMED for unknown rows and for devices without an operation, DEVICE_UNKNOWN for a device that is not on the board.
 
 import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
@@ -78,14 +78,15 @@ export class RightsDesk {
     const rows = rowsOf(operations);
     if (!rows.ok) return rows;
     const rights = rows.value.map((key) => this.#ofRow(asker, key));
-    if (devices.length === 0 && type === OperationType.UNKNOWN) return succeed({ rights });
-    if (devices.length === 0 || type === OperationType.UNKNOWN) {
-      const finding = devices.length === 0 ? 'a type without devices' : 'devices without a type';
+    if (devices.length === 0) return succeed({ rights });
+    if (type === OperationType.UNKNOWN) {
+      const finding = 'devices without an operation on them';
       return refuse(fault('REQUEST_MALFORMED', { place: 'rights', finding }));
     }
     const board = this.#devicesOf(devices);
     if (!board.ok) return board;
-    return succeed({ rights: [...rights, this.#ofDevices(asker, type, board.value)] });
+    // What was asked for by name comes before the whole table.
+    return succeed({ rights: [this.#ofDevices(asker, type, board.value), ...rights] });
   }
 
   #ofRow(asker: Asker, key: OperationKey): Right {
