@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DurableStore } from '#foundation/durable-store';
+import { DurableStore, losesStore } from '#foundation/durable-store';
 
 let directory: string;
 let store: DurableStore;
@@ -107,5 +107,37 @@ describe('the durable store', () => {
     second.close();
     await pending;
     expect(idsOnDisk()).toEqual([9]);
+  });
+});
+
+describe('after an I/O error', () => {
+  const failing = (errcode: number) =>
+    store.transact(() => {
+      throw Object.assign(new Error('the disk said no'), { errcode });
+    });
+
+  it('the store is lost for good: whoever keeps it hears that first, and nothing more is acknowledged', async () => {
+    store.close();
+    const heard: unknown[] = [];
+    store = new DurableStore(join(directory, 'test.db'), { onLost: (error) => heard.push(error) });
+    await insert(1);
+    // SQLITE_IOERR_FSYNC.
+    const settled = await Promise.allSettled([insert(2), failing(1_034), insert(3)]);
+    expect(settled.map(({ status }) => status)).toEqual(['rejected', 'rejected', 'rejected']);
+    expect(heard).toHaveLength(1);
+    await expect(insert(4)).rejects.toThrow('the disk said no');
+    expect(heard).toHaveLength(1);
+    expect(idsOnDisk()).toEqual([1]);
+  });
+
+  it.each([
+    ['a full disk', 13, false],
+    ['an index of the log that could not grow', 4_874, false],
+    ['a broken constraint', 1_555, false],
+    ['a failed write', 778, true],
+    ['a failed flush', 1_034, true],
+    ['a damaged file', 11, true],
+  ])('%s (%i) loses it: %o', (_, errcode, lost) => {
+    expect(losesStore(Object.assign(new Error(), { errcode }))).toBe(lost);
   });
 });

@@ -194,7 +194,7 @@ async function walkSegment(
     const missing = (error as NodeJS.ErrnoException).code === 'ENOENT';
     const what = missing ? 'is missing' : `cannot be read (${describeError(error)})`;
     const finding = `segment ${file} with the entries ${first} to ${last} ${what}`;
-    verifier.fail(missing ? 'deleted' : 'modified', verifier.next, finding);
+    verifier.fail(missing ? 'deleted' : 'modified', Math.min(verifier.next, last), finding);
   }
   if (verifier.next !== last + 1) {
     const finding = `segment ${file} ends with entry ${verifier.next - 1}, not ${last}`;

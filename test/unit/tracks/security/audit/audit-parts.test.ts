@@ -1,0 +1,350 @@
+// The smaller parts of the audit chain: bytes of an entry, secrets, room on disk, witness file, mark, start and migration.
+
+import { createPublicKey, sign } from 'node:crypto';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { type Canonical, canonicalText } from '#foundation/canonical';
+import { VirtualClock } from '#foundation/clock';
+import { checkpointHolds, type SignedCheckpoint } from '#model/audit-checkpoint';
+import type { AuditEntry } from '#model/audit-entry';
+import { sequenceIn } from '#model/audit-hash';
+import { OPERATION_TABLE, type OperationRow } from '#model/operation-table';
+import { DiskRoom } from '#tracks/security/audit/disk-room';
+import { entryText } from '#tracks/security/audit/entry-text';
+import { REDACTED, withoutSecrets } from '#tracks/security/audit/secret-guard';
+import { WitnessFile } from '#tracks/security/audit/witness-file';
+import { must } from '../../../../support/kernel-bench.ts';
+import { ChainBench, newKey, recordOf } from './chains.ts';
+
+let directory: string;
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'dsmil-audit-'));
+});
+afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+const text = fc.string({ unit: 'binary' });
+const details: fc.Arbitrary<Canonical> = fc.letrec<{ readonly value: Canonical }>((tie) => ({
+  value: fc.oneof(
+    { depthSize: 'small' },
+    text,
+    fc.integer(),
+    fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }),
+    fc.boolean(),
+    fc.constant(null),
+    fc.array(tie('value'), { maxLength: 3 }),
+    fc.dictionary(fc.oneof(text, fc.constantFrom('sequence', 'token', 'tracks')), tie('value'), {
+      maxKeys: 4,
+      noNullPrototype: true,
+    }),
+  ),
+})).value;
+const entries: fc.Arbitrary<Omit<AuditEntry, 'hash'>> = fc.record({
+  event: fc.constant('OPERATION_COMPLETED' as const),
+  actor: text,
+  origin: fc.option(fc.record({ transport: fc.constantFrom('grpc', 'local'), peer: text })),
+  devices: fc.array(fc.nat({ max: 83 })),
+  operationId: text,
+  operation: text,
+  risk: text,
+  planDigest: text,
+  decision: text,
+  reason: text,
+  result: text,
+  tracks: fc.array(
+    fc.record({
+      track: fc.constantFrom('kernel', 'security'),
+      ok: fc.boolean(),
+      durationMs: fc.double({ noNaN: true, noDefaultInfinity: true, min: 0 }),
+    }),
+    { maxLength: 3 },
+  ),
+  details: fc.dictionary(text, details, { noNullPrototype: true }) as fc.Arbitrary<{
+    readonly [key: string]: Canonical;
+  }>,
+  sequence: fc.integer({ min: 1 }),
+  bootId: text,
+  monotonicMs: fc.double({ noNaN: true, noDefaultInfinity: true, min: 0 }),
+  wallMs: fc.integer({ min: 0 }),
+  clockQuality: fc.constantFrom('synchronized', 'unsynchronized'),
+  previousHash: fc.constant('0'.repeat(64)),
+});
+
+describe('the bytes of an entry', () => {
+  it('are the canonical text of it, and name its sequence', () => {
+    fc.assert(
+      fc.property(entries, (entry) => {
+        const written = entryText(entry);
+        expect(written).toBe(canonicalText(entry as unknown as Canonical));
+        expect(sequenceIn(written)).toBe(entry.sequence);
+      }),
+      { numRuns: 500 },
+    );
+  });
+});
+
+describe('secrets', () => {
+  const names = (Object.values(OPERATION_TABLE) as OperationRow[]).flatMap(
+    (row) => row.secrets ?? [],
+  );
+
+  it('of the operation table never stay in what is hashed, however deep and beside whatever else', async () => {
+    const bench = new ChainBench();
+    await fc.assert(
+      fc.asyncProperty(
+        fc.constantFrom(...names),
+        fc.stringMatching(/^[0-9]{9}$/),
+        fc.integer({ min: 0, max: 4 }),
+        fc.dictionary(text, details, { maxKeys: 3, noNullPrototype: true }),
+        async (name, digits, depth, beside) => {
+          const secret = `${digits}1234567`;
+          let holder: Canonical = { ...beside, [name]: secret };
+          for (let level = 0; level < depth; level++)
+            holder = level % 2 === 0 ? [holder, 1] : { level: holder };
+          const record = { ...recordOf('', 1), details: { holder } };
+          must(await bench.chain.append(record));
+          const row = bench.store.database
+            .prepare('SELECT body FROM audit ORDER BY sequence DESC LIMIT 1')
+            .get();
+          expect(String(row?.body)).not.toContain(secret);
+          expect(String(row?.body)).toContain(REDACTED);
+        },
+      ),
+      { numRuns: 60 },
+    );
+    expect((await bench.chain.verify()).intact).toBe(true);
+    bench.close();
+  });
+
+  it('leave everything else as it is, fault codes too, without a copy', () => {
+    const plain = { code: 'AUDIT_UNAVAILABLE', holder: [{ tokens: 3, name: 'x' }] };
+    expect(withoutSecrets(plain)).toBe(plain);
+    expect(withoutSecrets({ code: '123 456' })).toEqual({ code: REDACTED });
+  });
+});
+
+describe('room on disk', () => {
+  it('that is short is said with its number and limit, and its return too', () => {
+    const clock = new VirtualClock();
+    const heard: string[] = [];
+    let freeBytesMin = 2 ** 60;
+    const parts = { directory, clock, onChange: (_: string, short: string) => heard.push(short) };
+    const room = new DiskRoom({
+      ...parts,
+      get freeBytesMin() {
+        return freeBytesMin;
+      },
+    });
+    room.look();
+    expect(room.shortage).toMatch(
+      /^the disk of the audit chain has [\d.]+ MiB free, less than the limit of 1099511627776\.0 MiB$/,
+    );
+    freeBytesMin = 1;
+    room.look();
+    expect([room.shortage, heard]).toEqual(['', ['short', 'enough']]);
+  });
+
+  it('that cannot be measured counts as short', () => {
+    const room = new DiskRoom({
+      directory: join(directory, 'gone'),
+      freeBytesMin: 1,
+      clock: new VirtualClock(),
+      onChange: () => undefined,
+    });
+    room.look();
+    expect(room.shortage).toMatch(/^nobody knows how much room/);
+  });
+
+  it('is looked at again and again, and refuses nothing on an old look', async () => {
+    const clock = new VirtualClock();
+    const there = join(directory, 'later');
+    const room = new DiskRoom({
+      directory: there,
+      freeBytesMin: 1,
+      clock,
+      onChange: () => undefined,
+    });
+    room.start();
+    expect(room.shortage).not.toBe('');
+    mkdirSync(there);
+    await clock.advance(150);
+    expect(room.shortage).toBe('');
+    rmSync(there, { recursive: true });
+    await clock.advance(2_000);
+    expect(room.shortage).not.toBe('');
+    room.stop();
+  });
+
+  it('that is short refuses operations, not entries', async () => {
+    const bench = new ChainBench({ shortage: () => 'there is no room' });
+    await bench.append(1);
+    expect(bench.chain).toMatchObject({
+      writable: false,
+      appends: true,
+      obstacle: 'there is no room',
+    });
+    bench.close();
+  });
+});
+
+describe('the witness file', () => {
+  const checkpoint = (sequence: number): SignedCheckpoint => ({
+    sequence,
+    hash: 'a'.repeat(64),
+    wallMs: 1,
+    keyId: 'k',
+    signature: 's',
+  });
+
+  it('takes every checkpoint on a line of its own, and gives the newest back', async () => {
+    const path = join(directory, 'witness.jsonl');
+    const witness = new WitnessFile(path, () => undefined);
+    expect(await witness.newest()).toEqual([]);
+    for (let sequence = 1; sequence <= 200; sequence++) witness.keep(checkpoint(sequence));
+    await witness.settled();
+    const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
+    expect(lines.map((line) => (JSON.parse(line) as SignedCheckpoint).sequence)).toEqual(
+      Array.from({ length: 200 }, (_, index) => index + 1),
+    );
+    writeFileSync(path, 'half a li', { flag: 'a' });
+    const newest = await witness.newest();
+    expect(newest.at(-1)).toEqual(checkpoint(200));
+    expect([newest.length, witness.finding, witness.lost]).toEqual([16, '', 0]);
+  });
+
+  it('that cannot be written is a finding, costs nobody time, and works again', async () => {
+    const notes: string[] = [];
+    const path = join(directory, 'missing', 'witness.jsonl');
+    const witness = new WitnessFile(path, (_, message) => notes.push(message));
+    witness.keep(checkpoint(1));
+    await witness.settled();
+    witness.keep(checkpoint(2));
+    await witness.settled();
+    expect(witness.finding).toBe('the witness file of the audit chain cannot be written');
+    expect([notes.length, witness.lost]).toEqual([1, 2]);
+    mkdirSync(join(directory, 'missing'));
+    witness.keep(checkpoint(3));
+    await witness.settled();
+    expect([witness.finding, (await witness.newest()).length]).toEqual(['', 1]);
+  });
+
+  it('shows an end that was cut off together with its checkpoints', async () => {
+    const witness = new WitnessFile(join(directory, 'w'), () => undefined);
+    const keeping = {
+      onCheckpoint: (one: SignedCheckpoint) => witness.keep(one),
+      keptElsewhere: () => witness.newest(),
+    };
+    const bench = new ChainBench(keeping);
+    await bench.append(20);
+    must(bench.chain.seal());
+    await witness.settled();
+    bench.tamper('DELETE FROM audit WHERE sequence > 10; DELETE FROM audit_signed_checkpoint');
+    bench.restart();
+    const verdict = await bench.chain.verifyEnd();
+    expect(verdict.damage).toMatchObject({
+      kind: 'truncated',
+      sequence: 11,
+      finding: 'entries 11 to 20 are gone',
+    });
+    bench.close();
+  });
+});
+
+describe('the mark of tampering', () => {
+  it('stands for ever, is on record and is shown; a good check takes nothing away', async () => {
+    const bench = new ChainBench();
+    await bench.append(5);
+    expect(bench.chain.findings).toEqual([]);
+    bench.tamper(`UPDATE audit SET hash = '${'0'.repeat(64)}' WHERE sequence = 3`);
+    const [good] = bench.appended.filter(({ sequence }) => sequence === 3);
+    expect((await bench.chain.verify({ actor: 'alice' })).intact).toBe(false);
+    expect(bench.appended.at(-1)).toMatchObject({
+      event: 'AUDIT_TAMPERED',
+      actor: 'alice',
+      details: { kind: 'modified', firstBad: 3 },
+      result: expect.stringMatching(/^entry 3 was changed/),
+    });
+    bench.tamper(`UPDATE audit SET hash = '${good?.hash}' WHERE sequence = 3`);
+    bench.restart();
+    expect((await bench.chain.verify()).intact).toBe(true);
+    expect(bench.chain.findings).toEqual([
+      expect.stringMatching(/^the audit chain was found damaged at .*: entry 3 was changed/),
+    ]);
+    bench.close();
+  });
+
+  it('stands in this process also where the disk does not take it', async () => {
+    const bench = new ChainBench();
+    await bench.append(5);
+    bench.tamper(`DELETE FROM audit WHERE sequence = 3; DROP TABLE audit_tamper`);
+    expect((await bench.chain.verify()).intact).toBe(false);
+    expect(bench.chain.findings).toHaveLength(1);
+    bench.close();
+  });
+});
+
+describe('at the start', () => {
+  it.each([
+    ['the last entries', 'DELETE FROM audit WHERE sequence = 1015', true],
+    [
+      'an entry after the last checkpoint',
+      `UPDATE audit SET body = replace(body, 'alice', 'bob') WHERE sequence = 1010`,
+      true,
+    ],
+    [
+      'the checkpoint itself',
+      `UPDATE audit_signed_checkpoint SET wall_ms = wall_ms + 1 WHERE sequence = 1000`,
+      true,
+    ],
+    [
+      'an entry long before',
+      `UPDATE audit SET body = replace(body, 'alice', 'bob') WHERE sequence = 10`,
+      false,
+    ],
+  ])('the end of the chain is looked at: %s', async (_, sql, found) => {
+    const bench = new ChainBench();
+    await bench.append(1_015);
+    bench.tamper(sql);
+    const { intact } = await bench.chain.verifyEnd();
+    // What lies further back is for the whole walk.
+    expect(intact).toBe(!found);
+    expect((await bench.chain.verify()).intact).toBe(false);
+    bench.close();
+  });
+
+  it('a key that the chain does not name is found', async () => {
+    const bench = new ChainBench();
+    await bench.append(5);
+    bench.restart({ checkpointKey: newKey() });
+    expect((await bench.chain.verifyEnd()).damage).toMatchObject({
+      kind: 'wrong-key',
+      finding: expect.stringMatching(/^checkpoints are signed here with key/),
+    });
+    bench.close();
+  });
+
+  it('checkpoints of an older agent are signed anew where they were right', async () => {
+    const bench = new ChainBench();
+    await bench.append(1_005);
+    const [entry] = bench.chain.read(1_000, 1);
+    const signature = sign(null, Buffer.from(`1000:${entry?.hash}`), bench.key).toString('base64');
+    bench.tamper(`
+      DELETE FROM audit_signed_checkpoint;
+      CREATE TABLE audit_checkpoint (sequence INTEGER PRIMARY KEY, hash TEXT NOT NULL, signature TEXT NOT NULL) STRICT;
+      INSERT INTO audit_checkpoint VALUES (1000, '${entry?.hash}', '${signature}'), (1005, '${'1'.repeat(64)}', 'AAAA');
+    `);
+    bench.restart();
+    const [renewed] = bench.chain.book.between(1_000, 1_000).values();
+    expect(renewed).toMatchObject({ sequence: 1_000, wallMs: entry?.wallMs });
+    expect(renewed !== undefined && checkpointHolds(renewed, createPublicKey(bench.key))).toBe(
+      true,
+    );
+    expect((await bench.chain.verify()).damage).toMatchObject({
+      sequence: 1_005,
+      finding: 'the checkpoint of entry 1005 was not signed here',
+    });
+    bench.close();
+  });
+});
