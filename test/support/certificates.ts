@@ -16,6 +16,8 @@ export interface TestAuthority {
   server(): Promise<CertificateAndKey>;
   /** With these URI subject alternative names. */
   client(...uris: readonly string[]): Promise<CertificateAndKey>;
+  /** PEM of a revocation list, good for a day, that names these. */
+  revocationList(...revoked: readonly CertificateAndKey[]): Promise<string>;
 }
 
 const ALGORITHM = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
@@ -90,5 +92,19 @@ export async function makeTestAuthority(name = 'DSMIL test authority'): Promise<
         uris.map((value) => ({ type: 'url', value }) as const),
         x509.ExtendedKeyUsage.clientAuth,
       ),
+    revocationList: async (...revoked) => {
+      const list = await x509.X509CrlGenerator.create({
+        issuer: root.subject,
+        thisUpdate: validity.notBefore,
+        nextUpdate: validity.notAfter,
+        entries: revoked.map(({ certificate }) => ({
+          serialNumber: new x509.X509Certificate(certificate).serialNumber,
+          revocationDate: validity.notBefore,
+        })),
+        signingAlgorithm: ALGORITHM,
+        signingKey: keys.privateKey,
+      });
+      return list.toString('pem');
+    },
   };
 }

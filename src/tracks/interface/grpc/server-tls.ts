@@ -3,7 +3,8 @@
 
 import type { Http2SecureServer } from 'node:http2';
 import { type Server, ServerCredentials } from '@grpc/grpc-js';
-import { cutRevoked, secureContext, type TlsMaterial } from '../tls-material.ts';
+import { type Outcome, succeed } from '#foundation/outcome';
+import { checkedContext, cutRevoked, secureContext, type TlsMaterial } from '../tls-material.ts';
 
 /** `createSsl` offers only "demand" or "do not ask", and nothing that can be replaced. */
 export class ReplaceableTls extends ServerCredentials {
@@ -11,8 +12,11 @@ export class ReplaceableTls extends ServerCredentials {
     super({ requestCert: true, rejectUnauthorized: false }, secureContext(tls));
   }
 
-  replace(tls: TlsMaterial): void {
-    this.updateSecureContextOptions(secureContext(tls));
+  replace(tls: TlsMaterial): Outcome<void> {
+    const context = checkedContext(tls);
+    if (!context.ok) return context;
+    this.updateSecureContextOptions(context.value);
+    return succeed(undefined);
   }
 
   _equals(other: ServerCredentials): boolean {

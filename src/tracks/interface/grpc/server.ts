@@ -97,8 +97,9 @@ export class GrpcServer {
   }
 
   /** For connections from now on; those that are open keep what they were made with. */
-  replaceTls(tls: TlsMaterial): void {
-    this.#tls?.replace(tls);
+  replaceTls(tls: TlsMaterial): Outcome<void> {
+    if (this.#tls !== null) return this.#tls.replace(tls);
+    return refuse(fault('CONFIG_INVALID', { place: 'gRPC', finding: 'does not listen yet' }));
   }
 
   /** Lets open calls end for half a second, then cuts them. */

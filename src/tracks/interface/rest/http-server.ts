@@ -7,7 +7,7 @@ import type { AddressInfo, ListenOptions } from 'node:net';
 import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { https } from '../node-http.ts';
-import { cutRevoked, secureContext, type TlsMaterial } from '../tls-material.ts';
+import { checkedContext, cutRevoked, secureContext, type TlsMaterial } from '../tls-material.ts';
 import { HEADERS_MAX, type RestApp } from './rest-app.ts';
 
 export interface HttpListenOptions {
@@ -58,8 +58,11 @@ export class HttpServer {
   }
 
   /** For connections from now on; those that are open keep what they were made with. */
-  replaceTls(tls: TlsMaterial): void {
-    this.server.setSecureContext(secureContext(tls));
+  replaceTls(tls: TlsMaterial): Outcome<void> {
+    const context = checkedContext(tls);
+    if (!context.ok) return context;
+    this.server.setSecureContext(context.value);
+    return succeed(undefined);
   }
 
   async listen(options: Omit<HttpListenOptions, 'tls'>): Promise<Outcome<number>> {

@@ -2,7 +2,12 @@
 
 import type { PeerCertificate } from 'node:tls';
 import { expect, it } from 'vitest';
-import { addressOf, bearerCredential, certificateCredential } from '#tracks/interface/peer';
+import {
+  addressOf,
+  bearerCredential,
+  certificateCredential,
+  networkOf,
+} from '#tracks/interface/peer';
 
 it.each([
   ['ipv4:127.0.0.1:40312', '127.0.0.1'],
@@ -11,6 +16,21 @@ it.each([
   ['[fe80::1%eth0]:1', 'fe80::1%eth0'],
 ])('takes the address of %s', (peer, address) => {
   expect(addressOf(peer)).toBe(address);
+});
+
+it.each([
+  ['127.0.0.1', '127.0.0.1'],
+  ['::ffff:127.0.0.1', '127.0.0.1'],
+  ['::ffff:7f00:1', '127.0.0.1'],
+  ['::1', '::1'],
+  ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2::/64'],
+  ['2001:db8:1:2::9', '2001:db8:1:2::/64'],
+  ['2001:DB8:0001:2::a.b'.replace('a.b', '1.2.3.4'), '2001:db8:1:2::/64'],
+  ['fe80::1%eth0', 'fe80:0:0:0::/64'],
+  ['uid 0', 'uid 0'],
+  ['unknown', 'unknown'],
+])('holds %s to the limits of %s', (address, network) => {
+  expect(networkOf(address)).toBe(network);
 });
 
 it.each([
