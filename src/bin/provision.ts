@@ -3,7 +3,6 @@
 // owner alone.
 
 import { mkdirSync } from 'node:fs';
-import { dirname, join } from 'node:path';
 import type { Layout } from '#config/layout';
 import { DurableStore } from '#foundation/durable-store';
 import { ClearanceLevel, COMPARTMENTS } from '#model/principal';
@@ -11,6 +10,7 @@ import { certificateUri } from '#tracks/security/certificates/authority';
 import { newToken } from '#tracks/security/identity/secrets';
 import { certifyDemo, clientFiles } from './demo-certificates.ts';
 import { accountFor, type Persona, seedPeople } from './persona.ts';
+import { makeStorePrivate } from './private-store.ts';
 
 /** How a demonstration person signs in. */
 export interface DemoPerson {
@@ -32,9 +32,8 @@ export async function provisionDemo(
   layout: Layout,
   localUid: number,
 ): Promise<readonly DemoPerson[]> {
-  for (const path of [layout.database, join(layout.runDirectory, 'x')]) {
-    mkdirSync(dirname(path), { recursive: true, mode: 0o750 });
-  }
+  mkdirSync(layout.runDirectory, { recursive: true, mode: 0o750 });
+  makeStorePrivate(layout.database);
   const people: DemoPerson[] = [];
   const personas: Persona[] = [technician(localUid)];
   for (const id of DEMO_PEOPLE) {
