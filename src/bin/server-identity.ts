@@ -135,7 +135,11 @@ export class ServerIdentity {
         'the server certificate cannot be kept: a start needs security',
       );
     }
-    for (const listen of this.#listeners) listen(materialOf(kept));
+    try {
+      for (const listen of this.#listeners) listen(materialOf(kept));
+    } catch (error) {
+      onNote({ error: describeError(error) }, 'a server goes on with the certificate it had');
+    }
   }
 
   /** The same trouble is told once. */
