@@ -51,6 +51,7 @@ export interface SecondAdministratorParts {
 }
 
 interface Proposal {
+  readonly key: AdministrationKey;
   readonly account: string;
   readonly credential: string;
   readonly basis: string;
@@ -128,7 +129,8 @@ export class SecondAdministrator {
     const { digest, account, lapsed } = ask;
     const { basis, what, details = {} } = subject;
     this.#proposals.delete(digest);
-    const waits = `${account} asks ${what}; ${needs(PROPOSAL_LIFETIME_MS / 1_000)}`;
+    const like = this.#like(account, key, basis);
+    const waits = `${account} asks ${what}${like}; ${needs(PROPOSAL_LIFETIME_MS / 1_000)}`;
     const message = lapsed === null ? waits : `${lapsed}, so that it counts no more; ${waits}`;
     const recorded = await this.#parts.record('CHANGE_PROPOSED', caller, message, {
       operation: key,
@@ -142,13 +144,22 @@ export class SecondAdministrator {
     if (!this.#proposals.has(digest)) {
       const expiresAtMs = this.#parts.clock.nowMs() + PROPOSAL_LIFETIME_MS;
       const { credential } = caller;
-      this.#proposals.set(digest, { account, credential, basis, expiresAtMs });
+      this.#proposals.set(digest, { key, account, credential, basis, expiresAtMs });
       const oldest = this.#proposals.keys().next();
       if (this.#proposals.size > PROPOSALS_MAX && oldest.done !== true) {
         this.#proposals.delete(oldest.value);
       }
     }
     return succeed({ done: false, message });
+  }
+
+  /** A hint for whoever meant to ask for the same as somebody else, and did not quite. */
+  #like(account: string, key: AdministrationKey, basis: string): string {
+    for (const other of this.#proposals.values()) {
+      if (other.key !== key || other.basis !== basis || other.account === account) continue;
+      return `, not quite as ${other.account} does: every member has to be the same, the reason too`;
+    }
+    return '';
   }
 
   /** Why a proposal is worth nothing any more; null while it stands. */

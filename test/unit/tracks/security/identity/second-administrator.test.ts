@@ -86,6 +86,13 @@ describe('a change that gives rights', () => {
     expect([clearance(), bench.record('clerk').clearance]).toEqual(['RESTRICTED', 'RESTRICTED']);
   });
 
+  it('that differs in its reason alone is told so, and one about another account is not', async () => {
+    await raise(alice);
+    const hint = 'not quite as alice does: every member has to be the same, the reason too';
+    expect(must(await raise(bob, { ...RAISE, reason: 'else' })).message).toContain(hint);
+    expect(must(await raise(bob, { ...RAISE, id: 'clerk' })).message).not.toContain(hint);
+  });
+
   it('is the same however its lists are ordered and whatever it repeats of what is so', async () => {
     const ask = (session: string, change: object) =>
       bench.ask(session, 'changeAccount', { id: 'erin', change, reason: 'maintenance' });
