@@ -17,6 +17,8 @@ export interface ProcessArguments {
   readonly grpc: HostPort;
   /** Host names and addresses that panels reach this machine under, beside its own name; for security. */
   readonly names: readonly string[];
+  /** Where interface posts the checkpoints of the audit chain to. */
+  readonly witness?: string;
 }
 
 /** Profiles shipped with the agent first, then the site's own. */
@@ -50,6 +52,7 @@ export function readProcessArguments(): ProcessArguments {
       http: { type: 'string', default: '0.0.0.0:8443' },
       grpc: { type: 'string', default: '0.0.0.0:8444' },
       name: { type: 'string', multiple: true, default: [] },
+      witness: { type: 'string' },
     },
   });
   const variables: Record<string, string> = {};
@@ -66,6 +69,7 @@ export function readProcessArguments(): ProcessArguments {
     http: parseHostPort(values.http),
     grpc: parseHostPort(values.grpc),
     names: values.name,
+    ...(values.witness === undefined ? {} : { witness: values.witness }),
   };
 }
 

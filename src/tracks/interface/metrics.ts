@@ -5,6 +5,7 @@ import type { FaultCode } from '#foundation/fault-catalogue';
 import type { OperationKey } from '#model/operation-table';
 import type { Transport } from '#model/principal';
 import type { BusState } from '#model/snapshot';
+import type { WitnessCounts } from './checkpoint-witness.ts';
 
 export interface MetricSources {
   readonly sessions: () => number;
@@ -87,6 +88,15 @@ export class InterfaceMetrics {
 
   slowClient(): void {
     this.#slowClients.inc();
+  }
+
+  /** Where checkpoints of the audit chain are posted to a witness. */
+  countWitness(counts: () => WitnessCounts): void {
+    const name = (what: string) => `dsmil_interface_witness_${what}`;
+    this.#gauge(name('posted'), 'Checkpoints that the witness took.', () => counts().posted);
+    this.#gauge(name('failed'), 'Attempts that the witness did not take.', () => counts().failed);
+    this.#gauge(name('dropped'), 'Checkpoints given up for newer ones.', () => counts().dropped);
+    this.#gauge(name('waiting'), 'Checkpoints that wait for the witness.', () => counts().waiting);
   }
 
   /** Prometheus text exposition format 0.0.4. */
