@@ -2,7 +2,7 @@
 
 import type { Clock } from '#foundation/clock';
 import type { DurableStore } from '#foundation/durable-store';
-import type { DeviceDescriptor, LinearId } from '#model/device';
+import { type DeviceDescriptor, type LinearId, permanentlyQuarantined } from '#model/device';
 import type { StopReport, StopRequest } from '#model/orchestrator-port';
 import type { SafetyPolicy } from '#model/safety-policy';
 import { EmergencyPriority } from '#model/stop';
@@ -79,6 +79,7 @@ export function composeThreats(parts: ThreatParts): ComposedThreats {
     audit,
     responses,
     isAccount: (name) => accounts.account(name) !== undefined,
+    forbidden: (id) => permanentlyQuarantined(id) || devices.get(id)?.quarantined === true,
     onIncident: (incident, change) => {
       announcer.incidentChanged(incident, change);
       if (incident.devices.length > 0)

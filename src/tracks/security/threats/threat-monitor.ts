@@ -35,6 +35,8 @@ export interface ThreatMonitorParts {
   readonly audit: WatchedChain;
   readonly responses: IncidentResponses;
   readonly isAccount: (name: string) => boolean;
+  /** Quarantined for good, by the board or by nature. */
+  readonly forbidden: (device: LinearId) => boolean;
   /** Told at once, before anything is on disk. */
   readonly onIncident: (incident: Incident, change: IncidentChange) => void;
   readonly onError: (error: unknown, where: string) => void;
@@ -71,7 +73,8 @@ export class ThreatMonitor {
       onError,
     });
     const criticalGroups = new Set(parts.policy.criticalGroups);
-    this.#context = { isAccount: parts.isAccount, criticalGroups };
+    const { isAccount, forbidden } = parts;
+    this.#context = { isAccount, criticalGroups, forbidden };
     this.#windowMs = parts.policy.windowSeconds * 1_000;
     this.#bucketMs = this.#windowMs / BUCKETS;
   }

@@ -19,6 +19,8 @@ export interface Observation {
 export interface SignContext {
   readonly isAccount: (name: string) => boolean;
   readonly criticalGroups: ReadonlySet<number>;
+  /** Never open to anybody: asking for a device that people quarantined yesterday is no attack. */
+  readonly forbidden: (device: LinearId) => boolean;
 }
 
 /** The place of what no address did. */
@@ -113,7 +115,9 @@ function refusal(entry: AuditEntry, context: SignContext): readonly Observation[
   return observations;
 }
 
-function probe(entry: AuditEntry, { isAccount }: SignContext): readonly Observation[] {
+function probe(entry: AuditEntry, context: SignContext): readonly Observation[] {
+  const { isAccount, forbidden } = context;
+  if (!entry.devices.some(forbidden)) return NONE;
   if (isAccount(entry.actor)) return [{ kind: 'person', id: entry.actor, signs: ['probe'] }];
   const source = sourceOf(entry);
   if (source !== '') return [{ kind: 'source', id: source, signs: ['probe'] }];

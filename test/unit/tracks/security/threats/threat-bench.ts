@@ -12,7 +12,7 @@ import {
   type AuditRecord,
   blankRecord,
 } from '#model/audit-entry';
-import type { DeviceDescriptor, LinearId } from '#model/device';
+import { type DeviceDescriptor, type LinearId, permanentlyQuarantined } from '#model/device';
 import type { Incident } from '#model/incident';
 import type { Origin } from '#model/principal';
 import { RiskLevel } from '#model/risk';
@@ -80,6 +80,7 @@ export class ThreatBench {
         },
       }),
       isAccount: (name) => this.accounts.has(name) || this.administrators.has(name),
+      forbidden: permanentlyQuarantined,
       onIncident: ({ id, level }, change) => this.told.push(`${id} ${level} ${change}`),
       onError: (error) => this.errors.push(error),
     });

@@ -7,7 +7,12 @@ import {
 } from '#model/audit-entry';
 import { observationsOf, sourceOf } from '#tracks/security/threats/threat-signs';
 
-const CONTEXT = { isAccount: (name: string) => name === 'alice', criticalGroups: new Set([0]) };
+const forbidden = (device: number) => device === 9;
+const CONTEXT = {
+  isAccount: (name: string) => name === 'alice',
+  criticalGroups: new Set([0]),
+  forbidden,
+};
 
 function entryOf(
   event: AuditEventName,
@@ -103,6 +108,11 @@ describe('an entry', () => {
     expect(seen('QUARANTINE_PROBE', 'unknown', { devices: [9], origin: null })).toEqual([
       'device 9: probe',
     ]);
+  });
+
+  it('of an attempt on what people quarantined at run time counts for nobody', () => {
+    expect(seen('QUARANTINE_PROBE', 'alice', { devices: [3] })).toEqual([]);
+    expect(seen('QUARANTINE_PROBE', 'alice', { devices: [3, 9] })).toEqual(['person alice: probe']);
   });
 
   it('of a stop counts against nobody', () => {
