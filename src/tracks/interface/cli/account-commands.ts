@@ -10,6 +10,7 @@ import {
   accountFields,
   addAccountOptions,
   changeRows,
+  compartmentsText,
   devicesText,
   recordRows,
 } from './account-fields.ts';
@@ -104,7 +105,7 @@ function list(open: CliSession, json: unknown): void {
     one.id,
     one.kind === 'machine' ? `${one.name} (machine)` : one.name,
     one.clearance,
-    one.compartments.join(' '),
+    compartmentsText(one.compartments),
     devicesText(one.devices),
     stateOf(one).join(', '),
   ]);
@@ -127,6 +128,7 @@ function stateOf(account: AccountJson): readonly string[] {
     ...(account.administrator ? ['administrator'] : []),
     ...(validFrom === null ? [] : [`from ${timeText(validFrom)}`]),
     ...(validUntil === null ? [] : [`until ${timeText(validUntil)}`]),
+    ...(account.localUids.length === 0 ? [] : [`local user ${account.localUids.join(', ')}`]),
     ...counted(account.sessions, 'session'),
     ...counted(account.tokens, 'token'),
   ];

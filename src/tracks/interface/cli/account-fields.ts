@@ -167,7 +167,7 @@ const SHOWN: {
 } = {
   name: ['name', (name) => name],
   clearance: ['clearance', (clearance) => clearance],
-  compartments: ['compartments', (list) => list.join(', ') || 'none'],
+  compartments: ['compartments', compartmentsText],
   devices: ['devices', devicesText],
   administrator: ['administrator', yesOrNo],
   enabled: ['enabled', yesOrNo],
@@ -177,6 +177,11 @@ const SHOWN: {
   certificateUris: ['certificate URIs', (list) => list.join(', ') || 'none'],
   localUids: ['local users', (list) => list.join(', ') || 'none'],
 };
+
+export function compartmentsText(held: readonly Compartment[]): string {
+  if (COMPARTMENTS.every((one) => held.includes(one))) return 'all';
+  return held.join(', ') || 'none';
+}
 
 export function devicesText(devices: readonly (number | string)[] | null): string {
   if (devices === null) return 'all';

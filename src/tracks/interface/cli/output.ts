@@ -138,7 +138,13 @@ export class Output {
     else this.#streams.stdout(`${text.split('\n').map(printable).join('\n').trimEnd()}\n`);
   }
 
+  /** A sentence goes on in the next line; tables, and commands that people copy, stay as they are. */
+  #messageLines(line: string): readonly string[] {
+    return line.includes('  ') ? [line] : wrap(line, this.columns);
+  }
+
   message(text: string): void {
-    this.#streams.stderr(`${text.split('\n').map(printable).join('\n')}\n`);
+    const lines = text.split('\n').flatMap((line) => this.#messageLines(printable(line)));
+    this.#streams.stderr(`${lines.join('\n')}\n`);
   }
 }

@@ -3,6 +3,8 @@
 
 import type { Command } from 'commander';
 import { REST_BASE } from '#model/operation-table';
+import type { Compartment } from '#model/principal';
+import { compartmentsText, devicesText } from './account-fields.ts';
 import type { Run } from './cli-parts.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
 import { askCode, askSecret } from './secrets.ts';
@@ -95,7 +97,7 @@ interface MeJson {
   readonly name: string;
   readonly kind: string;
   readonly clearance: string;
-  readonly compartments: readonly string[];
+  readonly compartments: readonly Compartment[];
   readonly devices: readonly (number | string)[] | null;
   readonly administrator?: boolean;
   readonly way?: string;
@@ -110,8 +112,8 @@ function showMe(open: CliSession, json: unknown): void {
     ['name', me.name],
     ['kind', me.kind],
     ['clearance', me.clearance],
-    ['compartments', me.compartments.join(' ') || 'none'],
-    ['devices', me.devices === null ? 'all' : me.devices.join(' ') || 'none'],
+    ['compartments', compartmentsText(me.compartments)],
+    ['devices', devicesText(me.devices)],
     ...(me.administrator === undefined ? [] : [['administrator', me.administrator ? 'yes' : 'no']]),
     ...(me.way === undefined ? [] : [['signed in by', me.way]]),
     ...(me.scope === undefined || me.scope === null ? [] : [['scope', me.scope.join(' ')]]),
