@@ -11,6 +11,7 @@ import { orchestratorClient } from '#link/orchestrator-client';
 import { SharedLink } from '#link/shared-link';
 import { SharedStopLatch } from '#link/stop-latch';
 import { serveTrack } from '#link/track-server';
+import { CheckpointWitness, witnessUrl } from '#tracks/interface/checkpoint-witness';
 import { GrpcServer } from '#tracks/interface/grpc/server';
 import { LocalServer } from '#tracks/interface/local/local-server';
 import { HttpServer } from '#tracks/interface/rest/http-server';
@@ -21,14 +22,19 @@ import { WebSocketServer } from '#tracks/interface/websocket/websocket-server';
 import { loadBoardFile } from './board-file.ts';
 import { announceReady, endOnRequest, readProcessArguments } from './command-line.ts';
 import { watchLink } from './link-watch.ts';
+import { watchLinkTurns } from './loops.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 import { openRunDirectory } from './run-directory.ts';
+import { askOwnSocket } from './self-request.ts';
 import { ServerIdentity } from './server-identity.ts';
+import { Watchdog } from './watchdog.ts';
 
 const log = openLog('interface');
 dieOnSurprise(log);
-const { layout, board: boardFile, variables, http, grpc } = readProcessArguments();
+const { layout, board: boardFile, variables, http, grpc, witness } = readProcessArguments();
 const clock = systemClock;
+/** An answer through the own local socket that takes longer is none. */
+const SELF_REQUEST_LIMIT_MS = 2_000;
 
 function need<T>(outcome: Outcome<T>): T {
   if (outcome.ok) return outcome.value;
@@ -49,14 +55,24 @@ const link = new SharedLink({
 });
 
 watchLink(link, (finding) => log.warn({ finding }, 'link counters moved'));
+const orchestrator = orchestratorClient(link);
 const service = new InterfaceService({
-  orchestrator: orchestratorClient(link),
+  orchestrator,
   board,
   clock,
   latch,
   log: (message) => log.warn(message),
 });
 serveTrack(link, new InterfaceTrack(service));
+if (witness !== undefined) {
+  const checkpoints = new CheckpointWitness({
+    url: need(witnessUrl(witness)),
+    clock,
+    onNote: (detail, message) => log.warn(detail, message),
+  });
+  orchestrator.onEvent((event) => checkpoints.take(event));
+  service.metrics.countWitness(() => checkpoints.counts);
+}
 
 const app = await RestApp.start(service);
 // Before the network: this door needs no certificate, and so no security.
@@ -66,7 +82,13 @@ const webSockets = new WebSocketServer(service, app);
 webSockets.attach(localServer.server);
 const doors: { close(): Promise<void> }[] = [localServer];
 
+const watchdog = new Watchdog({ clock, log });
+watchLinkTurns(watchdog, link);
+const answered = watchdog.loop('the HTTP server');
+watchdog.probe(() => askOwnSocket(layout.localSocket, SELF_REQUEST_LIMIT_MS, answered));
+
 async function shutDown(): Promise<void> {
+  watchdog.stopping('connections are closed');
   await webSockets.close();
   await Promise.all(doors.map((door) => door.close()));
   service.close();
@@ -108,4 +130,5 @@ const addresses = {
   grpc: `${shown(grpc.host)}:${grpcPort}`,
 };
 announceReady({ pid: process.pid, ...addresses });
+watchdog.start();
 log.info({ board: board.name, ...addresses }, 'ready');

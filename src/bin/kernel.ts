@@ -16,10 +16,18 @@ import { announceReady, endOnRequest, readProcessArguments } from './command-lin
 import { ComposedKernel } from './compose/kernel.ts';
 import { openConsoleDoor } from './console/door.ts';
 import { watchLink } from './link-watch.ts';
+import {
+  OPEN_LIMIT_MS,
+  observeLimitMs,
+  StopTestWatch,
+  watchLinkTurns,
+  watchQueues,
+} from './loops.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 import { QuarantineFile } from './quarantine-file.ts';
 import { openRunDirectory } from './run-directory.ts';
 import { SafeDrivePlan } from './safe-drive-plan.ts';
+import { type StopTestState, Watchdog } from './watchdog.ts';
 
 const log = openLog('kernel');
 dieOnSurprise(log);
@@ -56,6 +64,23 @@ const link = new SharedLink({
   framesPerTurn: 4,
   onError: (error, where) => log.error({ err: error, where }, 'handler failed'),
 });
+let stopTested: StopTestState['last'] = null;
+/** As security told with the first test; before it nobody can say when one is overdue. */
+let stopTestPeriodMs: number | null = null;
+const stopTests = new StopTestWatch(clock, latch, () => link.peerState === 'up');
+const watchdog = new Watchdog({
+  clock,
+  log,
+  stopTest: () =>
+    stopTestPeriodMs === null
+      ? { last: null, periodMs: 1, possibleSinceMs: null }
+      : stopTests.state(stopTested, stopTestPeriodMs),
+});
+const onOneBus = board.buses.map(
+  ({ id }) => board.devices.filter(({ busId }) => busId === id).length,
+);
+const observed = watchdog.loop('looking at devices', observeLimitMs(Math.max(1, ...onOneBus)));
+const opened = watchdog.loop('opening buses', OPEN_LIMIT_MS);
 const quarantine = new QuarantineFile(layout.quarantine, (error) =>
   log.error({ err: error }, 'the quarantine file'),
 );
@@ -73,6 +98,11 @@ const kernel = new ComposedKernel({
       safeDrive.write();
     },
   },
+  onTurn: (loop) => (loop === 'observe' ? observed() : opened()),
+  onStopTested: (ok, periodMs) => {
+    stopTested = { ok, atMs: clock.nowMs() };
+    stopTestPeriodMs = periodMs ?? stopTestPeriodMs;
+  },
   onReach: (change) => (change === 'supervised' ? safeDrive.supervised() : safeDrive.write()),
   life: randomUUID(),
   log,
@@ -86,6 +116,8 @@ const safeDrive = new SafeDrivePlan({
 });
 latch.onEngaged(() => void kernel.track.stopByLatch());
 latch.onTested(() => kernel.track.bellTested());
+watchLinkTurns(watchdog, link);
+watchQueues(watchdog, kernel.queues);
 watchLink(link, (finding) => log.warn({ finding }, 'link counters moved'));
 link.onCorrupt((finding) => kernel.trip(`frame from security corrupt: ${finding}`));
 
@@ -106,6 +138,7 @@ const door = await openConsoleDoor({
 if (!door.ok) log.error(door.fault, 'no console: kernel cannot be asked without security');
 
 async function shutDown(): Promise<void> {
+  watchdog.stopping('devices go to their safe values');
   if (door.ok) void door.value.close();
   await kernel.end();
   link.close();
@@ -116,5 +149,6 @@ endOnRequest(() => void shutDown());
 
 await kernel.start();
 announceReady({ pid: process.pid });
+watchdog.start();
 log.info({ board: board.name, devices: kernel.devices.length, buses: board.buses.length }, 'ready');
 await kernel.observeNow();

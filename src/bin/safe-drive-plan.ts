@@ -3,8 +3,8 @@
 // plan that an earlier life left for the same board stands, and one for another board gives way to an empty one.
 
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { type SafeBus, safeBusOf } from '#drivers/bus/safe-step';
 import { crc32c } from '#drivers/native/rings';
-import { type SafeBus, safeBusOf } from '#drivers/safe-step';
 import type { Fault } from '#foundation/fault';
 import type { Board } from '#model/board';
 import { formatToken, type LinearId } from '#model/device';

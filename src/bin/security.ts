@@ -2,8 +2,7 @@
 // Invariants: no network, no devices; its state directory is its own.
 
 import { randomUUID } from 'node:crypto';
-import { chmodSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { existsSync } from 'node:fs';
 import { linkDirectoryOf } from '#config/layout';
 import { systemClock } from '#foundation/clock';
 import { DurableStore } from '#foundation/durable-store';
@@ -22,9 +21,12 @@ import { serveSecurityConsole } from './console/security-console.ts';
 import { failpoint } from './failpoint.ts';
 import { openKeys } from './key-material.ts';
 import { watchLink } from './link-watch.ts';
+import { StopTestWatch, watchLinkTurns, watchStore } from './loops.ts';
+import { makeStorePrivate } from './private-store.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
 import { openRunDirectory } from './run-directory.ts';
 import { loadSafetyFile } from './safety-file.ts';
+import { Watchdog } from './watchdog.ts';
 
 const log = openLog('security');
 dieOnSurprise(log);
@@ -43,7 +45,7 @@ function need<T>(outcome: Outcome<T>): T {
 
 const board = need(await loadBoardFile(boardFile, variables));
 
-mkdirSync(dirname(layout.database), { recursive: true, mode: 0o700 });
+makeStorePrivate(layout.database);
 need(openRunDirectory(layout.runDirectory, 'security'));
 
 const store = new DurableStore(layout.database, {
@@ -138,7 +140,17 @@ const door = await openConsoleDoor({
 });
 if (!door.ok) log.error(door.fault, 'no console: operations need the interface process');
 
+const stopTests = new StopTestWatch(clock, latch, () => kernelLink.peerState === 'up');
+const watchdog = new Watchdog({
+  clock,
+  log,
+  stopTest: () => stopTests.state(security.stopTest.tested, security.stopTest.periodMs),
+});
+for (const link of [kernelLink, interfaceLink]) watchLinkTurns(watchdog, link);
+watchStore(watchdog, store);
+
 async function shutDown(): Promise<void> {
+  watchdog.stopping('journal and audit chain are closed');
   if (door.ok) void door.value.close();
   await security.auditCare.close();
   store.close();
@@ -150,6 +162,7 @@ async function shutDown(): Promise<void> {
 endOnRequest(() => void shutDown());
 
 announceReady({ pid: process.pid });
+watchdog.start();
 log.info(
   {
     board: board.name,

@@ -79,6 +79,7 @@ export class SharedLink extends LinkEnd {
   #peerBeat = -1;
   #peerBeatAtMs = 0;
   #messageId = 0;
+  #turns = 0;
   #closed = false;
   #broken = false;
 
@@ -107,6 +108,11 @@ export class SharedLink extends LinkEnd {
     }
     this.#stopListening = this.#rings.listen(this.#ownBell.descriptor, () => this.#onBell());
     this.#heartbeat = setInterval(() => this.#onHeartbeat(), options.heartbeatMs ?? HEARTBEAT_MS);
+  }
+
+  /** How often the own heartbeat came round, whatever became of the peer. */
+  get turns(): number {
+    return this.#turns;
   }
 
   /** Called for every frame, message or file that cannot be trusted, with what was found. */
@@ -183,6 +189,7 @@ export class SharedLink extends LinkEnd {
   }
 
   #onHeartbeat(): void {
+    this.#turns += 1;
     if (this.#closed || this.#broken) return;
     if (!this.#rings.beat()) {
       this.#fail();

@@ -172,11 +172,11 @@ class KernelTrackClient extends TrackClient implements KernelTrack {
     return askChecked(this.link, { ...call, shape: kernelSnapshotShape, effect: 'none' }, deadline);
   }
 
-  testStop(deadline: Deadline): Promise<Outcome<string>> {
+  testStop(deadline: Deadline, periodMs?: number): Promise<Outcome<string>> {
     const call = {
       type: MessageType.EMERGENCY_STOP,
       method: 'track.test-stop',
-      body: undefined,
+      body: periodMs,
     } as const;
     return askChecked(this.link, { ...call, shape: stopFindingShape, effect: 'none' }, deadline);
   }

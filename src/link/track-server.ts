@@ -19,11 +19,18 @@ import {
   stopOrderShape,
   supervisionShape,
 } from './message-schema.ts';
-import { conform, nothing, type Shape } from './shape.ts';
+import { conform, type Shape } from './shape.ts';
 
 /** Devices, or nothing for all of them. */
 const someDevices: Shape<readonly number[] | undefined> = (value) =>
   value === undefined ? null : deviceIds(value);
+
+/** Milliseconds up to a day, or nothing. */
+const somePeriod: Shape<number | undefined> = (value) =>
+  value === undefined ||
+  (Number.isInteger(value) && Number(value) > 0 && Number(value) <= 86_400_000)
+    ? null
+    : ': no period';
 
 /** Registers a handler whose body is checked first; a body that does not fit is refused and nothing is done. */
 export function serveChecked<T>(
@@ -74,7 +81,9 @@ export function serveKernelTrack(link: Link, track: KernelTrack): void {
     track.recover(body, deadline),
   );
   serveChecked(link, 'track.observe', deviceIds, (body, deadline) => track.observe(body, deadline));
-  serveChecked(link, 'track.test-stop', nothing, (_body, deadline) => track.testStop(deadline));
+  serveChecked(link, 'track.test-stop', somePeriod, (periodMs, deadline) =>
+    track.testStop(deadline, periodMs),
+  );
   serveChecked(link, 'track.release-stop', authorizationShape, (body, deadline) =>
     track.releaseStop(body, deadline),
   );

@@ -101,8 +101,9 @@ export interface KernelTrack extends Track {
   /**
    * Answers once a test of the stop bell was heard that answers no earlier question; see `StopTest`. The value says what
    * would keep single devices from being reached, a sentence, empty for nothing; STOP_TEST_FAILED when the path is broken.
+   * `periodMs`: time until the next test, by which kernel knows when one is overdue.
    */
-  testStop(deadline: Deadline): Promise<Outcome<string>>;
+  testStop(deadline: Deadline, periodMs?: number): Promise<Outcome<string>>;
   /**
    * Lets every stop go, of the system and of devices. Refused while a stop input is open or cannot be read, while devices
    * are driven to their safe values, and while one that was not safe still is not; nothing restarts by it.

@@ -28,6 +28,7 @@ const ANSWER_LIMIT_MS = 1_000;
 export class StopSelfTest {
   readonly #parts: StopSelfTestParts;
   #last: StopTest | null = null;
+  #lastMs = 0;
   #engagedLooks = 0;
   #cancel: Cancel | null = null;
 
@@ -38,6 +39,15 @@ export class StopSelfTest {
   /** The last test's finding; null before the first. */
   get last(): StopTest | null {
     return this.#last;
+  }
+
+  /** When the last test ended, by the monotonic clock, and how; null before the first. */
+  get tested(): { readonly ok: boolean; readonly atMs: number } | null {
+    return this.#last === null ? null : { ok: this.#last.ok, atMs: this.#lastMs };
+  }
+
+  get periodMs(): number {
+    return this.#parts.periodMs;
   }
 
   /** Tests in the period from now on. */
@@ -76,9 +86,9 @@ export class StopSelfTest {
   }
 
   async #ask(deadline: Deadline): Promise<Outcome<string>> {
-    const { kernel, latch } = this.#parts;
+    const { kernel, latch, periodMs } = this.#parts;
     try {
-      const answer = kernel.testStop(deadline);
+      const answer = kernel.testStop(deadline, periodMs);
       latch.test();
       return await answer;
     } catch (error) {
@@ -91,7 +101,8 @@ export class StopSelfTest {
   #take(verdict: 'passed' | 'failed', finding: string, startMs: number): void {
     const { clock, announcer } = this.#parts;
     const before = this.#last;
-    const durationMs = clock.nowMs() - startMs;
+    this.#lastMs = clock.nowMs();
+    const durationMs = this.#lastMs - startMs;
     const ok = verdict === 'passed';
     this.#last = { ok, finding, wallMs: clock.wallMs(), durationMs };
     const failedBefore = before?.ok === false;

@@ -52,6 +52,9 @@ export interface KernelParts {
   readonly quarantine: QuarantineMemory;
   /** Security took charge for the first time in this life, or buses were opened: what can be touched, or where, is new. */
   readonly onReach?: (change: 'supervised' | 'buses') => void;
+  /** A loop of this object came round. */
+  readonly onTurn?: (loop: 'open' | 'observe') => void;
+  readonly onStopTested?: (ok: boolean, periodMs: number | undefined) => void;
   /** Of this process, random. */
   readonly life: string;
   readonly log: KernelLog;
@@ -122,6 +125,7 @@ export class ComposedKernel {
         parts.onReach?.('supervised');
         setImmediate(() => void this.#observe());
       },
+      ...(parts.onStopTested === undefined ? {} : { onStopTested: parts.onStopTested }),
       onStopped: (cause, receipt) => {
         parts.log.warn({ cause, receipt }, 'devices driven to their safe values');
         this.#unreported.push({ cause, receipt });
@@ -147,8 +151,8 @@ export class ComposedKernel {
   async start(): Promise<void> {
     await this.#openBuses();
     if (!this.#ended) this.#stopInputs.start();
-    void this.#repeat(REOPEN_PERIOD_MS, () => this.#openBuses());
-    void this.#repeat(OBSERVE_PERIOD_MS, () => this.#observe());
+    void this.#repeat('open', REOPEN_PERIOD_MS, () => this.#openBuses());
+    void this.#repeat('observe', OBSERVE_PERIOD_MS, () => this.#observe());
   }
 
   observeNow(): Promise<void> {
@@ -301,11 +305,16 @@ export class ComposedKernel {
     if (!this.#ended) this.publish();
   }
 
-  async #repeat(periodMs: number, action: () => Promise<void>): Promise<void> {
+  async #repeat(
+    loop: 'open' | 'observe',
+    periodMs: number,
+    action: () => Promise<void>,
+  ): Promise<void> {
     for (;;) {
       await this.#parts.clock.sleep(periodMs);
       if (this.#ended) return;
       await action();
+      this.#parts.onTurn?.(loop);
     }
   }
 }

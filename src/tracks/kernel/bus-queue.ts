@@ -38,6 +38,8 @@ export interface BusQueueParts {
 }
 
 interface Waiting {
+  /** Longest time of its access, milliseconds. */
+  readonly limitMs: number;
   readonly run: () => Promise<void>;
 }
 
@@ -48,6 +50,8 @@ export class BusQueue {
   readonly #waiting: readonly [Waiting[], Waiting[], Waiting[], Waiting[]] = [[], [], [], []];
   readonly #breakers = new Map<LinearId, CircuitBreaker>();
   #busy = false;
+  /** The access under way: when it began and when it has to be over. */
+  #running: { readonly sinceMs: number; readonly limitMs: number } | null = null;
   #open = false;
   #finding = 'not opened yet';
   #refused = 0;
@@ -134,6 +138,13 @@ export class BusQueue {
     return this.bus.immediate;
   }
 
+  /** How many times its longest time the access under way has taken; 0 when none is, above 1 only when its bus is stuck. */
+  get overdue(): number {
+    if (this.#running === null) return 0;
+    const { sinceMs, limitMs } = this.#running;
+    return (this.#parts.clock.nowMs() - sinceMs) / Math.max(1, limitMs);
+  }
+
   /** True while the device's circuit is open: it did not answer of late. */
   suspect(device: LinearId): boolean {
     return this.#breakers.get(device)?.allows() === false;
@@ -203,6 +214,7 @@ export class BusQueue {
     }
     return new Promise((resolve) => {
       list.push({
+        limitMs,
         run: async () => {
           if (deadline.expired()) {
             const finding = `the deadline passed while waiting for bus ${this.bus.id}`;
@@ -257,9 +269,11 @@ export class BusQueue {
           this.#waiting[2].shift() ??
           this.#waiting[3].shift();
         if (next === undefined) return;
+        this.#running = { sinceMs: this.#parts.clock.nowMs(), limitMs: next.limitMs };
         await next.run();
       }
     } finally {
+      this.#running = null;
       this.#busy = false;
     }
   }

@@ -52,6 +52,8 @@ export interface KernelTrackParts {
   readonly stopInputs?: { open(deadline: Deadline): Promise<readonly string[]> };
   /** Security has handed over every hold for the first time in this life of the process. */
   readonly onSupervised?: () => void;
+  /** A test of the stop bell was heard in time, or was not; the next follows after `periodMs`. */
+  readonly onStopTested?: (ok: boolean, periodMs: number | undefined) => void;
   /** A stop that kernel executed, whoever asked for it; for the security track's audit and state. */
   readonly onStopped: (cause: StopCause | null, receipt: StopReceipt) => void;
 }
@@ -314,16 +316,18 @@ export class KernelDeviceTrack implements KernelTrack {
     return succeed(this.memory.whole(wanted));
   }
 
-  async testStop(deadline: Deadline): Promise<Outcome<string>> {
-    const { latch } = this.#parts;
+  async testStop(deadline: Deadline, periodMs?: number): Promise<Outcome<string>> {
+    const { latch, onStopTested } = this.#parts;
     const place = 'emergency stop';
     if (latch.engaged()) {
       const finding = 'a stop stands, its path is not tested now';
       return refuse(fault('EMERGENCY_STOPPED', { place, finding }));
     }
     const failed = (finding: string) => refuse(fault('STOP_TEST_FAILED', { place, finding }));
-    if (!(await this.#bell.heard(deadline))) return failed('kernel did not hear the stop bell');
+    const heard = await this.#bell.heard(deadline);
     const finding = latch.finding();
+    onStopTested?.(heard && finding === '', periodMs);
+    if (!heard) return failed('kernel did not hear the stop bell');
     // A closed bus is no fault of the path: its devices are told of, and the others are reached without it.
     return finding === '' ? succeed(this.#safeState.closedBuses().join('; ')) : failed(finding);
   }

@@ -11,20 +11,20 @@ import type { BusDescription } from '#model/board';
 import type { Cell } from '#model/bus';
 import type { DeviceDescriptor } from '#model/device';
 import type { WidthBits, Word } from '#model/register';
-import { checkWord, type LocationOf, locationOn } from './bus/cell-check.ts';
-import type { I2cDescription } from './bus/i2c.ts';
-import { findAdapter, I2C_DEVICES } from './bus/i2c-kernel.ts';
-import { locateFile } from './bus/memory.ts';
-import { writeRequest } from './bus/modbus-cell.ts';
-import { encodeRequest, encodeRtuFrame } from './bus/modbus-frame.ts';
-import type { SerialDescription } from './bus/modbus-rtu.ts';
-import { locateBar } from './bus/pci.ts';
-import type { SysfsDescription } from './bus/sysfs.ts';
-import { isPathComponent, SysfsFinder } from './bus/sysfs-locator.ts';
-import { formatAttribute, NAMED_VALUES } from './bus/sysfs-text.ts';
-import { locateMap } from './bus/uio.ts';
-import { regionsOf } from './bus/window-region.ts';
-import type { WindowRegion, WindowSource } from './bus/window-source.ts';
+import { checkWord, type LocationOf, locationOn } from './cell-check.ts';
+import type { I2cDescription } from './i2c.ts';
+import { findAdapter, I2C_DEVICES } from './i2c-kernel.ts';
+import { locateFile } from './memory.ts';
+import { writeRequest } from './modbus-cell.ts';
+import { encodeRequest, encodeRtuFrame } from './modbus-frame.ts';
+import type { SerialDescription } from './modbus-rtu.ts';
+import { locateBar } from './pci.ts';
+import type { SysfsDescription } from './sysfs.ts';
+import { isPathComponent, SysfsFinder } from './sysfs-locator.ts';
+import { formatAttribute, NAMED_VALUES } from './sysfs-text.ts';
+import { locateMap } from './uio.ts';
+import { regionsOf } from './window-region.ts';
+import type { WindowRegion, WindowSource } from './window-source.ts';
 
 /** One register and its safe value, as the stop writes it. */
 export interface SafeOrder {
