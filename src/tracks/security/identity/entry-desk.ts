@@ -20,6 +20,7 @@ import type {
 } from '../ports.ts';
 import { principalOf } from './account-book.ts';
 import type { CredentialBook, PersonalSecrets } from './credential-book.ts';
+import { unusableBecause } from './grounds.ts';
 import type { Invitation, Invitations } from './invitations.ts';
 import type { Attempt, Lockouts } from './lockouts.ts';
 import { codeUri, newCodeSecret, stepOf } from './one-time-codes.ts';
@@ -185,11 +186,8 @@ export class EntryDesk {
 
   /** An account whose person may sign in now. */
   #usable(record: AccountRecord | undefined): AccountRecord | undefined {
-    if (record === undefined || !record.enabled) return undefined;
-    const nowMs = this.#parts.wallMs();
-    const { validFromWallMs, validUntilWallMs } = record;
-    if (validFromWallMs !== null && nowMs < validFromWallMs) return undefined;
-    return validUntilWallMs !== null && nowMs >= validUntilWallMs ? undefined : record;
+    if (record === undefined) return undefined;
+    return unusableBecause(record, this.#parts.wallMs()) === null ? record : undefined;
   }
 
   // --- Enrolment ---------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 // Sessions: what a connection presents, whose it is now, and until when.
 // Invariants: who somebody is and may is derived from the account book at every lookup; an ended or locked session never comes
-// back; a proof that two accounts claim opens none. Expiry is judged by the wall floor and by the monotonic clock.
+// back; all of an account's sessions, and all sessions together, are bounded.
 // A session is one connection's; those that show the token of one sign-in with a password share its handle and end with it.
 
 import { randomBytes } from 'node:crypto';
@@ -10,30 +10,26 @@ import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { AccountRecord } from '#model/account';
 import type { Session, SessionsEnded } from '#model/orchestrator-port';
 import type { Credential, Origin } from '#model/principal';
-import type {
-  AccountPort,
-  CertificatePort,
-  LiveSession,
-  SessionControl,
-  TokenPort,
-} from '../ports.ts';
+import type { LiveSession, SessionControl } from '../ports.ts';
 import { principalOf } from './account-book.ts';
+import {
+  credentialDigest,
+  type Ground,
+  type Grounded,
+  Grounds,
+  type GroundsParts,
+  groundDigest,
+  passwordDigest,
+} from './grounds.ts';
 import { type Lockouts, lockedFault } from './lockouts.ts';
-import { hashToken, newHandle } from './secrets.ts';
-import { SIGN_IN_MS, type SignedIn, type SignIns } from './sign-ins.ts';
+import { newHandle } from './secrets.ts';
+import { SIGN_IN_MS, type SignedIn } from './sign-ins.ts';
 import type { Sources } from './sources.ts';
 
-export interface PrincipalsParts {
+export interface PrincipalsParts extends GroundsParts {
   readonly clock: Clock;
-  /** Of the wall floor. */
-  readonly wallMs: () => number;
-  readonly accounts: AccountPort;
-  readonly tokens: TokenPort;
-  /** Every certificate of a known URI is good where absent. */
-  readonly certificates?: CertificatePort;
   readonly lockouts: Lockouts;
   readonly sources: Sources;
-  readonly signIns: SignIns;
   /** An account was locked until a person unlocks it. */
   readonly onLocked?: (account: string, because: string) => void;
 }
@@ -44,13 +40,6 @@ export const SESSIONS_PER_ACCOUNT_MAX = 256;
 /** A session unused for so long gives way to a new one; interface forgets idle connections sooner. */
 const GIVES_WAY_AFTER_MS = 600_000;
 const SWEEP_EVERY_MS = 30_000;
-
-/** What a session stands on; looked at again at every lookup. */
-type Ground =
-  | { readonly way: 'password'; readonly signIn: SignedIn }
-  | { readonly way: 'token'; readonly hash: string; readonly tokenId: string }
-  | { readonly way: 'certificate'; readonly uri: string; readonly fingerprint: string }
-  | { readonly way: 'local'; readonly uid: number };
 
 interface Live {
   readonly handle: string;
@@ -68,21 +57,23 @@ interface Live {
 
 export class Principals implements SessionControl {
   readonly #parts: PrincipalsParts;
+  readonly #grounds: Grounds;
   readonly #sessions = new Map<string, Live>();
   readonly #listeners = new Set<(ended: SessionsEnded) => void>();
   #cancelSweep: Cancel | null = null;
 
   constructor(parts: PrincipalsParts) {
     this.#parts = parts;
+    this.#grounds = new Grounds(parts);
   }
 
   async authenticate(credential: Credential, origin: Origin): Promise<Outcome<Session>> {
     const { sources, lockouts } = this.#parts;
     const waits = sources.refusal(origin);
     if (waits !== null) return refuse(waits);
-    const found = this.#find(credential);
+    const found = this.#grounds.find(credential);
     if (!found.ok) {
-      sources.failed(origin, credentialKey(credential));
+      sources.failed(origin, credentialDigest(credential));
       return found;
     }
     const { record, ground } = found.value;
@@ -94,7 +85,7 @@ export class Principals implements SessionControl {
       return refuse(sessionLocked(ground.signIn.lockedBecause));
     const room = this.#makeRoom(record.id);
     if (room !== null) return refuse(room);
-    return succeed(this.#open(record, ground, origin, credential));
+    return succeed(this.#open(found.value, origin, credential));
   }
 
   session(id: string): Outcome<Session> {
@@ -217,52 +208,8 @@ export class Principals implements SessionControl {
 
   // --- Opening -----------------------------------------------------------------------------------
 
-  #find(
-    credential: Credential,
-  ): Outcome<{ readonly record: AccountRecord; readonly ground: Ground }> {
-    const { accounts, tokens, signIns } = this.#parts;
-    const shown = credential.kind === 'local' ? `local user ${credential.uid}` : credential.kind;
-    const refused = (finding: string) =>
-      refuse(fault('NOT_AUTHENTICATED', { place: 'sign-in', finding }));
-    const none = refused(`the ${shown} belongs to no enabled account`);
-    const of = (record: AccountRecord | undefined, ground: Ground) => {
-      if (record === undefined) return none;
-      const because = this.#groundless(record, ground);
-      if (because === null) return succeed({ record, ground });
-      // Whoever holds the key of a certificate may know what became of it; a token may have been found.
-      return ground.way === 'certificate'
-        ? refused(`the certificate opens no account: ${because}`)
-        : none;
-    };
-    switch (credential.kind) {
-      case 'token': {
-        const hash = hashToken(credential.token);
-        const signIn = signIns.find(hash);
-        if (signIn !== undefined)
-          return of(accounts.account(signIn.account), { way: 'password', signIn });
-        const token = tokens.find(hash);
-        if (token === undefined) return none;
-        return of(accounts.account(token.account), { way: 'token', hash, tokenId: token.id });
-      }
-      case 'certificate': {
-        const { uri, fingerprint } = credential;
-        const record = this.#onlyHolder(({ certificateUris }) => certificateUris.includes(uri));
-        return of(record, { way: 'certificate', uri, fingerprint });
-      }
-      case 'local': {
-        const { uid } = credential;
-        const record = this.#onlyHolder(({ localUids }) => localUids.includes(uid));
-        return of(record, { way: 'local', uid });
-      }
-    }
-  }
-
-  #onlyHolder(holds: (record: AccountRecord) => boolean): AccountRecord | undefined {
-    const holders = this.#parts.accounts.all().filter((record) => record.enabled && holds(record));
-    return holders.length === 1 ? holders[0] : undefined;
-  }
-
-  #open(record: AccountRecord, ground: Ground, origin: Origin, credential: Credential): Session {
+  #open(grounded: Grounded, origin: Origin, credential: Credential): Session {
+    const { record, ground } = grounded;
     const { clock, wallMs } = this.#parts;
     const nowMs = clock.nowMs();
     const session: Session = {
@@ -270,8 +217,8 @@ export class Principals implements SessionControl {
       principal: principalOf(record),
       administrator: record.administrator,
       way: ground.way,
-      scope: this.#scopeOf(ground),
-      expiresAtWallMs: this.#expiryOf(record, ground),
+      scope: this.#grounds.scopeOf(ground),
+      expiresAtWallMs: this.#grounds.expiryOf(record, ground),
     };
     this.#sessions.set(session.id, {
       handle: ground.way === 'password' ? ground.signIn.handle : newHandle(),
@@ -279,7 +226,7 @@ export class Principals implements SessionControl {
       origin,
       openedWallMs: ground.way === 'password' ? ground.signIn.openedWallMs : wallMs(),
       expiresAtMs: ground.way === 'password' ? ground.signIn.expiresAtMs : nowMs + SIGN_IN_MS,
-      credential: credentialDigest(record, ground, credential),
+      credential: groundDigest(grounded, credential),
       usedAtMs: nowMs,
       lockedBecause: null,
       session,
@@ -320,43 +267,16 @@ export class Principals implements SessionControl {
       return `the session is ${SIGN_IN_MS / 3_600_000} hours old`;
     const record = accounts.account(live.record.id);
     if (record === undefined) return 'the account is gone';
-    const over = this.#groundless(record, live.ground);
+    const over = this.#grounds.overBecause(record, live.ground);
     if (over !== null || record === live.record) return over;
     live.record = record;
     live.session = {
       ...live.session,
       principal: principalOf(record),
       administrator: record.administrator,
-      expiresAtWallMs: this.#expiryOf(record, live.ground, live.openedWallMs),
+      expiresAtWallMs: this.#grounds.expiryOf(record, live.ground, live.openedWallMs),
     };
     return null;
-  }
-
-  /** Why the proof opens nothing of this account now; null when it does. */
-  #groundless(record: AccountRecord, ground: Ground): string | null {
-    const { wallMs, tokens, certificates, signIns } = this.#parts;
-    const nowWallMs = wallMs();
-    if (!record.enabled) return 'the account is disabled';
-    if (record.validFromWallMs !== null && nowWallMs < record.validFromWallMs)
-      return 'the account is not valid yet';
-    if (record.validUntilWallMs !== null && nowWallMs >= record.validUntilWallMs)
-      return 'the account is not valid any more';
-    switch (ground.way) {
-      case 'password':
-        return signIns.overBecause(ground.signIn);
-      case 'token':
-        return tokens.find(ground.hash)?.account === record.id
-          ? null
-          : 'the token was revoked or has expired';
-      case 'certificate':
-        return record.certificateUris.includes(ground.uri)
-          ? (certificates?.refusal(ground.uri, ground.fingerprint) ?? null)
-          : 'the certificate was taken from the account';
-      case 'local':
-        return record.localUids.includes(ground.uid)
-          ? null
-          : 'the local user was taken from the account';
-    }
   }
 
   #lockOn(live: Live): Fault | null {
@@ -367,23 +287,6 @@ export class Principals implements SessionControl {
       live.lockedBecause ??
       (live.ground.way === 'password' ? live.ground.signIn.lockedBecause : null);
     return because === null ? null : sessionLocked(because);
-  }
-
-  #scopeOf(ground: Ground): readonly string[] | null {
-    if (ground.way !== 'token') return null;
-    // One that is gone since it was found opens nothing.
-    const token = this.#parts.tokens.find(ground.hash);
-    return token === undefined ? [] : token.scope;
-  }
-
-  #expiryOf(record: AccountRecord, ground: Ground, openedWallMs = this.#parts.wallMs()): number {
-    const ends = [
-      ground.way === 'password' ? ground.signIn.expiresAtWallMs : openedWallMs + SIGN_IN_MS,
-    ];
-    if (ground.way === 'token')
-      ends.push(this.#parts.tokens.find(ground.hash)?.expiresAtWallMs ?? openedWallMs);
-    if (record.validUntilWallMs !== null) ends.push(record.validUntilWallMs);
-    return Math.min(...ends);
   }
 
   #viewOfSignIn(signIn: SignedIn): LiveSession | null {
@@ -456,25 +359,4 @@ function sessionOver(finding: string): Fault {
 
 function sessionLocked(finding: string): Fault {
   return fault('ACCOUNT_LOCKED', { place: 'session', finding });
-}
-
-/** Of the part of a credential that names its holder: a renewed certificate of the same name is the same one. */
-function credentialDigest(record: AccountRecord, ground: Ground, credential: Credential): string {
-  // A password is its person's, however often it is shown.
-  return ground.way === 'password' ? passwordDigest(record.id) : credentialKey(credential);
-}
-
-export function passwordDigest(account: string): string {
-  return hashToken(`password ${account}`);
-}
-
-function credentialKey(credential: Credential): string {
-  switch (credential.kind) {
-    case 'token':
-      return hashToken(`token ${hashToken(credential.token)}`);
-    case 'certificate':
-      return hashToken(`certificate ${credential.uri}`);
-    case 'local':
-      return hashToken(`local ${credential.uid}`);
-  }
 }
