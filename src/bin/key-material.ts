@@ -2,7 +2,15 @@
 // Invariants: what the chain or the authority has signed already is never continued with another key unseen.
 
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import type { Layout } from '#config/layout';
@@ -130,6 +138,8 @@ function publish(path: string, text: string): void {
   const fresh = `${path}.new`;
   rmSync(fresh, { force: true });
   writeFileSync(fresh, text, { mode: 0o644, flag: 'wx', flush: true });
+  // The unit's umask keeps others out, and this is for them.
+  chmodSync(fresh, 0o644);
   renameSync(fresh, path);
 }
 

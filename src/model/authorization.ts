@@ -1,6 +1,5 @@
 // The permission to execute one plan once, made by security and checked by kernel.
 
-import { createHash, type KeyObject } from 'node:crypto';
 import { canonicalDigest, canonicalText } from '#foundation/canonical';
 
 export interface Authorization {
@@ -54,8 +53,4 @@ export interface AuthorizationKeys {
 /** Keys that count at once: the one in use, its successor, and those before whose last authorizations have not expired. */
 export const AUTHORIZATION_KEYS_MAX = 4;
 
-/** First 16 hexadecimal digits of SHA-256 over the public key's SPKI DER. */
-export function keyIdOf(publicKey: KeyObject): string {
-  const spki = publicKey.export({ type: 'spki', format: 'der' });
-  return createHash('sha256').update(spki).digest('hex').slice(0, 16);
-}
+export { keyIdOf } from './audit-checkpoint.ts';

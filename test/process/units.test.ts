@@ -120,7 +120,8 @@ describe.skipIf(NO_SYSTEMD !== null)('systemd-sysusers and systemd-tmpfiles', ()
     const state = (path: string) => lstatSync(root.path('var/lib/dsmil', path));
     expect(state('security').mode & 0o7777).toBe(0o700);
     expect(state('security').uid).toBe(root.userOf('security').uid);
-    expect(state('interface').gid).toBe(root.userOf('interface').gid);
+    expect(state('interface').mode & 0o7777).toBe(0o700);
+    expect(state('interface').uid).toBe(root.userOf('interface').uid);
   });
 });
 
@@ -157,8 +158,12 @@ describe('the units', () => {
     });
     expect(run.sort()).toEqual(meant.map(({ path }) => `/run/dsmil/${path}`).sort());
     const rest = paths.filter((path) => !path.startsWith('/run/dsmil/'));
-    const state = ['/var/lib/dsmil/interface', '/var/lib/dsmil/pki'];
-    expect(rest.sort()).toEqual(track === 'security' ? state : []);
+    const state = {
+      kernel: [],
+      security: ['/var/lib/dsmil/pki'],
+      interface: ['/var/lib/dsmil/interface'],
+    };
+    expect(rest).toEqual(state[track]);
   });
 
   it('give the network to interface alone and devices to kernel alone', () => {

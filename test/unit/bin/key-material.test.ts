@@ -59,7 +59,10 @@ function give(name: string, key = newKey()): void {
 
 describe('on an empty state directory', () => {
   it('authority and keys are made, private ones for their owner alone, the certificate for everybody', () => {
-    const { material } = must(open(['appliance.example']));
+    const mask = process.umask(0o077);
+    const opened = open(['appliance.example']);
+    process.umask(mask);
+    const { material } = must(opened);
     const published = layout.pki.authority;
     expect(statSync(published).mode & 0o777).toBe(0o644);
     for (const path of [layout.pki.authorityKey, layout.checkpointKey]) {
