@@ -31,6 +31,8 @@ const ScenarioSchema = id('^[a-z0-9][a-z0-9-]{0,63}$', 'As the list shows it.');
 const Secret = text(1_024, 1);
 const Code = Type.String({ minLength: 1, maxLength: 64, description: 'One-time code.' });
 const Reason = Type.String({ maxLength: 4_096, description: 'Why, for the record.' });
+/** One line, in any language. */
+const Name = Type.String({ minLength: 1, maxLength: 128, pattern: '^[^\\p{Cc}]+$' });
 const Pem = text(16_384, 1);
 const Time = Type.Union([Type.String({ minLength: 20, maxLength: 35 }), Type.Null()], {
   description: 'RFC 3339 with offset; null for an open end.',
@@ -42,7 +44,7 @@ const Uid = Type.Integer({ minimum: 0, maximum: 0xffff_fffe });
 
 /** What there is to say of an account that is no secret. */
 const rights = {
-  name: text(128, 1),
+  name: Name,
   clearance: choice(CLEARANCE_NAMES),
   compartments: Type.Array(choice(COMPARTMENTS), { maxItems: COMPARTMENTS.length }),
   devices: Devices,
@@ -131,7 +133,7 @@ export const ADMINISTRATION_BODIES: { readonly [K in AdministrationKey]?: JsonSc
   createToken: Type.Object(
     {
       account: AccountIdSchema,
-      name: text(128, 1),
+      name: Name,
       scope: Type.Union([Type.Array(RowSchema, { maxItems: ROWS_MAX }), Type.Null()], {
         description: 'Rows of the operation table; null for all that the account may.',
       }),

@@ -12,6 +12,7 @@ const DEPTH_MAX = 32;
 const FORBIDDEN_KEYS: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 /** Control characters but tab and line ends, line separators, and marks that turn the writing direction around. */
 const HIDDEN = /[^\P{Cc}\t\n\r]|[\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069\ufeff]/u;
+const LINES = /[\t\n\r]/;
 
 interface Visit {
   readonly value: unknown;
@@ -19,8 +20,11 @@ interface Visit {
   readonly depth: number;
 }
 
-/** Only the keys and the depth: for a stop, which is never refused for its wording. */
-export type TextCheck = 'keys' | 'keys and texts';
+/**
+ * keys: those and the depth alone, for a stop, which is never refused for its wording. texts may have lines and tabs,
+ * names may not.
+ */
+export type TextCheck = 'keys' | 'keys and texts' | 'keys and names';
 
 /** The first thing that is wrong, or null. Members named in `opaque` are not looked into. */
 export function findHiddenText(
@@ -33,7 +37,7 @@ export function findHiddenText(
   for (let visit = visits.pop(); visit !== undefined; visit = visits.pop()) {
     const { value, depth } = visit;
     if (typeof value === 'string') {
-      const finding = check === 'keys' ? null : hiddenIn(value);
+      const finding = check === 'keys' ? null : hiddenIn(value, check);
       if (finding !== null) return { place: visit.place, finding };
     } else if (typeof value === 'object' && value !== null && !ArrayBuffer.isView(value)) {
       if (depth >= DEPTH_MAX) {
@@ -53,9 +57,10 @@ export function findHiddenText(
   return null;
 }
 
-function hiddenIn(text: string): string | null {
+function hiddenIn(text: string, check: TextCheck): string | null {
   if (!text.isWellFormed()) return 'holds half of a character';
-  if (HIDDEN.test(text)) return 'holds control characters or marks that cannot be seen';
+  if (HIDDEN.test(text) || (check === 'keys and names' && LINES.test(text)))
+    return 'holds control characters or marks that cannot be seen';
   return text.normalize('NFC') === text ? null : 'is not in the normal form of Unicode (NFC)';
 }
 

@@ -12,10 +12,10 @@ import { http } from '../node-http.ts';
 import {
   answerBadRequest,
   closeServer,
+  HEADERS_MAX,
   HTTP_BOUNDS,
   HTTP_TIMES,
   listenOn,
-  PARSED_HEADERS_MAX,
 } from '../rest/http-server.ts';
 import type { RestApp } from '../rest/rest-app.ts';
 
@@ -34,7 +34,7 @@ export class LocalServer {
   constructor(app: RestApp, path: string, readPeer: PeerCredentialsReader) {
     this.#path = path;
     this.server = http.createServer({ ...HTTP_TIMES, ...HTTP_BOUNDS }, app.serve);
-    this.server.maxHeadersCount = PARSED_HEADERS_MAX;
+    this.server.maxHeadersCount = HEADERS_MAX;
     this.server.maxConnections = CONNECTIONS_MAX;
     this.server.on('clientError', answerBadRequest);
     this.server.prependListener('connection', (socket: Socket) => {

@@ -8,7 +8,7 @@ import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { https } from '../node-http.ts';
 import { checkedContext, cutRevoked, secureContext, type TlsMaterial } from '../tls-material.ts';
-import { HEADERS_MAX, type RestApp } from './rest-app.ts';
+import type { RestApp } from './rest-app.ts';
 
 export interface HttpListenOptions {
   readonly host: string;
@@ -29,10 +29,10 @@ export const HTTP_TIMES = {
 } as const satisfies ServerOptions;
 /** All headers of a request together (RFC 9112 leaves it to the server). */
 export const HTTP_BOUNDS = { maxHeaderSize: 16 * 1024 } as const satisfies ServerOptions;
-/** One more than a request may have, so that the surplus is seen and not dropped. */
-export const PARSED_HEADERS_MAX = HEADERS_MAX + 1;
+/** More than these are an error of the parser, answered like any other bytes that are no request. */
+export const HEADERS_MAX = 64;
 
-export type HttpTimes = typeof HTTP_TIMES;
+export type HttpTimes = { readonly [K in keyof typeof HTTP_TIMES]: number };
 
 export class HttpServer {
   readonly server: HttpsServer;
@@ -52,7 +52,7 @@ export class HttpServer {
       app.serve,
     );
     this.server.maxConnections = CONNECTIONS_MAX;
-    this.server.maxHeadersCount = PARSED_HEADERS_MAX;
+    this.server.maxHeadersCount = HEADERS_MAX;
     this.server.prependListener('secureConnection', cutRevoked);
     this.server.on('clientError', answerBadRequest);
   }

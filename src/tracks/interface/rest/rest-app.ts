@@ -28,7 +28,6 @@ export interface RestOptions {
 }
 
 export const BODY_BYTES_MAX = 64 * 1024;
-export const HEADERS_MAX = 64;
 /** For a route without a body of its own: nothing, or an empty object. */
 const NO_BODY = Type.OrNothing(Type.Object({}, { additionalProperties: false }));
 
@@ -160,11 +159,6 @@ export class RestApp {
   }
 
   #refuseEarly(request: IncomingMessage): Fault | null {
-    // The parser drops what is beyond its bound without a word, and that could be the one that matters.
-    if (request.rawHeaders.length > 2 * HEADERS_MAX) {
-      const finding = `has more than ${HEADERS_MAX} headers`;
-      return fault('REQUEST_TOO_LARGE', { place: 'request', finding });
-    }
     if (secretInUrl(request.url ?? '')) {
       const finding = 'carries a secret, which logs and histories would keep';
       return fault('REQUEST_MALFORMED', { place: 'URL', finding });
@@ -218,8 +212,8 @@ function refuseHidden(key: OperationKey, request: FastifyRequest): Fault | null 
   const query = (request.query ?? {}) as Record<string, unknown>;
   const found =
     findHiddenText(request.body, 'body', check, operationRow(key).secrets) ??
-    findHiddenText(params, 'params', 'keys and texts') ??
-    findHiddenText(query, 'querystring', 'keys and texts') ??
+    findHiddenText(params, 'params', 'keys and names') ??
+    findHiddenText(query, 'querystring', 'keys and names') ??
     findClimbing(params, 'params') ??
     findClimbing(query, 'querystring');
   return found === null ? null : fault('REQUEST_MALFORMED', found);

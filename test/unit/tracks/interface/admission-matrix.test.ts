@@ -18,6 +18,7 @@ import { RestApp } from '#tracks/interface/rest/rest-app';
 import { DEFAULT_LIMITS, InterfaceService } from '#tracks/interface/service';
 import { makeTestAuthority } from '../../../support/certificates.ts';
 import { httpCall } from '../../../support/http-client.ts';
+import { REST_BODIES, type RestKey, restPath } from '../../../support/rest-bodies.ts';
 import { person, ScriptedOrchestrator } from '../../../support/scripted-orchestrator.ts';
 import { smallBoard } from '../../../support/small-board.ts';
 
@@ -29,86 +30,6 @@ type Role = (typeof ROLES)[number];
 const SCOPE: readonly OperationKey[] = ['devices'];
 /** What every token may, whatever its scope. */
 const OUTSIDE_SCOPES: readonly OperationKey[] = ['me', 'logout', 'stop'];
-
-const REASON = { reason: 'seen on the site with my own eyes' };
-type RestKey = {
-  [K in OperationKey]: (typeof OPERATION_TABLE)[K] extends { readonly rest: object } ? K : never;
-}[OperationKey];
-
-/** A body that fits the schema of each route; a row without a line here does not compile. */
-const BODIES: Readonly<Record<RestKey, object | null>> = {
-  health: null,
-  describe: null,
-  login: { token: 'token-TOP_SECRET' },
-  logout: null,
-  me: null,
-  status: null,
-  metrics: null,
-  devices: null,
-  device: null,
-  synchronize: {},
-  history: null,
-  releaseDevice: REASON,
-  quarantineDevice: REASON,
-  conflicts: null,
-  resolveConflict: { answer: 'INHIBIT', ...REASON },
-  readRegisters: null,
-  operate: { operation: 'READ', device: 0 },
-  operateSelected: {},
-  releaseSelected: null,
-  operations: null,
-  operation: null,
-  approvals: null,
-  approve: { planDigest: 'ab'.repeat(32) },
-  stop: {},
-  acknowledgeStop: null,
-  reset: REASON,
-  audit: null,
-  verifyAudit: null,
-  enrol: { invitation: 'once', password: 'a long enough pass phrase' },
-  confirmEnrolment: { invitation: 'once', code: '123456' },
-  changePassword: { password: 'old', code: '123456', next: 'a long enough pass phrase' },
-  rights: null,
-  sessions: null,
-  revokeSession: null,
-  accounts: null,
-  createAccount: {
-    account: { id: 'eve', name: 'Eve', kind: 'person', clearance: 'NONE', devices: ['0x8001'] },
-    ...REASON,
-  },
-  changeAccount: { change: { enabled: false }, ...REASON },
-  inviteAccount: REASON,
-  unlockAccount: REASON,
-  tokens: null,
-  createToken: { account: 'eve', name: 'script', scope: ['devices'], lifetimeDays: 30 },
-  revokeToken: REASON,
-  authority: null,
-  certificates: null,
-  issueCertificate: { account: 'eve', requestPem: 'PEM', ...REASON },
-  renewCertificate: { requestPem: 'PEM' },
-  revokeCertificate: REASON,
-  rotateKey: { key: 'checkpoint', ...REASON },
-  auditCheckpoint: null,
-  exportAudit: null,
-  archiveAudit: REASON,
-  incidents: null,
-  closeIncident: REASON,
-  threat: null,
-  chaosScenarios: null,
-  startChaos: { scenario: 'brute-force', ...REASON },
-  endChaos: {
-    report: {
-      scenario: 'brute-force',
-      detected: true,
-      evidence: [],
-      responseMs: 12.5,
-      contained: true,
-      containment: 'the account was locked',
-      limitsKept: true,
-      limits: [],
-    },
-  },
-};
 
 const rows = Object.entries(OPERATION_TABLE) as readonly [OperationKey, OperationRow][];
 const cases = rows.flatMap(([key, row]) => ROLES.map((role) => [key, role, row] as const));
@@ -192,15 +113,14 @@ describe('REST', () => {
   it.each(cases.filter(([, , row]) => row.rest !== undefined))(
     '%s by %s',
     async (key, role, row) => {
-      const body = BODIES[key as RestKey];
-      const id = key === 'resolveConflict' ? '7' : '1';
+      const body = REST_BODIES[key as RestKey];
       const answer = await httpCall({
         host: '127.0.0.1',
         servername: 'localhost',
         port: httpPort,
         ca,
         method: row.rest?.method ?? '',
-        path: (row.rest?.path ?? '').replace(':id', id).replace(':kind', 'device'),
+        path: restPath(key as RestKey, row.rest?.path ?? ''),
         headers: role === 'stranger' ? {} : { authorization: `Bearer token-${role}` },
         ...(body === null ? {} : { body }),
       });
