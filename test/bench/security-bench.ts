@@ -1,13 +1,13 @@
 // This process as the security process of a real agent: kernel, interface and simulator are processes of their own, over
 // the same shared links and the same disk; only the network is left out, so that the orchestrator's own time is seen.
 
-import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { checkBoard } from '#config/board';
 import { COMPILED_SUFFIX, writeCompiledBoard } from '#config/compiled-board';
-import { type Layout, layoutOf } from '#config/layout';
+import { type Layout, layoutOf, linkDirectoryOf } from '#config/layout';
 import { systemClock } from '#foundation/clock';
 import { Deadline } from '#foundation/deadline';
 import { DurableStore } from '#foundation/durable-store';
@@ -29,8 +29,10 @@ import { bundle, bundlePath, type Program } from '../../scripts/bundle.ts';
 import { nodeFlagsOf } from '../../scripts/node-flags.ts';
 import { PROFILE_DIRECTORIES } from '../../src/bin/command-line.ts';
 import { type ComposedSecurity, composeSecurity } from '../../src/bin/compose/security.ts';
+import { openKeys } from '../../src/bin/key-material.ts';
 import { accountFor, seedPeople } from '../../src/bin/persona.ts';
 import { provisionDemo } from '../../src/bin/provision.ts';
+import { openRunDirectory } from '../../src/bin/run-directory.ts';
 import { SupervisedProcess } from '../../src/bin/supervised-process.ts';
 import { REPOSITORY } from '../support/agent.ts';
 
@@ -108,10 +110,7 @@ export class SecurityBench {
     writeCompiledBoard(compiled, board);
 
     const signer = new AuthorizationSigner(systemClock);
-    const linkDirectory = join(layout.runDirectory, 'links');
-    const stopDirectory = join(layout.runDirectory, 'stop');
-    mkdirSync(linkDirectory, { recursive: true });
-    mkdirSync(stopDirectory, { recursive: true });
+    must(openRunDirectory(layout.runDirectory, 'security'));
 
     const children = new Map<string, SupervisedProcess>();
     const start = (name: Program, processArguments: readonly string[]): Promise<void> =>
@@ -134,17 +133,19 @@ export class SecurityBench {
     const common = ['--state-dir', directory, '--run-dir', layout.runDirectory];
     const network = ['--http', '127.0.0.1:0', '--grpc', '127.0.0.1:0'];
     await start('simulator', ['--board', compiled, '--directory', simulatorDirectory]);
-    await Promise.all([
-      start('kernel', [...common, '--board', compiled]),
-      start('interface', [...common, '--board', compiled, ...network]),
-    ]);
+    await start('kernel', [...common, '--board', compiled]);
+    // Ready once security, below, has certified its server.
+    const served = start('interface', [...common, '--board', compiled, ...network]);
 
     const onError = (error: unknown, where: string) => {
       process.stderr.write(`bench: ${where}: ${String(error)}\n`);
     };
     const linkTo = (peer: 'kernel' | 'interface') =>
       new SharedLink({
-        directory: linkDirectory,
+        directory: linkDirectoryOf(
+          layout.runDirectory,
+          peer === 'kernel' ? 'kernel-security' : 'security-interface',
+        ),
         self: 'security',
         peer,
         clock: systemClock,
@@ -158,7 +159,17 @@ export class SecurityBench {
       token: principal.id,
     }));
     seedPeople(store, people, systemClock.wallMs());
-    const latch = new SharedStopLatch({ directory: stopDirectory, self: 'security' });
+    const latch = new SharedStopLatch({ directory: layout.stopDirectory, self: 'security' });
+    const keys = must(
+      openKeys({
+        layout,
+        store,
+        credentials: undefined,
+        names: [],
+        wallMs: () => systemClock.wallMs(),
+        onNote: () => undefined,
+      }),
+    );
     const security = composeSecurity({
       board,
       policy: QUIET_POLICY,
@@ -166,7 +177,8 @@ export class SecurityBench {
       bootId: randomUUID(),
       clock: systemClock,
       clockQuality: () => 'unsynchronized',
-      checkpointKey: generateKeyPairSync('ed25519').privateKey,
+      checkpointKey: keys.checkpointKey,
+      material: keys.material,
       signer,
       latch,
       kernelLink,
@@ -176,6 +188,7 @@ export class SecurityBench {
       onNote: () => undefined,
     });
     await security.start();
+    await served;
     const sessions: string[] = [];
     for (const { id } of PEOPLE) {
       const credential = { kind: 'token', token: id } as const;
