@@ -3,7 +3,7 @@
 
 import type { Clock } from '#foundation/clock';
 import type { Deadline } from '#foundation/deadline';
-import { describeFault, fault } from '#foundation/fault';
+import { describeFault, type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type {
   AdministrationAnswer,
@@ -158,16 +158,22 @@ export class Orchestrator implements OrchestratorPort {
     const { desk } = this.#parts;
     const asker = this.#asker(session.value, origin);
     const done = await desk.operateSelected(asker, operationId, confirmedRisk, deadline);
-    if (!done.ok) return done;
+    if (!done.ok) {
+      this.#refusedAttempt('operateSelected', asker.principal.id, origin, [], done.fault);
+      return done;
+    }
     const { receipt, intent } = done.value;
     this.#announce(receipt, intent, session.value);
     return succeed(receipt);
   }
 
   releaseSelected(sessionId: string, operationId: string, origin: Origin): Promise<Outcome<void>> {
-    return this.#as('releaseSelected', sessionId, (principal) =>
-      this.#parts.desk.releaseSelected({ principal, origin }, operationId),
-    );
+    return this.#as('releaseSelected', sessionId, async (principal) => {
+      const released = await this.#parts.desk.releaseSelected({ principal, origin }, operationId);
+      if (!released.ok)
+        this.#refusedAttempt('releaseSelected', principal.id, origin, [], released.fault);
+      return released;
+    });
   }
 
   operation(sessionId: string, operationId: string): Promise<Outcome<OperationReceipt>> {
@@ -309,9 +315,15 @@ export class Orchestrator implements OrchestratorPort {
     reason: string,
     origin: Origin,
   ): Promise<Outcome<Conflict>> {
-    return this.#as('resolveConflict', sessionId, (principal) =>
-      this.#parts.sync.resolve(principal, conflictId, answer, reason, origin),
-    );
+    return this.#as('resolveConflict', sessionId, async (principal) => {
+      const { sync } = this.#parts;
+      const device = sync.conflicts().find(({ id }) => id === conflictId)?.device;
+      const devices = device === undefined ? [] : [device];
+      const resolved = await sync.resolve(principal, conflictId, answer, reason, origin);
+      if (!resolved.ok)
+        this.#refusedAttempt('resolveConflict', principal.id, origin, devices, resolved.fault);
+      return resolved;
+    });
   }
 
   history(
@@ -546,10 +558,21 @@ export class Orchestrator implements OrchestratorPort {
       return session;
     }
     // Interface has refused it before, and said so: this came through another door.
-    const { announcer } = this.#parts;
-    const more = { operation: key, details: { code: refused.code } };
-    void announcer.record('OPERATION_REFUSED', id, null, [], describeFault(refused), more);
+    this.#refusedAttempt(key, id, null, [], refused);
     return refuse(refused);
+  }
+
+  /** What somebody wanted and did not get, where no desk puts that on record by itself. */
+  #refusedAttempt(
+    operation: OperationKey,
+    actor: string,
+    origin: Origin | null,
+    devices: readonly LinearId[],
+    refused: Fault,
+  ): void {
+    const more = { operation, details: { code: refused.code } };
+    const told = describeFault(refused);
+    void this.#parts.announcer.record('OPERATION_REFUSED', actor, origin, devices, told, more);
   }
 
   #watchedDryRun(intent: Intent, actor: string, origin: Origin): void {

@@ -241,3 +241,17 @@ it('a grave incident stays open however quiet it is', async () => {
   await bench.kernelBench.clock.advance(5 * 3_600_000);
   expect(incident()).toMatchObject({ level: 'CRITICAL', closedWallMs: 0 });
 });
+
+it('an attempt on what somebody else has selected is on record', async () => {
+  bench = await AgentBench.open();
+  const alice = await bench.signIn(ALICE);
+  const bob = await bench.signIn(BOB);
+  const selecting = bench.write(PUMP, { DATA: 7n }, { selectForSeconds: 60 });
+  const { operationId } = must(await bench.operate(alice, selecting));
+  const { orchestrator } = bench;
+  const released = await bench.settle(orchestrator.releaseSelected(bob, operationId, ORIGIN));
+  expect(codeOf(released)).toBe('NOT_PERMITTED');
+  expect(eventsNamed('OPERATION_REFUSED')).toMatchObject([
+    { actor: 'bob', operation: 'releaseSelected', details: { code: 'NOT_PERMITTED' } },
+  ]);
+});
