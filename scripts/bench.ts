@@ -2,6 +2,7 @@
 
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { benchAudit } from '../test/bench/audit.ts';
 import { benchLinks } from '../test/bench/links.ts';
 import { benchOrchestrator } from '../test/bench/orchestrator.ts';
 import { benchPipeline } from '../test/bench/pipeline.ts';
@@ -13,6 +14,7 @@ const SUITES = {
   registers: benchRegisters,
   links: benchLinks,
   orchestrator: benchOrchestrator,
+  audit: benchAudit,
   pipeline: benchPipeline,
   'start-up': benchStartUp,
 } as const;

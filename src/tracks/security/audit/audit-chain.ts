@@ -289,9 +289,13 @@ export class AuditChain {
     sign: (entry: AuditEntry, body: string) => SignedCheckpoint | null,
   ): Promise<Outcome<AuditEntry>> {
     let done: { readonly made: AuditEntry; readonly signed: SignedCheckpoint | null };
+    // What was to be written beside the entry may fail by itself: that says nothing about the chain.
+    let ours = true;
     try {
       done = await this.#parts.store.transact(() => {
+        ours = false;
         beside?.();
+        ours = true;
         const { made, body } = this.#chain(record);
         this.#insert.run(made.sequence, body, made.hash);
         const signed = sign(made, body);
@@ -301,7 +305,7 @@ export class AuditChain {
         return { made, signed };
       });
     } catch (error) {
-      if (isOfDisk(error)) {
+      if (ours || isOfDisk(error)) {
         this.#appends = false;
         this.#parts.onRefused?.();
       }
