@@ -7,7 +7,7 @@ import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { AdministrationKey, AdministrationRequest } from '#model/administration';
 import { type AgentEvent, Severity } from '#model/event';
 import type { Intent, OperationReceipt } from '#model/operation';
-import type { OrchestratorPort, StopRequest } from '#model/orchestrator-port';
+import type { OrchestratorPort, SessionsEnded, StopRequest } from '#model/orchestrator-port';
 import type { Credential, Origin } from '#model/principal';
 import type { RiskLevel } from '#model/risk';
 import { CONFLICT_ANSWERS, type ConflictAnswer } from '#model/unified-state';
@@ -46,6 +46,11 @@ interface InSessionFrom extends InSession {
 }
 
 const LIST_MAX = 1000;
+/** After this the ring is tried again with what it had no room for. */
+const SEND_AGAIN_MS = 20;
+const UNSENT_MAX = 1024;
+/** Sessions named in one notice, so that it fits into any ring. */
+const ENDED_TOGETHER_MAX = 64;
 const sessionId = text(256, 1);
 const inSession = object<InSession>({ sessionId });
 
@@ -272,8 +277,29 @@ export function serveOrchestrator(link: Link, port: OrchestratorPort): () => voi
   const stopUnified = port.onUnifiedState((states) => {
     link.notify(MessageType.STATE_SYNC, 'port.unified-state', states);
   });
-  const stopEnded = port.onSessionsEnded((ended) => {
-    link.notify(MessageType.EVENT, 'port.sessions-ended', ended);
+  // The one notice that must not be lost to a full ring: whoever is served would be served on. Interface asks about every
+  // session again when the link comes back, so a parted link loses nothing.
+  let unsent: SessionsEnded[] = [];
+  const sendEnded = () => {
+    while (link.peerState === 'up') {
+      const [ended] = unsent;
+      if (ended === undefined) return;
+      if (!link.notify(MessageType.EVENT, 'port.sessions-ended', ended).ok) {
+        setTimeout(sendEnded, SEND_AGAIN_MS).unref();
+        return;
+      }
+      unsent.shift();
+    }
+    unsent = [];
+  };
+  const stopEnded = port.onSessionsEnded(({ sessionIds, reason }) => {
+    const waiting = unsent.length > 0;
+    for (let first = 0; first < sessionIds.length; first += ENDED_TOGETHER_MAX) {
+      const some = sessionIds.slice(first, first + ENDED_TOGETHER_MAX);
+      unsent.push({ sessionIds: some, reason });
+    }
+    unsent = unsent.slice(-UNSENT_MAX);
+    if (!waiting) sendEnded();
   });
   return () => {
     stopEnded();

@@ -34,7 +34,9 @@ export const OPERATION_LIMITS = {
   operationIdLength: 64,
 } as const;
 
-const OPERATION_ID = /^[A-Za-z0-9._:-]{1,64}$/;
+const OPERATION_ID = /^(?!.*\.\.)[A-Za-z0-9._:-]{1,64}$/;
+/** Ways to somewhere else, and what cannot be seen: no register is called so on any board. */
+const NO_REGISTER = /\.\.|[/\\\p{C}]/u;
 
 function malformed(place: string, finding: string): { readonly ok: false; readonly fault: Fault } {
   return refuse(fault('REQUEST_MALFORMED', { place, finding }));
@@ -67,7 +69,7 @@ export function findDevice(deviceId: number, picture: DevicePicture): Outcome<Li
 export function chooseOperationId(given: string): Outcome<string> {
   if (given === '') return succeed(randomUUID());
   if (OPERATION_ID.test(given)) return succeed(given);
-  return malformed('operation id', 'is not 1 to 64 letters, digits or ._:-');
+  return malformed('operation id', 'is not 1 to 64 letters, digits or ._:- without two dots');
 }
 
 /** Devices in the order asked for; duplicates are refused. */
@@ -111,6 +113,9 @@ function checkRegisters(type: OperationType, target: Target, picture: DevicePict
   }
   const seen = new Set<string>();
   for (const access of target.registers) {
+    if (NO_REGISTER.test(access.register)) {
+      return fault('REQUEST_MALFORMED', { place, finding: 'a register name is no identifier' });
+    }
     // The name came from outside: only a register of the profile is ever repeated in an answer.
     if (registerOf(device, access.register) === undefined) {
       return fault('REGISTER_UNKNOWN', { place, finding: 'has no register of the given name' });

@@ -43,6 +43,8 @@ const selection = { sessionId: 's', operationId: 'op-1', confirmedRisk: 4, origi
 const hold = { sessionId: 's', device: 3, reason: 'odd readings', origin };
 const resolution = { sessionId: 's', conflictId: 7, answer: 'INHIBIT', reason: 'seen', origin };
 
+const asked = { sessionId: 's', key: 'revokeSession', request: { handle: 'h' }, origin };
+
 const receipt: OperationReceipt = {
   operationId: 'op-1',
   type: OperationType.READ,
@@ -169,6 +171,8 @@ describe('the orchestrator over a link', () => {
     const digest = 'b'.repeat(64);
     const outcomes: Outcome<unknown>[] = [
       await client.authenticate(credential, origin, within()),
+      await client.administer('s', 'revokeSession', { handle: 'h' }, origin, within()),
+      await client.administer(null, 'enrol', { invitation: 'i', password: 'p' }, origin, within()),
       await client.endSession('s', within()),
       await client.signOut('s', within()),
       await client.operation('s', 'op-1', within()),
@@ -194,6 +198,8 @@ describe('the orchestrator over a link', () => {
     await systemClock.sleep(1);
     expect(port.seen).toEqual([
       ['authenticate', credential, origin],
+      ['administer', 's', 'revokeSession', { handle: 'h' }, origin],
+      ['administer', null, 'enrol', { invitation: 'i', password: 'p' }, origin],
       ['endSession', 's'],
       ['signOut', 's'],
       ['operation', 's', 'op-1'],
@@ -299,6 +305,15 @@ describe('the orchestrator over a link', () => {
     ['a history without end', 'port.history', { sessionId: 's', device: 3, limit: 1e9 }],
     ['a page without end', 'port.audit', { sessionId: 's', fromSequence: 0, limit: 1e9 }],
     ['a body where there is none', 'port.status', {}],
+    ['a row that security has not', 'port.administer', { ...asked, key: 'constructor' }],
+    ['a row of interface alone', 'port.administer', { ...asked, key: 'metrics' }],
+    ['a request of another row', 'port.administer', { ...asked, request: { id: 'bob' } }],
+    ['a surplus member', 'port.administer', { ...asked, request: { handle: 'h', all: true } }],
+    [
+      'an account without end',
+      'port.administer',
+      { ...asked, key: 'unlockAccount', request: { id: 'x'.repeat(64), reason: '' } },
+    ],
   ])('refuses %s and does nothing', async (_what, method, body) => {
     const { port } = serve();
     const outcome = await pair.right.request(MessageType.OPERATION_REQUEST, method, body, within());
@@ -358,6 +373,19 @@ describe('the orchestrator over a link', () => {
     port.event(event(3, 1));
     await systemClock.sleep(2);
     expect(seen).toEqual([1, 2, 3]);
+  });
+
+  it('tells of every session that ended, in order, also when there is no room for all at once', async () => {
+    const { port, client } = serve();
+    const seen: SessionsEnded[] = [];
+    client.onSessionsEnded((ended) => seen.push(ended));
+    const many = Array.from({ length: 400 }, (_, index) => `session-${index}`);
+    for (const id of many) port.ended({ sessionIds: [id], reason: 'the account was disabled' });
+    await expect.poll(() => seen.flatMap(({ sessionIds }) => sessionIds)).toEqual(many);
+    seen.length = 0;
+    port.ended({ sessionIds: many, reason: 'the key was rotated' });
+    await expect.poll(() => seen.flatMap(({ sessionIds }) => sessionIds)).toEqual(many);
+    expect(new Set(seen.map(({ reason }) => reason))).toEqual(new Set(['the key was rotated']));
   });
 
   it('tells when security goes and comes back, and says unknown of what was open', async () => {

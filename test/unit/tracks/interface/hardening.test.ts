@@ -142,6 +142,17 @@ it.each([
   expect(invitation.json.code).not.toBe('REQUEST_MALFORMED');
 });
 
+it.each(['..', 'DATA/../CONTROL', 'DATA\u0000', 'a\\b', 'DATA\u200b'])(
+  'refuses the register name %j and the operation id of two dots',
+  async (name) => {
+    const read = { operation: 'READ', device: 0, registers: [{ name }] };
+    const answer = await post('/api/v1/operations', read);
+    expect([answer.status, answer.json.code]).toEqual([400, 'REQUEST_MALFORMED']);
+    const named = { operation: 'READ', device: 0, operationId: 'a..b' };
+    expect((await post('/api/v1/operations', named)).json.code).toBe('REQUEST_MALFORMED');
+  },
+);
+
 it('takes texts in any language, with lines and tabs', () => {
   const texts = ['Zoë Müller', '見た', 'ليلى', '👩‍🔧 on duty', 'first line\n\tsecond line\r\n'];
   expect(findHiddenText({ texts }, 'body', 'keys and texts')).toBeNull();

@@ -204,9 +204,15 @@ it.each([
   ['a device not on the board', { deviceId: 83 }, status.NOT_FOUND, 'DEVICE_UNKNOWN'],
   [
     'an unknown register',
-    { registers: [{ name: '../x', value: undefined }] },
+    { registers: [{ name: 'NOPE', value: undefined }] },
     status.NOT_FOUND,
     'REGISTER_UNKNOWN',
+  ],
+  [
+    'a register name that climbs out of its place',
+    { registers: [{ name: '../x', value: undefined }] },
+    status.INVALID_ARGUMENT,
+    'REQUEST_MALFORMED',
   ],
   [
     'a register named twice',
