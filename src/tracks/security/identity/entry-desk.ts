@@ -142,6 +142,7 @@ export class EntryDesk {
     code: string,
   ): Promise<Outcome<Proved>> {
     const { sources, lockouts, accounts, credentials, passwords, clock } = this.#parts;
+    // Before the hash, which costs: a password has few bits, and from here too many were guessed.
     const waits = sources.refusal(caller.origin);
     if (waits !== null) return refuse(waits);
     const begun = lockouts.begin(name);
@@ -234,6 +235,8 @@ export class EntryDesk {
     }
     const step = stepOf(pending.codeSecret, code, clock.wallMs(), 0);
     if (step === null) {
+      const waits = this.#parts.sources.refusal(caller.origin);
+      if (waits !== null) return refuse(waits);
       await this.#failed(caller, 'confirmEnrolment', account, 'wrong first code');
       const finding = 'the one-time code is wrong; compare the clock of the device that shows it';
       return refuse(fault('NOT_AUTHENTICATED', { place: 'one-time code', finding }));
@@ -267,11 +270,12 @@ export class EntryDesk {
     text: string,
   ): Promise<Outcome<Invitation>> {
     const { sources, invitations, accounts } = this.#parts;
-    const waits = sources.refusal(caller.origin);
-    if (waits !== null) return refuse(waits);
+    // It has too many bits to be guessed, so that a good one is good from anywhere.
     const invitation = invitations.find(text);
     if (invitation !== undefined && accounts.account(invitation.account)?.enabled === true)
       return succeed(invitation);
+    const waits = sources.refusal(caller.origin);
+    if (waits !== null) return refuse(waits);
     await this.#failed(caller, operation, null, 'unknown, used or expired invitation');
     return refuse(invitationFault());
   }

@@ -1,6 +1,7 @@
 // Sessions: what a connection presents, whose it is now, and until when.
-// Invariants: who somebody is and may is derived from the account book at every lookup; an ended or locked session never comes
-// back; all of an account's sessions, and all sessions together, are bounded.
+// Invariants: what is good opens a session, whatever else comes from its source; who somebody is and may is derived from the
+// account book at every lookup; an ended or locked session never comes back; all of an account's sessions, and all sessions
+// together, are bounded.
 // A session is one connection's; those that show the token of one sign-in with a password share its handle and end with it.
 
 import { randomBytes } from 'node:crypto';
@@ -69,10 +70,11 @@ export class Principals implements SessionControl {
 
   async authenticate(credential: Credential, origin: Origin): Promise<Outcome<Session>> {
     const { sources, lockouts } = this.#parts;
-    const waits = sources.refusal(origin);
-    if (waits !== null) return refuse(waits);
+    // Looked up first: whoever fails from the same address keeps nobody from a stop who shows what is good.
     const found = this.#grounds.find(credential);
     if (!found.ok) {
+      const waits = sources.refusal(origin);
+      if (waits !== null) return refuse(waits);
       sources.failed(origin, credentialDigest(credential));
       return found;
     }

@@ -1,4 +1,5 @@
-// How often one source of the network, or one local user, may present what is worth nothing.
+// How often one source of the network, or one local user, may present what is worth nothing. What is worth something is never
+// asked about here, but for passwords: looking whether one is right costs too much.
 // Invariants: the same source on every transport and console; showing the same thing again counts once, so that a panel whose
 // session is over does not lock its own machine out; at most 4,096 sources, the longest quiet forgotten first.
 

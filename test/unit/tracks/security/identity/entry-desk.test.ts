@@ -329,6 +329,18 @@ describe('signing in', () => {
     expect((await login('alice', PASSWORD, code, elsewhere())).ok).toBe(true);
   });
 
+  it('from a source that has to wait costs no hash, and a good invitation is still good there', async () => {
+    const invitation = await bench.invite('bob');
+    for (let at = 0; at < 20; at++) await login(`name-${at}`, 'wrong password', '1', ORIGIN);
+    const refused = login('alice', PASSWORD, '1', ORIGIN);
+    expect(bench.live.passwords.underWay).toBe(0);
+    expect(codeOf(await refused)).toBe('RATE_LIMITED');
+    const { secret } = must(await bench.ask('enrol', { invitation, password: NEXT }, ORIGIN));
+    const confirm = (code: string) => bench.ask('confirmEnrolment', { invitation, code }, ORIGIN);
+    expect(codeOf(await confirm('1'))).toBe('RATE_LIMITED');
+    must(await confirm(bench.code(secret)));
+  });
+
   it('does not happen where it cannot be put on record', async () => {
     bench.store.database.exec(
       `CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END`,

@@ -7,6 +7,7 @@ import { ClearanceLevel, type Credential, type Origin } from '#model/principal';
 import { SESSIONS_PER_ACCOUNT_MAX } from '#tracks/security/identity/principals';
 import { hashToken } from '#tracks/security/identity/secrets';
 import { IDLE_MS, SIGN_IN_MS, SIGN_INS_PER_PERSON_MAX } from '#tracks/security/identity/sign-ins';
+import { SOURCE_WINDOW_MS } from '#tracks/security/identity/sources';
 import { accountFor } from '../../../../../src/bin/persona.ts';
 import { IdentityBench } from '../../../../support/identity-bench.ts';
 import { codeOf, must } from '../../../../support/kernel-bench.ts';
@@ -173,17 +174,49 @@ describe('signing in', () => {
     expect(ended).toHaveLength(1);
   });
 
-  it('from a source that failed 20 times is refused whatever it shows, and counts for all transports', async () => {
+  describe('from a source that failed 20 times', () => {
     const bad = (at: number): Credential => ({ kind: 'token', token: `guess ${at}` });
-    for (let at = 0; at < 20; at++) {
-      const transport = (['rest', 'grpc', 'websocket'] as const)[at % 3] ?? 'rest';
-      await show(bad(at), { transport, peer: `10.0.0.1:${at}` });
-    }
-    for (const [, credential] of ways) {
-      const refused = await show(credential, { transport: 'grpc', peer: '10.0.0.1:77' });
-      expect(codeOf(refused)).toBe('RATE_LIMITED');
-    }
-    expect((await show(TOKEN, { transport: 'grpc', peer: '10.0.0.2:77' })).ok).toBe(true);
+    const SAME: Origin = { transport: 'grpc', peer: '10.0.0.1:77' };
+    beforeEach(async () => {
+      for (let at = 0; at < 20; at++) {
+        const transport = (['rest', 'grpc', 'websocket'] as const)[at % 3] ?? 'rest';
+        const refused = await show(bad(at), { transport, peer: `10.0.0.1:${at}` });
+        expect(codeOf(refused)).toBe('NOT_AUTHENTICATED');
+      }
+    });
+
+    it.each(ways)('is as good as ever with %s', async (_, credential) => {
+      const session = must(await show(credential, SAME));
+      expect(must(bench.principals.session(session.id)).principal).toEqual(PERSON);
+    });
+
+    it('is as good as ever with the token of a sign-in', async () => {
+      expect((await show(await signIn(), SAME)).ok).toBe(true);
+    });
+
+    it.each<[string, Credential]>([
+      ['a wrong token', bad(20)],
+      ['a token shown before', bad(0)],
+      ['the token of a disabled account', { kind: 'token', token: 'bob-secret' }],
+      ['a certificate of nobody', { ...CERTIFICATE, uri: 'urn:dsmil:principal:mallory' }],
+      ['a local user who is nobody', { kind: 'local', uid: 0, gid: 0, pid: 1 }],
+    ])('is refused for its rate with %s, on every transport', async (_, credential) => {
+      expect(codeOf(await show(credential, SAME))).toBe('RATE_LIMITED');
+      expect(codeOf(await show(credential, { ...SAME, transport: 'rest' }))).toBe('RATE_LIMITED');
+    });
+
+    it('is refused for its rate with a certificate that was revoked', async () => {
+      bench.refused.set('AA:01', 'it was revoked');
+      expect(codeOf(await show(CERTIFICATE, SAME))).toBe('RATE_LIMITED');
+    });
+
+    it('keeps nobody out elsewhere, and is forgotten in its time', async () => {
+      expect(codeOf(await show(bad(21), { ...SAME, peer: '10.0.0.2:1' }))).toBe(
+        'NOT_AUTHENTICATED',
+      );
+      await bench.clock.advance(SOURCE_WINDOW_MS);
+      expect(codeOf(await show(bad(22), SAME))).toBe('NOT_AUTHENTICATED');
+    });
   });
 });
 
