@@ -14,6 +14,8 @@ export class HoldBook {
   readonly #deleteKind: StatementSync;
   readonly #select: StatementSync;
   readonly #holds = new Map<string, DeviceHold>();
+  /** Keys of those that are surely on disk: what was written beside somebody else's entry may have been undone. */
+  readonly #onDisk = new Set<string>();
   /** By operation: their record is the open row of the journal, so they need none of their own. */
   readonly #provisional = new Map<string, readonly DeviceHold[]>();
 
@@ -89,31 +91,35 @@ export class HoldBook {
   }
 
   /** Resolves when all are on disk; the first reason and time of a hold stand. */
-  add(holds: readonly DeviceHold[]): Promise<void> {
-    if (!this.#take(holds)) return Promise.resolve();
-    return this.#store.transact(() => this.#write());
+  async add(holds: readonly DeviceHold[]): Promise<void> {
+    this.#take(holds);
+    if (holds.every((hold) => this.#onDisk.has(keyOf(hold)))) return;
+    await this.#store.transact(() => this.#write());
+    // What was lifted meanwhile is on nobody's disk.
+    for (const key of holds.map(keyOf)) if (this.#holds.has(key)) this.#onDisk.add(key);
   }
 
   /** The same inside a transaction of the caller. */
   addBeside(holds: readonly DeviceHold[]): void {
-    if (this.#take(holds)) this.#write();
+    this.#take(holds);
+    this.#write();
   }
 
   /** Resolves when the record says so; to be called once kernel has lifted it. */
   async lift(device: LinearId, kind: HoldKind): Promise<void> {
     await this.#store.transact(() => this.#delete.run(device, kind));
-    this.#holds.delete(keyOf({ device, kind }));
+    this.#forget({ device, kind });
   }
 
   /** Inside a transaction of the caller, who calls `reread` when that fails. */
   liftBeside(device: LinearId, kind: HoldKind): void {
     this.#delete.run(device, kind);
-    this.#holds.delete(keyOf({ device, kind }));
+    this.#forget({ device, kind });
   }
 
   liftAllBeside(kind: HoldKind): void {
     this.#deleteKind.run(kind);
-    for (const hold of this.all()) if (hold.kind === kind) this.#holds.delete(keyOf(hold));
+    for (const hold of this.all()) if (hold.kind === kind) this.#forget(hold);
   }
 
   /** Takes up again what the disk still says: a transaction that was to lift holds did not happen. */
@@ -128,14 +134,19 @@ export class HoldBook {
         sinceWallMs: Number(row.since_wall_ms),
       };
       if (!this.#holds.has(keyOf(hold))) this.#holds.set(keyOf(hold), hold);
+      this.#onDisk.add(keyOf(hold));
     }
   }
 
-  /** True when one of them is new. */
-  #take(holds: readonly DeviceHold[]): boolean {
-    const fresh = holds.filter((hold) => !this.#holds.has(keyOf(hold)));
-    for (const hold of fresh) this.#holds.set(keyOf(hold), hold);
-    return fresh.length > 0;
+  #take(holds: readonly DeviceHold[]): void {
+    for (const hold of holds) {
+      if (!this.#holds.has(keyOf(hold))) this.#holds.set(keyOf(hold), hold);
+    }
+  }
+
+  #forget(hold: Pick<DeviceHold, 'device' | 'kind'>): void {
+    this.#holds.delete(keyOf(hold));
+    this.#onDisk.delete(keyOf(hold));
   }
 
   /** All of them: some may count here already that a full disk did not take. */

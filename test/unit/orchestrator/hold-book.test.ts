@@ -53,6 +53,16 @@ describe('a hold', () => {
     expect(book.of(2)).toEqual([hold(2, 'quarantined')]);
   });
 
+  it('is written when it is said again after the disk refused it beside an entry', async () => {
+    await failing(() => book.addBeside([hold(1)]));
+    expect(book.has(1, 'in-doubt')).toBe(true);
+    await store.transact(() => book.addBeside([hold(1)]));
+    await failing(() => book.addBeside([hold(2)]));
+    await book.add([hold(2)]);
+    restart();
+    expect(book.all()).toEqual([hold(1), hold(2)]);
+  });
+
   it('keeps its first reason and time', async () => {
     await book.add([hold(1)]);
     await book.add([{ ...hold(1, 'in-doubt', 'later'), sinceWallMs: 9_000 }]);
