@@ -21,6 +21,7 @@ import { RiskLevel } from '#model/risk';
 import { busConflicts, type DeviceEntry, deviceConflicts, type Entry } from './board-conflicts.ts';
 import type { BoardText, DeviceText } from './board-file.ts';
 import { FAMILY_OF_KIND, placeDevice } from './board-placement.ts';
+import { simulatorDirectoryOf } from './board-simulated.ts';
 import { stopInputs } from './board-stop-inputs.ts';
 import { board as validateBoard } from './generated/validators.js';
 import {
@@ -64,9 +65,11 @@ class BoardReader {
   readonly #profiles: ProfileStore;
   readonly #problems = new ProblemList();
   readonly #used = new Map<string, Profile>();
+  readonly #variables: Variables;
 
   constructor(file: string, options: BoardOptions) {
-    this.#document = readYaml(file, options.variables ?? {});
+    this.#variables = options.variables ?? {};
+    this.#document = readYaml(file, this.#variables);
     this.#profiles = new ProfileStore(options.profileDirectories);
   }
 
@@ -99,6 +102,7 @@ class BoardReader {
       devices.map(({ value }) => value),
     );
     if (this.#problems.count > 0) return this.#refused();
+    const simulated = simulatorDirectoryOf(document, buses, this.#variables);
     return {
       board: {
         name: text.name,
@@ -107,6 +111,7 @@ class BoardReader {
         buses: buses.map(({ value }) => value),
         devices: devices.map(({ value }) => value).sort((left, right) => left.id - right.id),
         ...(inputs.length > 0 ? { stopInputs: inputs } : {}),
+        ...(simulated === undefined ? {} : { simulated }),
       },
       problems: [],
     };

@@ -9,7 +9,7 @@ import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { Board } from '#model/board';
 
 /** Raised with every change of the Board type. */
-const FORMAT = 'dsmil-board-2';
+const FORMAT = 'dsmil-board-3';
 export const COMPILED_SUFFIX = '.compiled';
 
 export function writeCompiledBoard(path: string, board: Board): void {

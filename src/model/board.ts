@@ -83,4 +83,6 @@ export interface Board {
   readonly devices: readonly DeviceDescriptor[];
   /** Absent or empty where the board has none. */
   readonly stopInputs?: readonly StopInput[];
+  /** Absolute directory of the simulator that serves every bus; absent for real hardware, and whenever that is not sure. */
+  readonly simulated?: string;
 }

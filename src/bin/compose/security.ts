@@ -11,7 +11,7 @@ import { serveOrchestrator } from '#link/orchestrator-server';
 import { kernelTrackClient, trackClient } from '#link/track-client';
 import { serveChecked } from '#link/track-server';
 import type { Board } from '#model/board';
-import { permanentlyQuarantined } from '#model/device';
+import { type LinearId, permanentlyQuarantined } from '#model/device';
 import type { SafetyPolicy } from '#model/safety-policy';
 import type { KernelSnapshot, TrackHealth } from '#model/snapshot';
 import type { StopCause, StopLatch, StopReceipt } from '#model/stop';
@@ -43,6 +43,8 @@ import type { AuditCare } from '#tracks/security/audit/audit-care';
 import type { AuditChain } from '#tracks/security/audit/audit-chain';
 import type { AuthorizationSigner } from '#tracks/security/authorization';
 import { CertificateBook } from '#tracks/security/certificates/certificate-book';
+import { ChaosDesk } from '#tracks/security/chaos/chaos-desk';
+import { ExerciseBook } from '#tracks/security/chaos/exercise-book';
 import { AccountBook } from '#tracks/security/identity/account-book';
 import { CredentialBook } from '#tracks/security/identity/credential-book';
 import { EntryDesk } from '#tracks/security/identity/entry-desk';
@@ -237,6 +239,27 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     onError,
     onNote: parts.onNote,
   });
+  const chaos = new ChaosDesk({
+    clock,
+    wallMs,
+    simulated: board.simulated !== undefined,
+    devices: board.devices,
+    isQuarantined: (device): boolean => track.isQuarantined(device),
+    book: new ExerciseBook(store),
+    accounts,
+    tokens,
+    sessions: principals,
+    audit,
+    second,
+    turns,
+    stopEngaged: () => latch.engaged(),
+    inDoubt: (): readonly LinearId[] =>
+      holds
+        .all()
+        .filter(({ kind }) => kind === 'in-doubt')
+        .map(({ device }) => device),
+    onError,
+  });
   // Each desk adds its handlers here.
   const administration = new Administration({
     audit,
@@ -247,6 +270,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
       ...auditHandlers,
       ...entryDesk.handlers(),
       ...threats.handlers,
+      ...chaos.handlers(),
       ...composeDesks({
         devices,
         policy,
@@ -530,6 +554,8 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     interfaceTrack,
     start: async () => {
       await care.start();
+      // Before anybody is let in: no token of an exercise outlives the process that permitted it.
+      await chaos.start();
       watch('kernel', kernelLink);
       watch('interface', interfaceLink);
       await announcer.record('AGENT_STARTED', 'security', null, [], `board ${board.name}`);
