@@ -3,6 +3,7 @@
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { benchAudit } from '../test/bench/audit.ts';
+import { benchIdentity } from '../test/bench/identity.ts';
 import { benchLinks } from '../test/bench/links.ts';
 import { benchOrchestrator } from '../test/bench/orchestrator.ts';
 import { benchPipeline } from '../test/bench/pipeline.ts';
@@ -14,6 +15,7 @@ const SUITES = {
   registers: benchRegisters,
   links: benchLinks,
   orchestrator: benchOrchestrator,
+  identity: benchIdentity,
   audit: benchAudit,
   pipeline: benchPipeline,
   'start-up': benchStartUp,

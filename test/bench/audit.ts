@@ -1,15 +1,15 @@
 // The audit chain on a real disk: appends alone and in batches, and the check of a million entries, each beside a plain
 // SQLite insert of the same bytes in transactions of the same size and beside a plain SHA-256 loop over them.
 
-import { createHash, generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
 import { systemClock } from '#foundation/clock';
 import { DurableStore } from '#foundation/durable-store';
 import { type AuditRecord, blankRecord } from '#model/audit-entry';
 import { AuditChain } from '#tracks/security/audit/audit-chain';
 import { REPOSITORY } from '../support/agent.ts';
+import { hashAll, PlainTable, timedMs } from './plain.ts';
 import { type BenchRow, percentiles, rowOf } from './row.ts';
 import { must } from './security-bench.ts';
 
@@ -172,38 +172,9 @@ class Heartbeat {
   }
 }
 
-/** The least that keeps rows durably, with the settings of the chain's own database. */
-class PlainTable {
-  readonly #database: DatabaseSync;
-  readonly #insert;
-
-  constructor(path: string) {
-    this.#database = new DatabaseSync(path);
-    this.#database.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;');
-    this.#database.exec(
-      'CREATE TABLE plain (sequence INTEGER PRIMARY KEY, body TEXT NOT NULL, hash TEXT NOT NULL) STRICT',
-    );
-    this.#insert = this.#database.prepare('INSERT INTO plain (body, hash) VALUES (?, ?)');
-  }
-
-  insert(body: string, count: number): void {
-    this.#database.exec('BEGIN IMMEDIATE');
-    for (let index = 0; index < count; index++) this.#insert.run(body, '0'.repeat(64));
-    this.#database.exec('COMMIT');
-  }
-
-  close(): void {
-    this.#database.close();
-  }
-}
-
 async function sampleBody(chain: AuditChain): Promise<string> {
   const { sequence } = must(await chain.append(recordOf(0)));
   return chain.part(sequence, 1).entries[0]?.body ?? '';
-}
-
-function hashAll(bytes: Buffer, count: number): void {
-  for (let index = 0; index < count; index++) createHash('sha256').update(bytes).digest('hex');
 }
 
 /** As a written register leaves it. */
@@ -222,10 +193,4 @@ function recordOf(index: number): AuditRecord {
     tracks: [{ track: 'kernel', ok: true, durationMs: 1.25 }],
     details: { code: '', writes: ['fan-controller.duty 0x00000037'], before: ['0x00000000'] },
   };
-}
-
-async function timedMs(act: () => unknown): Promise<number> {
-  const startNs = process.hrtime.bigint();
-  await act();
-  return Number(process.hrtime.bigint() - startNs) / 1e6;
 }
