@@ -1,7 +1,12 @@
 // The gRPC server: TLS with optional client certificates, the two services, health, and reflection when asked.
 // Faults: a port that cannot be bound is CONFIG_INVALID with the address.
 
-import { Server, type UntypedServiceImplementation } from '@grpc/grpc-js';
+import {
+  logVerbosity,
+  Server,
+  setLogVerbosity,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import { ApplianceServiceService } from '#contract/appliance';
 import { DsmilCommunicationServiceService } from '#contract/communication';
 import { HealthService } from '#contract/health';
@@ -47,6 +52,8 @@ export class GrpcServer {
     this.#reflection = reflection;
     this.#service = service;
     this.#clock = service.clock;
+    // The library would write what a stranger sends, headers with tokens among it, past our log to standard error.
+    setLogVerbosity(logVerbosity.NONE);
     this.#server = new Server({
       'grpc.max_receive_message_length': RECEIVE_BYTES_MAX,
       'grpc.max_send_message_length': SEND_BYTES_MAX,
