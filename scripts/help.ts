@@ -17,6 +17,7 @@ const MENU: Readonly<Record<string, string>> = {
     'hardware and peers that nobody here wrote: a real kernel in QEMU, Modbus and gRPC peers',
   simulate:
     'seeded runs of the whole agent with faults, crashes and stops (-- --seed N --minutes M)',
+  fuzz: 'damaged input through every door (-- --target NAME --seed N --minutes M, --list names them)',
   bench: 'measure, each beside its limit (-- --json FILE writes the rows)',
   dsmil: "the technician's command line (-- --help)",
   'build:native': 'compile the native add-on, and i2c-bus for the Node in use',
