@@ -1,6 +1,6 @@
 // Who may call what: the operation table, the session of the connection, the limits, and what is put on record.
 // Invariants: an emergency stop by an authenticated connection passes every limit and lock, and needs no session
-// at the local socket, nor with a verified certificate while login is down.
+// at the local socket, nor of an account that is locked, nor with a verified certificate while login is down.
 
 import type { Clock } from '#foundation/clock';
 import type { Deadline } from '#foundation/deadline';
@@ -137,10 +137,12 @@ export class Admission {
   // works when login is down. TLS has verified a certificate by itself, the kernel a local peer.
   #stopWithoutSession(key: OperationKey, connection: Connection, reason: Fault): Outcome<Caller> {
     const kind = connection.credential?.kind;
-    const loginDown = reason.code !== 'NOT_AUTHENTICATED' && reason.code !== 'ACCOUNT_LOCKED';
+    // Said of good credentials alone: whoever guesses at passwords must not keep their person from a stop.
+    const locked = reason.code === 'ACCOUNT_LOCKED';
+    const loginDown = reason.code !== 'NOT_AUTHENTICATED';
     const kept = key === 'stop' ? this.#sessions.kept(connection) : undefined;
     if (kept !== undefined) return succeed({ connection, session: kept });
-    if (key === 'stop' && (kind === 'local' || (kind === 'certificate' && loginDown))) {
+    if (key === 'stop' && (kind === 'local' || locked || (kind === 'certificate' && loginDown))) {
       return succeed({ connection, session: null });
     }
     return refuse(reason);

@@ -3,6 +3,7 @@
 import { ChannelCredentials, Client, Metadata, type ServiceError } from '@grpc/grpc-js';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '#foundation/clock';
+import { fault } from '#foundation/fault';
 import { succeed } from '#foundation/outcome';
 import { NO_REQUIREMENTS } from '#model/operation';
 import {
@@ -180,4 +181,26 @@ it('refuses a locked session everything but a stop, and what anybody may ask', a
   }
   const anyone = rows.filter(([, { who }]) => who === 'anyone').map(([key]) => key);
   expect(open.sort()).toEqual([...anyone, 'stop'].sort());
+});
+
+it('refuses whoever is locked before signing in everything but a stop, and what anybody may ask', async () => {
+  const finding = 'is locked until an administrator unlocks it';
+  const deadline = service.deadline();
+  const openTo = async (code: 'ACCOUNT_LOCKED' | 'NOT_AUTHENTICATED') => {
+    const origin = { transport: 'rest', peer: '127.0.0.9:9' } as const;
+    const credential = { kind: 'token', token: 'token-SECRET' } as const;
+    const connection = { origin, address: '127.0.0.9', id: `new ${code}`, credential };
+    orchestrator.broken = fault(code, { place: 'account', finding });
+    const open: string[] = [];
+    for (const [key] of rows) {
+      const answer = await service.call(key, connection, deadline, () => succeed(undefined));
+      if (answer.ok) open.push(key);
+      else expect(answer.fault.code).toBe(code);
+    }
+    orchestrator.broken = null;
+    return open.sort();
+  };
+  const anyone = rows.filter(([, { who }]) => who === 'anyone').map(([key]) => key);
+  expect(await openTo('ACCOUNT_LOCKED')).toEqual([...anyone, 'stop'].sort());
+  expect(await openTo('NOT_AUTHENTICATED')).toEqual([...anyone].sort());
 });
