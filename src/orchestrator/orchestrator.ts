@@ -3,7 +3,7 @@
 
 import type { Clock } from '#foundation/clock';
 import type { Deadline } from '#foundation/deadline';
-import { describeFault, type Fault, fault } from '#foundation/fault';
+import { describeFault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type {
   AdministrationAnswer,
@@ -13,22 +13,21 @@ import type {
 import type { AuditEntry, AuditEventName } from '#model/audit-entry';
 import type { Board } from '#model/board';
 import { callRefusal } from '#model/call-rule';
-import { type LinearId, permanentlyQuarantined } from '#model/device';
+import type { LinearId } from '#model/device';
 import { type AgentEvent, Severity } from '#model/event';
 import type { DeviceHold } from '#model/hold';
-import { type Intent, type OperationReceipt, OperationType, operationName } from '#model/operation';
-import { type OperationKey, operationRow } from '#model/operation-table';
-import {
-  type ApprovalRequest,
-  type HoldProgress,
-  type OrchestratorPort,
-  OrchestratorState,
-  type ResetProgress,
-  type Session,
-  type SessionsEnded,
-  type StopReport,
-  type StopRequest,
-  type SystemStatus,
+import { type Intent, type OperationReceipt, OperationType } from '#model/operation';
+import type { OperationKey } from '#model/operation-table';
+import type {
+  ApprovalRequest,
+  HoldProgress,
+  OrchestratorPort,
+  ResetProgress,
+  Session,
+  SessionsEnded,
+  StopReport,
+  StopRequest,
+  SystemStatus,
 } from '#model/orchestrator-port';
 import type { Credential, Origin, Principal } from '#model/principal';
 import type { RiskLevel } from '#model/risk';
@@ -43,6 +42,7 @@ import {
 } from '#model/unified-state';
 import type { Announcer } from './announcer.ts';
 import type { ApprovalDesk } from './approval-desk.ts';
+import { Attempts } from './attempts.ts';
 import type { EventHub } from './event-hub.ts';
 import type { HoldBook } from './hold-book.ts';
 import type { HoldDesk } from './hold-desk.ts';
@@ -51,6 +51,7 @@ import type { AdministrationPort, AuditPort, SessionPort, ThreatPort } from './p
 import type { StateSynchronizer } from './state-sync.ts';
 import type { StopCoordinator } from './stop.ts';
 import type { StopSelfTest } from './stop-self-test.ts';
+import { systemStatus } from './system-status.ts';
 
 export interface OrchestratorParts {
   readonly clock: Clock;
@@ -77,12 +78,14 @@ export interface OrchestratorParts {
 
 export class Orchestrator implements OrchestratorPort {
   readonly #parts: OrchestratorParts;
+  readonly #attempts: Attempts;
   readonly #snapshotListeners = new Set<(snapshot: KernelSnapshot) => void>();
   /** Of the kernel process that spoke last; empty before the first. */
   #kernelLife = '';
 
   constructor(parts: OrchestratorParts) {
     this.#parts = parts;
+    this.#attempts = new Attempts(parts);
   }
 
   // --- Sessions ----------------------------------------------------------------------------------
@@ -90,13 +93,8 @@ export class Orchestrator implements OrchestratorPort {
   async authenticate(credential: Credential, origin: Origin): Promise<Outcome<Session>> {
     const session = await this.#parts.sessions.authenticate(credential, origin);
     // A source that has to wait was on record often enough.
-    if (!session.ok && session.fault.code !== 'RATE_LIMITED') {
-      const { finding } = session.fault;
-      void this.#parts.announcer.record('AUTHENTICATION_FAILED', 'unknown', origin, [], finding, {
-        decision: 'refused',
-        details: { account: '', ...shownBy(credential) },
-      });
-    }
+    if (!session.ok && session.fault.code !== 'RATE_LIMITED')
+      this.#attempts.signIn(credential, origin, session.fault);
     return session;
   }
 
@@ -141,8 +139,7 @@ export class Orchestrator implements OrchestratorPort {
     if (!session.ok) return session;
     const receipt = await desk.operate(this.#asker(session.value, origin), intent, deadline);
     if (receipt.ok) this.#announce(receipt.value, intent, session.value);
-    const { id } = session.value.principal;
-    if (intent.dryRun && this.#parts.threats.watches(id)) this.#watchedDryRun(intent, id, origin);
+    if (intent.dryRun) this.#attempts.dryRun(intent, session.value.principal.id, origin);
     return receipt;
   }
 
@@ -159,7 +156,7 @@ export class Orchestrator implements OrchestratorPort {
     const asker = this.#asker(session.value, origin);
     const done = await desk.operateSelected(asker, operationId, confirmedRisk, deadline);
     if (!done.ok) {
-      this.#refusedAttempt('operateSelected', asker.principal.id, origin, [], done.fault);
+      this.#attempts.refused('operateSelected', asker.principal.id, origin, [], done.fault);
       return done;
     }
     const { receipt, intent } = done.value;
@@ -171,7 +168,7 @@ export class Orchestrator implements OrchestratorPort {
     return this.#as('releaseSelected', sessionId, async (principal) => {
       const released = await this.#parts.desk.releaseSelected({ principal, origin }, operationId);
       if (!released.ok)
-        this.#refusedAttempt('releaseSelected', principal.id, origin, [], released.fault);
+        this.#attempts.refused('releaseSelected', principal.id, origin, [], released.fault);
       return released;
     });
   }
@@ -321,7 +318,7 @@ export class Orchestrator implements OrchestratorPort {
       const devices = device === undefined ? [] : [device];
       const resolved = await sync.resolve(principal, conflictId, answer, reason, origin);
       if (!resolved.ok)
-        this.#refusedAttempt('resolveConflict', principal.id, origin, devices, resolved.fault);
+        this.#attempts.refused('resolveConflict', principal.id, origin, devices, resolved.fault);
       return resolved;
     });
   }
@@ -335,37 +332,7 @@ export class Orchestrator implements OrchestratorPort {
   }
 
   async status(): Promise<Outcome<SystemStatus>> {
-    const { board, stops, stopTest, holds, sync, audit, bootId, inCharge } = this.#parts;
-    const tracks = this.#parts.health();
-    const stopEngaged = this.#parts.stopEngaged();
-    const findings = tracks
-      .filter((track) => !track.up)
-      .map((track) => `${track.track} ${track.finding}`);
-    if (!audit.writable) findings.push(audit.obstacle ?? 'the audit chain cannot be written');
-    findings.push(...(audit.findings ?? []));
-    findings.push(...this.#parts.threats.findings());
-    const tested = stopTest.last;
-    if (tested?.ok === false) findings.push(`the stop path failed its test: ${tested.finding}`);
-    const kernelUp = tracks.some((track) => track.track === 'kernel' && track.up);
-    const settling = kernelUp && !inCharge();
-    const working = findings.length === 0 ? OrchestratorState.READY : OrchestratorState.DEGRADED;
-    const state = settling ? OrchestratorState.RECOVERING : working;
-    return succeed({
-      state: stopEngaged ? OrchestratorState.EMERGENCY_STOPPED : state,
-      stopEngaged,
-      stopCauses: stops.causes,
-      stopAcknowledgments: stops.acknowledgments,
-      stopTest: tested,
-      holds: holds.standing(),
-      conflictsOpen: sync.openConflicts,
-      findings,
-      tracks,
-      activeOperations: this.#parts.desk.running,
-      auditSequence: audit.lastSequence,
-      bootId,
-      boardName: board.name,
-      boardDigest: board.digest,
-    });
+    return succeed(systemStatus(this.#parts));
   }
 
   // --- Audit and refusals ------------------------------------------------------------------------
@@ -396,21 +363,7 @@ export class Orchestrator implements OrchestratorPort {
     finding: string,
     devices: readonly LinearId[],
   ): void {
-    const session = sessionId === null ? null : this.#parts.sessions.session(sessionId);
-    const actor = session?.ok === true ? session.value.principal.id : 'unknown';
-    const { announcer } = this.#parts;
-    const probed = code === 'DEVICE_QUARANTINED' ? this.#quarantinedForGood(devices) : [];
-    if (probed.length > 0) {
-      this.#quarantineProbe(actor, sessionId, probed, finding);
-      const more = { details: { code } };
-      void announcer
-        .record('QUARANTINE_PROBE', actor, origin, devices, finding, more)
-        .then((entry) => this.#unrecordedProbe(entry.ok, actor, probed));
-      return;
-    }
-    const told = `${code}: ${finding}`;
-    const more = { details: { code } };
-    void announcer.record('OPERATION_REFUSED', actor, origin, devices, told, more);
+    this.#attempts.reported(sessionId, origin, code, finding, devices);
   }
 
   // --- Listening ---------------------------------------------------------------------------------
@@ -478,43 +431,10 @@ export class Orchestrator implements OrchestratorPort {
   }
 
   #announce(receipt: OperationReceipt, intent: Intent, session: Session): void {
-    if (receipt.fault?.code === 'DEVICE_QUARANTINED') {
-      const probed = this.#quarantinedForGood(intent.targets.map((target) => target.device));
-      const { finding } = receipt.fault;
-      if (probed.length > 0) {
-        this.#quarantineProbe(session.principal.id, session.id, probed, finding);
-        this.#unrecordedProbe(receipt.auditSequence > 0, session.principal.id, probed);
-        return;
-      }
-    }
+    if (this.#attempts.probed(receipt, intent, session)) return;
     // A selection is on record and shown by its receipt; nothing of it is done yet.
     if (intent.dryRun || receipt.selectedUntilWallMs !== undefined) return;
     this.#parts.announcer.operationDone(receipt, intent, session.principal.id);
-  }
-
-  /** Those that never were open to anybody: asking for one that people quarantined yesterday is no attack. */
-  #quarantinedForGood(devices: readonly LinearId[]): readonly LinearId[] {
-    const named = new Set(
-      this.#parts.board.devices.filter((device) => device.quarantined).map((device) => device.id),
-    );
-    return devices.filter((id) => permanentlyQuarantined(id) || named.has(id));
-  }
-
-  #quarantineProbe(
-    actor: string,
-    sessionId: string | null,
-    devices: readonly LinearId[],
-    finding: string,
-  ): void {
-    if (sessionId !== null)
-      this.#parts.sessions.lock(sessionId, 'locked after an attempt on a quarantined device');
-    this.#parts.announcer.quarantineProbe(actor, devices, finding);
-  }
-
-  /** Threat detection hears of attempts by their entries, and of those without one in this way. */
-  #unrecordedProbe(recorded: boolean, actor: string, devices: readonly LinearId[]): void {
-    if (recorded) return;
-    for (const device of devices) this.#parts.threats.probed(device, actor);
   }
 
   #recordHold(
@@ -554,58 +474,18 @@ export class Orchestrator implements OrchestratorPort {
     const refused = callRefusal(key, session.value);
     const { id } = session.value.principal;
     if (refused === null) {
-      if (this.#parts.threats.watches(id)) this.#watched(key, id);
+      this.#attempts.asked(key, id);
       return session;
     }
     // Interface has refused it before, and said so: this came through another door.
-    this.#refusedAttempt(key, id, null, [], refused);
+    this.#attempts.refused(key, id, null, [], refused);
     return refuse(refused);
-  }
-
-  /** What somebody wanted and did not get, where no desk puts that on record by itself. */
-  #refusedAttempt(
-    operation: OperationKey,
-    actor: string,
-    origin: Origin | null,
-    devices: readonly LinearId[],
-    refused: Fault,
-  ): void {
-    const more = { operation, details: { code: refused.code } };
-    const told = describeFault(refused);
-    void this.#parts.announcer.record('OPERATION_REFUSED', actor, origin, devices, told, more);
-  }
-
-  #watchedDryRun(intent: Intent, actor: string, origin: Origin): void {
-    const devices = intent.targets.map((target) => target.device);
-    const { operationId, type } = intent;
-    const more = { operationId, operation: operationName(type) };
-    const told = 'asked what it would do';
-    void this.#parts.announcer.record('WATCHED_ACCESS', actor, origin, devices, told, more);
-  }
-
-  /** What leaves no entry of its own leaves one while the person is watched. */
-  #watched(key: OperationKey, actor: string): void {
-    if (operationRow(key).audit !== 'none' || key === 'readRegisters') return;
-    const { announcer } = this.#parts;
-    void announcer.record('WATCHED_ACCESS', actor, null, [], 'asked for', { operation: key });
   }
 }
 
 /** Reading registers is a row of its own; a read may come through either. */
 function rowOfIntent(intent: Intent): OperationKey {
   return intent.type === OperationType.READ ? 'readRegisters' : 'operate';
-}
-
-/** What a connection showed, without what would open something. */
-function shownBy(credential: Credential): Readonly<Record<string, string>> {
-  switch (credential.kind) {
-    case 'token':
-      return { way: 'token' };
-    case 'certificate':
-      return { way: 'certificate', uri: credential.uri, fingerprint: credential.fingerprint };
-    case 'local':
-      return { way: 'local', uid: `${credential.uid}` };
-  }
 }
 
 /** Who asks for a stop: a locked session too is still a person who may see something burn. */
