@@ -6,10 +6,13 @@ import { type Server, ServerCredentials } from '@grpc/grpc-js';
 import { type Outcome, succeed } from '#foundation/outcome';
 import { checkedContext, cutRevoked, secureContext, type TlsMaterial } from '../tls-material.ts';
 
+const HANDSHAKE_MS = 10_000;
+
 /** `createSsl` offers only "demand" or "do not ask", and nothing that can be replaced. */
 export class ReplaceableTls extends ServerCredentials {
   constructor(tls: TlsMaterial) {
-    super({ requestCert: true, rejectUnauthorized: false }, secureContext(tls));
+    const asking = { requestCert: true, rejectUnauthorized: false } as const;
+    super({ ...asking, handshakeTimeout: HANDSHAKE_MS }, secureContext(tls));
   }
 
   replace(tls: TlsMaterial): Outcome<void> {

@@ -27,17 +27,23 @@ export const HTTP_TIMES = {
   /** How often the first two are looked at. */
   connectionsCheckingInterval: 1_000,
 } as const satisfies ServerOptions;
+/** A client that neither sends nor reads anything for so long while it is served loses its connection too. */
+export const SILENCE_MS = 60_000;
 /** All headers of a request together (RFC 9112 leaves it to the server). */
 export const HTTP_BOUNDS = { maxHeaderSize: 16 * 1024 } as const satisfies ServerOptions;
 /** More than these are an error of the parser, answered like any other bytes that are no request. */
 export const HEADERS_MAX = 64;
 
-export type HttpTimes = { readonly [K in keyof typeof HTTP_TIMES]: number };
+export type HttpTimes = { readonly [K in keyof typeof HTTP_TIMES]: number } & {
+  readonly silenceMs: number;
+  readonly handshakeTimeout: number;
+};
 
 export class HttpServer {
   readonly server: HttpsServer;
 
-  constructor(app: RestApp, tls: TlsMaterial, times: Partial<HttpTimes> = {}) {
+  constructor(app: RestApp, tls: TlsMaterial, given: Partial<HttpTimes> = {}) {
+    const { silenceMs = SILENCE_MS, ...times } = given;
     this.server = https.createServer(
       {
         ...secureContext(tls),
@@ -52,6 +58,7 @@ export class HttpServer {
       app.serve,
     );
     this.server.maxConnections = CONNECTIONS_MAX;
+    this.server.setTimeout(silenceMs);
     this.server.maxHeadersCount = HEADERS_MAX;
     this.server.prependListener('secureConnection', cutRevoked);
     this.server.on('clientError', answerBadRequest);
@@ -77,14 +84,25 @@ export class HttpServer {
   }
 }
 
-/** Bytes that are no HTTP request get a bare 400, never the parser's words. */
+/**
+ * Bytes that are no HTTP request, or come too slowly, get a bare 400, never the parser's words. The connection is gone then,
+ * whether the client closes its half or not: one that waits for it would keep a place that others need.
+ */
 export function answerBadRequest(
-  _error: Error,
-  socket: { readonly writable: boolean; end(text: string): unknown; destroy(): unknown },
+  error: Error & { readonly code?: string },
+  socket: {
+    readonly writable: boolean;
+    end(text: string, written: () => void): unknown;
+    destroy(): unknown;
+  },
 ): void {
-  if (socket.writable)
-    socket.end('HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n');
-  else socket.destroy();
+  // Nothing can be written before the handshake is over, and this one will never be.
+  if (!socket.writable || error.code === 'ERR_TLS_HANDSHAKE_TIMEOUT') {
+    socket.destroy();
+    return;
+  }
+  const answer = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
+  socket.end(answer, () => socket.destroy());
 }
 
 export async function listenOn(

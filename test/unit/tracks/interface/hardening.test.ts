@@ -1,6 +1,8 @@
 // What strangers and careless clients send: every route of the operation table is walked, on the wire.
 
-import { connect as connectTls } from 'node:tls';
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { connect as connectTls, type TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { findHiddenText } from '#contract/plain-text';
 import { OPERATION_TABLE, type OperationRow } from '#model/operation-table';
@@ -15,7 +17,13 @@ let bench: InterfaceBench;
 
 beforeAll(async () => {
   const limits = { ...DEFAULT_LIMITS, signInFailures: { perSecond: 1_000, burst: 1_000 } };
-  const times = { headersTimeout: 400, requestTimeout: 800, connectionsCheckingInterval: 100 };
+  const times = {
+    headersTimeout: 400,
+    requestTimeout: 800,
+    connectionsCheckingInterval: 100,
+    handshakeTimeout: 300,
+    silenceMs: 1_500,
+  };
   bench = await InterfaceBench.start(await makeTestAuthority(), { limits, times });
   bench.orchestrator.accounts.set('token-all', person('all', 7));
   bench.orchestrator.administrators.add('all');
@@ -208,6 +216,23 @@ function raw(parts: readonly string[], pauseMs = 0): Promise<string> {
   });
 }
 
+/** Connections that the server holds now. */
+function openConnections(): Promise<number> {
+  return new Promise((resolve) =>
+    bench.http.server.getConnections((_error, count) => resolve(count)),
+  );
+}
+
+/** A client that closes its half only when it likes. */
+async function stubborn(): Promise<TLSSocket> {
+  const options = { host: '127.0.0.1', port: bench.httpPort, allowHalfOpen: true };
+  const ca = bench.authority.authority;
+  const socket = connectTls({ ...options, servername: 'localhost', ca });
+  socket.on('error', () => undefined);
+  await once(socket, 'secureConnect');
+  return socket;
+}
+
 describe('slow and swollen requests', () => {
   it('cuts headers that come drop by drop', async () => {
     const drops = Array.from({ length: 200 }, (_, n) => `x-${n}: 1\r\n`);
@@ -225,6 +250,31 @@ describe('slow and swollen requests', () => {
     const drops = Array.from({ length: 200 }, () => ' ');
     const answer = await raw([`${head.join('\r\n')}\r\n\r\n`, ...drops], 50);
     expect(answer).toMatch(/^(HTTP\/1.1 40[08]|$)/);
+  });
+
+  it('cuts a handshake that is never finished, and a client that keeps its half open', async () => {
+    const stranger = connect(bench.httpPort, '127.0.0.1');
+    stranger.on('error', () => undefined);
+    const cut = once(stranger, 'close');
+    stranger.write(Buffer.from('160301', 'hex'));
+    await cut;
+    const before = await openConnections();
+    const half = await stubborn();
+    half.on('data', () => undefined);
+    half.write('no request at all\r\n\r\n');
+    await once(half, 'end');
+    await expect.poll(openConnections).toBe(before);
+    half.destroy();
+  });
+
+  it('cuts a client that asks and asks and never reads an answer', async () => {
+    const before = await openConnections();
+    const deaf = await stubborn();
+    deaf.pause();
+    deaf.write('GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(400));
+    await expect.poll(openConnections).toBe(before + 1);
+    await expect.poll(openConnections, { timeout: 8_000 }).toBe(before);
+    deaf.destroy();
   });
 
   it('refuses more than 64 headers, and more than 16 KiB of them', async () => {
