@@ -49,6 +49,7 @@ export interface AdministrationMap {
   >;
   /** Sets the password and gives the secret of the one-time codes; the invitation stays good until the code is proved. */
   readonly enrol: Asked<
+    /** `invitation`: both halves, in any order, with or without spaces and dashes. */
     { readonly invitation: string; readonly password: string },
     { readonly account: string; readonly secret: string; readonly uri: string }
   >;
@@ -75,6 +76,10 @@ export interface AdministrationMap {
   readonly revokeSession: Asked<{ readonly handle: string }, { readonly sessionsEnded: number }>;
   // --- Accounts --------------------------------------------------------------------------------------
   readonly accounts: Asked<NoMembers, { readonly accounts: readonly AccountView[] }>;
+  /**
+   * `invitation` is one half to each of the two who ask, for a person: 80 random bits as `ABCD-EFGH-IJKL-MNOP`. The invited
+   * one needs both, in any order; empty for a machine.
+   */
   readonly createAccount: Asked<
     { readonly account: AccountRecord } & WithReason,
     ChangeProgress & { readonly invitation: string }
@@ -83,13 +88,17 @@ export interface AdministrationMap {
     { readonly id: string; readonly change: AccountChange } & WithReason,
     ChangeProgress
   >;
-  /** A new invitation: password and one-time codes of before are worth nothing from then on. */
+  /**
+   * A new invitation: password and one-time codes of before are worth nothing from then on. `invitation` is one half to each
+   * of the two who ask.
+   */
   readonly inviteAccount: Asked<
     { readonly id: string } & WithReason,
     ChangeProgress & { readonly invitation: string }
   >;
   readonly unlockAccount: Asked<{ readonly id: string } & WithReason, ChangeProgress>;
   readonly tokens: Asked<NoMembers, { readonly tokens: readonly TokenView[] }>;
+  /** For another account of a machine alone: a person makes the own ones. */
   readonly createToken: Asked<
     {
       readonly account: string;

@@ -417,7 +417,7 @@ export const OPERATION_TABLE = {
   },
   createToken: {
     summary:
-      'Makes an API token, scoped and expiring; for another account two administrators have to ask.',
+      'Makes an API token, scoped and expiring; for the account of a machine two administrators have to ask.',
     who: 'signed-in',
     audit: 'calls',
     idempotent: false,

@@ -46,7 +46,7 @@ export function composeDesks(parts: DeskParts) {
       tokensOf: (account) => tokens.goodOf(account).length,
       lockouts,
       enrolled: (account) => parts.credentials.enrolled(account),
-      invite: (account) => parts.invitations.make(account),
+      invite: (account, firstHalf) => parts.invitations.make(account, firstHalf),
       onBoard: (device) => devices.has(device),
     }).handlers(),
     ...new TokenDesk({ ...shared, accounts, book: tokens }).handlers(),

@@ -209,15 +209,23 @@ type Answer = Awaited<ReturnType<CliSession['client']['post']>>;
 function done(open: CliSession, answer: Answer, id: string): ExitCode {
   if (answer.kind !== 'data') return open.failed(answer);
   const { json } = answer;
-  return open.change(json, () => {
-    const { invitation = '' } = json as { readonly invitation?: string };
-    if (invitation === '') {
-      open.output.data(json, ['account', 'done'], [[id, 'yes']]);
-      return;
-    }
-    open.output.data(json, ['account', 'invitation'], [[id, invitation]]);
-    open.output.message(
-      `give the invitation to ${id} and nobody else; it is good once, for 24 hours, with: dsmil enrol`,
-    );
-  });
+  const { done, message, invitation = '' } = json as ChangeJson;
+  if (invitation === '') {
+    return open.change(json, () => open.output.data(json, ['account', 'done'], [[id, 'yes']]));
+  }
+  open.output.data(json, ['account', 'half of the invitation'], [[id, invitation]]);
+  open.output.message(message);
+  if (!done) {
+    open.saySecondCommand();
+    return EXIT.needsPeople;
+  }
+  open.output.message(`with both halves ${id} enrols, once and within 24 hours, with: dsmil enrol`);
+  return EXIT.ok;
+}
+
+interface ChangeJson {
+  readonly done: boolean;
+  readonly message: string;
+  /** The half that this administrator hands over; empty where there is none. */
+  readonly invitation?: string;
 }

@@ -2,6 +2,7 @@
 // Invariants: a secret is typed or read from standard input, never an argument, because arguments show in ps.
 
 import { type Command, InvalidArgumentError } from 'commander';
+import { type Outcome, succeed } from '#foundation/outcome';
 import { REST_BASE } from '#model/operation-table';
 import type { AgentAnswer } from './agent-client.ts';
 import type { CliParts, FirstPerson, Run } from './cli-parts.ts';
@@ -14,6 +15,8 @@ import { timeText } from './times.ts';
 /** Passwords or codes a person may mistype at the keyboard before the command gives up. */
 const TRIES_MAX = 3;
 const SECRET_GROUP = 4;
+/** Characters of half an invitation without its dashes. */
+const HALF_LENGTH = 16;
 
 export function accountId(text: string): string {
   if (/^[a-z0-9][a-z0-9-]{0,62}$/.test(text)) return text;
@@ -86,7 +89,7 @@ interface EnrolmentJson {
 }
 
 async function enrol(open: CliSession, parts: CliParts): Promise<ExitCode> {
-  const invitation = await askSecret(open, 'Invitation: ');
+  const invitation = await askInvitation(open);
   if (!invitation.ok) return open.fault(invitation.fault);
   const answer = await retried(open, 'PASSWORD_UNSUITABLE', async () => {
     const password = await askNewPassword(open, 'Password: ');
@@ -109,6 +112,14 @@ async function enrol(open: CliSession, parts: CliParts): Promise<ExitCode> {
   }
   open.output.message(`${given.account} is enrolled; sign in with: dsmil login ${given.account}`);
   return EXIT.ok;
+}
+
+/** Whole, as the first setup gives it, or one half after the other, as two administrators handed them over. */
+async function askInvitation(open: CliSession): Promise<Outcome<string>> {
+  const given = await askSecret(open, 'Invitation: ');
+  if (!given.ok || given.value.replace(/[\s-]/g, '').length !== HALF_LENGTH) return given;
+  const other = await askSecret(open, 'Its other half: ');
+  return other.ok ? succeed(`${given.value} ${other.value}`) : other;
 }
 
 /** For an authenticator: as text, as otpauth URI and, on a terminal with room for it, to photograph. */

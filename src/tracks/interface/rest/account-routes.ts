@@ -6,6 +6,9 @@ import { administrationRoute, idParams, type RestRoute } from './rest-route.ts';
 
 const PROGRESS = 'Whether it is done, or a second administrator has to ask for the same';
 
+/** Neither of the two can enrol as the person. */
+const HALF = 'of the invitation each of the two is given one half, and the person needs both';
+
 export function accountRoutes(service: InterfaceService): readonly RestRoute[] {
   const account = {
     params: idParams(AccountIdSchema),
@@ -13,11 +16,11 @@ export function accountRoutes(service: InterfaceService): readonly RestRoute[] {
   };
   return [
     administrationRoute(service, 'accounts', { answer: 'Accounts with their rights and locks.' }),
-    administrationRoute(service, 'createAccount', { answer: `${PROGRESS}; the invitation, once.` }),
+    administrationRoute(service, 'createAccount', { answer: `${PROGRESS}; ${HALF}.` }),
     administrationRoute(service, 'changeAccount', { ...account, answer: `${PROGRESS}.` }),
     administrationRoute(service, 'inviteAccount', {
       ...account,
-      answer: `${PROGRESS}; the invitation, once.`,
+      answer: `${PROGRESS}; ${HALF}.`,
     }),
     administrationRoute(service, 'unlockAccount', { ...account, answer: `${PROGRESS}.` }),
   ];

@@ -1,6 +1,7 @@
 // Accounts, as administrators see and change them.
 // Invariants: a change and its audit entry are one transaction, and count in memory once that is on disk; what gives rights
-// takes two administrators, what only takes them ends the sessions that it concerns at once; changes are made one by one.
+// takes two administrators, what only takes them ends the sessions that it concerns at once; changes are made one by one. Each
+// of the two is given one half of an invitation, for a whole one would make one administrator two people.
 // Faults: ACCOUNT_UNKNOWN, ACCOUNT_INVALID with member and finding, NOT_PERMITTED for the own account, and those of
 // `SecondAdministrator` and `Turns`; AUDIT_UNAVAILABLE when the disk took neither entry nor change.
 
@@ -33,9 +34,14 @@ import {
   ownAccountRefusal,
   recordRefusal,
 } from './account-rules.ts';
-import type { InvitationMade } from './invitations.ts';
+import { type InvitationMade, newInvitationHalf } from './invitations.ts';
 import type { Lock, Lockouts } from './lockouts.ts';
-import { accountBasis, type Proposed, type SecondAdministrator } from './second-administrator.ts';
+import {
+  accountBasis,
+  type Proposed,
+  type SecondAdministrator,
+  type TwoAsked,
+} from './second-administrator.ts';
 import type { Turns } from './turns.ts';
 
 export interface AccountDeskParts {
@@ -48,7 +54,7 @@ export interface AccountDeskParts {
   readonly lockouts: Pick<Lockouts, 'lockOf' | 'writeUnlocked' | 'noteUnlocked'>;
   readonly enrolled: (account: string) => boolean;
   /** Takes password, codes and the invitation of before with it. */
-  readonly invite: (account: string) => InvitationMade;
+  readonly invite: (account: string, firstHalf: string | undefined) => InvitationMade;
   readonly onBoard: (device: LinearId) => boolean;
   /** Time that validity is judged by. */
   readonly wallMs: () => number;
@@ -111,9 +117,16 @@ export class AccountDesk {
     if (wrong !== null) return refuse(wrong);
     const details = { account: account as unknown as Canonical };
     const what = `to make the ${account.kind} ${account.id} an account${account.administrator ? ' of an administrator' : ''} with the clearance ${account.clearance}`;
-    const subject = { request: { account, reason }, basis: '', what, details };
+    const person = account.kind === 'person';
+    const subject = {
+      request: { account, reason },
+      basis: '',
+      what,
+      details,
+      ...(person ? { share: newInvitationHalf } : {}),
+    };
     const asked = await second.ask(caller, 'createAccount', subject, async (proposed) => {
-      const invitation = account.kind === 'person' ? invite(account.id) : null;
+      const invitation = person ? invite(account.id, proposed.share) : null;
       const saved = await record(
         'ACCOUNT_CREATED',
         caller,
@@ -127,15 +140,9 @@ export class AccountDesk {
       if (!saved.ok) return saved;
       book.noteSaved(account);
       invitation?.noteSaved();
-      return succeed(invitation?.text ?? '');
+      return succeed({ by: proposed.by, half: invitation?.secondHalf ?? '' });
     });
-    if (!asked.ok) return asked;
-    if (!asked.value.done) return succeed({ ...asked.value, invitation: '' });
-    return succeed({
-      done: true,
-      message: `account ${account.id} created`,
-      invitation: asked.value.value,
-    });
+    return asked.ok ? succeed(invitedBy(asked.value, account.id, 'created')) : asked;
   }
 
   async #change(
@@ -240,9 +247,10 @@ export class AccountDesk {
       basis: `${accountBasis(found.value)} ${enrolled(id)}`,
       what: `to have ${id} set a new password and new one-time codes`,
       details: { account: id },
+      share: newInvitationHalf,
     };
     const asked = await second.ask(caller, 'inviteAccount', subject, async (proposed) => {
-      const made = invite(id);
+      const made = invite(id, proposed.share);
       const saved = await record(
         'ACCOUNT_INVITED',
         caller,
@@ -258,11 +266,9 @@ export class AccountDesk {
       );
       if (!saved.ok) return saved;
       made.noteSaved();
-      return succeed(made.text);
+      return succeed({ by: proposed.by, half: made.secondHalf });
     });
-    if (!asked.ok) return asked;
-    if (!asked.value.done) return succeed({ ...asked.value, invitation: '' });
-    return succeed({ done: true, message: `${id} was invited`, invitation: asked.value.value });
+    return asked.ok ? succeed(invitedBy(asked.value, id, 'invited')) : asked;
   }
 
   async #unlock(
@@ -317,6 +323,23 @@ export class AccountDesk {
 
 function invalid(member: string, finding: string) {
   return refuse(fault('ACCOUNT_INVALID', { place: member, finding }));
+}
+
+/** What each of the two hears: that one's half of the invitation, and whose the other one is. */
+function invitedBy(
+  asked: TwoAsked<{ readonly by: string; readonly half: string }>,
+  id: string,
+  done: 'created' | 'invited',
+): AdministrationAnswer<'inviteAccount'> {
+  if (!asked.done) {
+    const { message, share = '' } = asked;
+    const handed = `${message}; hand this half of the invitation to ${id} and nobody else: the second administrator gets the other half, and either alone is worth nothing`;
+    return { done: false, message: share === '' ? message : handed, invitation: share };
+  }
+  const { by, half } = asked.value;
+  const message = done === 'created' ? `account ${id} created` : `${id} was invited`;
+  const handed = `${message}; hand this half of the invitation to ${id} and nobody else: it goes with the half that ${by} was given`;
+  return { done: true, message: half === '' ? message : handed, invitation: half };
 }
 
 function nameOf({ session }: AdministrationCaller): string {

@@ -371,7 +371,9 @@ export class EntryDesk {
   }
 }
 
-function invitationFault(finding = 'is unknown, used, replaced or expired'): Fault {
+function invitationFault(
+  finding = 'is unknown, used, replaced, expired or only one of its two halves',
+): Fault {
   return fault('INVITATION_INVALID', { place: 'invitation', finding });
 }
 

@@ -1,6 +1,8 @@
 // One-time invitations: with one, and only with one, a person sets a password and gets the secret of the one-time codes.
-// Invariants: 160 random bits, kept as SHA-256; good for 24 hours by the wall floor and for one account; a new one replaces the
-// one before, and password and codes of before are worth nothing from then on; used up by the first proved code.
+// Invariants: two halves of 80 random bits, kept as one SHA-256 over both, so that one half alone is worth nothing; good for 24
+// hours by the wall floor and for one account; a new one replaces the one before, and password and codes of before are worth
+// nothing from then on; used up by the first proved code.
+// Each of two administrators hands over one half, so that neither of them can enrol as the person.
 
 import { randomBytes } from 'node:crypto';
 import type { DurableStore } from '#foundation/durable-store';
@@ -9,7 +11,9 @@ import { base32 } from './one-time-codes.ts';
 import { hashToken } from './secrets.ts';
 
 export const INVITATION_MS = 86_400_000;
-const INVITATION_BYTES = 20;
+const HALF_BYTES = 10;
+/** In base32, without the dashes. */
+const HALF_LENGTH = 16;
 const GROUP_LENGTH = 4;
 
 /** What was chosen with the invitation and waits for the first code. */
@@ -28,8 +32,10 @@ export interface Invitation {
 
 /** An invitation that is about to be given. */
 export interface InvitationMade {
-  /** Shown once: `ABCD-EFGH-...`. */
+  /** Both halves, shown once: `ABCD-EFGH-...`. */
   readonly text: string;
+  /** The half that was made with it; the other one was given before, or is part of `text` alone. */
+  readonly secondHalf: string;
   readonly expiresAtWallMs: number;
   /** To be called inside a transaction of the store, then `noteSaved` once that is on disk. */
   write(): void;
@@ -71,9 +77,10 @@ export class Invitations {
   }
 
   /** A new one for the account; takes password, codes and the invitation of before with it. */
-  make(account: string): InvitationMade {
+  make(account: string, firstHalf = newInvitationHalf()): InvitationMade {
     const { credentials, wallMs } = this.#parts;
-    const text = grouped(base32(randomBytes(INVITATION_BYTES)));
+    const secondHalf = newInvitationHalf();
+    const text = `${firstHalf}-${secondHalf}`;
     const expiresAtWallMs = wallMs() + INVITATION_MS;
     const invitation: Invitation = {
       hash: invitationHash(text),
@@ -83,6 +90,7 @@ export class Invitations {
     };
     return {
       text,
+      secondHalf,
       expiresAtWallMs,
       write: () => {
         this.write(invitation);
@@ -138,10 +146,19 @@ export class Invitations {
   }
 }
 
-/** However it was typed: capitals, spaces and dashes do not matter, nor 0 and 1, which base32 has not. */
+/** `ABCD-EFGH-IJKL-MNOP`: 80 random bits. */
+export function newInvitationHalf(): string {
+  return grouped(base32(randomBytes(HALF_BYTES)));
+}
+
+/**
+ * However it was typed: capitals, spaces and dashes do not matter, nor 0 and 1, which base32 has not, nor which half comes
+ * first.
+ */
 function invitationHash(text: string): string {
   const plain = text.toUpperCase().replace(/[\s-]/g, '').replaceAll('0', 'O').replaceAll('1', 'I');
-  return hashToken(`invitation ${plain}`);
+  const halves = [plain.slice(0, HALF_LENGTH), plain.slice(HALF_LENGTH)].sort();
+  return hashToken(`invitation ${halves.join(' ')}`);
 }
 
 function grouped(text: string): string {

@@ -28,17 +28,26 @@ export interface ChangeSubject<K extends AdministrationKey> {
   readonly what: string;
   /** For the audit entry of the proposal; no secrets, and no more than a few lines. */
   readonly details?: AuditRecord['details'];
+  /** Makes what the first one is handed, half of a secret; it lasts as long as the proposal and is on no record. */
+  readonly share?: () => string;
 }
 
 /** What the entry of the change itself says of its proposal: spread it into the details, and the digest into `planDigest`. */
 export interface Proposed {
   readonly by: string;
   readonly digest: string;
+  /** What the first one was handed; present where the subject makes it. */
+  readonly share?: string;
 }
 
-export type TwoAsked<T> =
-  | { readonly done: false; readonly message: string }
-  | { readonly done: true; readonly value: T };
+export interface ProposalMade {
+  readonly done: false;
+  readonly message: string;
+  /** Present where the subject makes one. */
+  readonly share?: string;
+}
+
+export type TwoAsked<T> = ProposalMade | { readonly done: true; readonly value: T };
 
 export interface SecondAdministratorParts {
   readonly clock: Clock;
@@ -55,6 +64,7 @@ interface Proposal {
   readonly account: string;
   readonly credential: string;
   readonly basis: string;
+  readonly share: { readonly share?: string };
   readonly expiresAtMs: number;
 }
 
@@ -106,7 +116,9 @@ export class SecondAdministrator {
     }
     if (proposal.account === account && proposal.credential === caller.credential) {
       const seconds = Math.ceil((proposal.expiresAtMs - this.#parts.clock.nowMs()) / 1_000);
-      return succeed({ done: false, message: `${account} has asked already; ${needs(seconds)}` });
+      const message = `${account} has asked already; ${needs(seconds)}`;
+      // To the same person with the same proof as before, whose answer may have been lost.
+      return succeed({ done: false, message, ...proposal.share });
     }
     if (proposal.account === account || proposal.credential === caller.credential) {
       const finding =
@@ -116,7 +128,7 @@ export class SecondAdministrator {
       return refuse(fault('SECOND_ADMINISTRATOR_NEEDED', { place: key, finding }));
     }
     this.#proposals.delete(digest);
-    const applied = await apply({ by: proposal.account, digest });
+    const applied = await apply({ by: proposal.account, digest, ...proposal.share });
     return applied.ok ? succeed({ done: true, value: applied.value }) : applied;
   }
 
@@ -125,7 +137,7 @@ export class SecondAdministrator {
     key: K,
     subject: ChangeSubject<K>,
     ask: { readonly digest: string; readonly account: string; readonly lapsed: string | null },
-  ): Promise<Outcome<{ readonly done: false; readonly message: string }>> {
+  ): Promise<Outcome<ProposalMade>> {
     const { digest, account, lapsed } = ask;
     const { basis, what, details = {} } = subject;
     this.#proposals.delete(digest);
@@ -141,16 +153,16 @@ export class SecondAdministrator {
     });
     if (!recorded.ok) return recorded;
     // Where two asked in the same moment the first stands, and either of them makes it so by asking again.
-    if (!this.#proposals.has(digest)) {
-      const expiresAtMs = this.#parts.clock.nowMs() + PROPOSAL_LIFETIME_MS;
-      const { credential } = caller;
-      this.#proposals.set(digest, { key, account, credential, basis, expiresAtMs });
-      const oldest = this.#proposals.keys().next();
-      if (this.#proposals.size > PROPOSALS_MAX && oldest.done !== true) {
-        this.#proposals.delete(oldest.value);
-      }
+    if (this.#proposals.has(digest)) return succeed({ done: false, message });
+    const expiresAtMs = this.#parts.clock.nowMs() + PROPOSAL_LIFETIME_MS;
+    const { credential } = caller;
+    const share = subject.share === undefined ? {} : { share: subject.share() };
+    this.#proposals.set(digest, { key, account, credential, basis, share, expiresAtMs });
+    const oldest = this.#proposals.keys().next();
+    if (this.#proposals.size > PROPOSALS_MAX && oldest.done !== true) {
+      this.#proposals.delete(oldest.value);
     }
-    return succeed({ done: false, message });
+    return succeed({ done: false, message, ...share });
   }
 
   /** A hint for whoever meant to ask for the same as somebody else, and did not quite. */

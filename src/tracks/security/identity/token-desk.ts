@@ -1,7 +1,7 @@
 // API tokens, as their holders and administrators see, make and revoke them.
 // Invariants: a token's text is shown once, to who completes the asking, and kept as a hash only; its scope never holds more
-// than its account may, its life never goes beyond the account's; a token makes no tokens; nobody holds one of another
-// administrator.
+// than its account may, its life never goes beyond the account's; a token makes no tokens; a person's are made by that person
+// alone, for whoever else was shown one could be two people.
 // Faults: ACCOUNT_UNKNOWN, ACCOUNT_INVALID, SCOPE_EXCEEDED, TOKEN_UNKNOWN (also for another's), and those of `SecondAdministrator`.
 
 import { fault } from '#foundation/fault';
@@ -104,10 +104,8 @@ export class TokenDesk {
         fault('ACCOUNT_UNKNOWN', { place: `account ${account}`, finding: 'is not there' }),
       );
     }
-    if (session.principal.id !== account && holder.kind === 'person' && holder.administrator) {
-      // Whoever held it could be proposer and second administrator in one.
-      const finding = 'is an administrator, whose tokens nobody else makes';
-      return no(`account ${account}`, finding);
+    if (session.principal.id !== account && holder.kind === 'person') {
+      return no(`account ${account}`, 'is a person, who makes the own tokens: nobody else does');
     }
     const asked = { ...request, scope: request.scope === null ? null : [...request.scope].sort() };
     const lifetimeMs = this.#lifetimeMs(holder, asked);

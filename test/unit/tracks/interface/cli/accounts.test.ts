@@ -85,16 +85,24 @@ it('gives a new account nothing that was not said, and tells the second administ
   );
 });
 
-it('shows the invitation to the second administrator, once, and what to do with it', async () => {
-  bench.orchestrator.answers.set('createAccount', {
+it('shows each administrator a half of the invitation, and what to do with it', async () => {
+  const { answers } = bench.orchestrator;
+  answers.set('createAccount', { ...WAITS, invitation: 'AAAA-BBBB-CCCC-DDDD' });
+  const first = await bench.run(['account', 'create', 'carol', ...REASON]);
+  expect(first.code).toBe(5);
+  expect(first.stdout).toBe('account  half of the invitation\ncarol    AAAA-BBBB-CCCC-DDDD\n');
+  expect(first.stderr).toContain(WAITS.message);
+  expect(first.stderr).toContain('types exactly:\n  dsmil account create carol');
+  answers.set('createAccount', {
     done: true,
     message: 'carol is made',
-    invitation: 'abcd-efgh',
+    invitation: 'EEEE-FFFF-GGGG-HHHH',
   });
-  const ran = await bench.run(['account', 'create', 'carol', ...REASON]);
-  expect(ran.code).toBe(0);
-  expect(ran.stdout).toBe('account  invitation\ncarol    abcd-efgh\n');
-  expect(ran.stderr).toContain('with: dsmil enrol');
+  const second = await bench.run(['account', 'create', 'carol', ...REASON]);
+  expect(second.code).toBe(0);
+  expect(second.stdout).toBe('account  half of the invitation\ncarol    EEEE-FFFF-GGGG-HHHH\n');
+  expect(second.stderr).toContain('carol is made');
+  expect(second.stderr).toContain('with: dsmil enrol');
 });
 
 it('shows what changes before and after, and sends only that', async () => {

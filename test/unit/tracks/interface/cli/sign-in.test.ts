@@ -169,6 +169,21 @@ it('enrols from lines of standard input and shows the secret once', async () => 
   expect(bench.asked('confirmEnrolment')).toEqual([{ invitation: 'inv-itation', code: '123456' }]);
 });
 
+it('asks for the other half where one half of an invitation was given', async () => {
+  const { answers } = bench.orchestrator;
+  answers.set('enrol', { account: 'carol', secret: 'ABCD', uri: 'otpauth://totp/x' });
+  answers.set('confirmEnrolment', { account: 'carol' });
+  const halves = ['aaaa-bbbb-cccc-dddd', 'EEEE FFFF GGGG HHHH'] as const;
+  const rest = 'a long password\na long password\n123456';
+  expect((await bench.run(['enrol'], { input: `${halves.join('\n')}\n${rest}` })).code).toBe(0);
+  expect((await bench.run(['enrol'], { input: `${halves.join('-')}\n${rest}` })).code).toBe(0);
+  const sent = bench.asked('enrol').map(({ invitation }) => invitation.replace(/[\s-]/g, ''));
+  expect(sent).toEqual(['aaaabbbbccccddddEEEEFFFFGGGGHHHH', 'aaaabbbbccccddddEEEEFFFFGGGGHHHH']);
+  const alone = await bench.run(['enrol'], { input: `${halves[0]}\n\n` });
+  expect(alone).toMatchObject({ code: 2 });
+  expect(alone.stderr).toContain('its other half: is empty');
+});
+
 it('draws the secret for a camera on a terminal with room for it', async () => {
   const { answers } = bench.orchestrator;
   const uri = 'otpauth://totp/dsmil:carol?secret=ABCDEFGH2345ABCD&issuer=dsmil';

@@ -4,9 +4,13 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { AccountChange } from '#model/account';
 import type { AdministrationKey, AdministrationRequest } from '#model/administration';
 import { FAILURES_MAX } from '#tracks/security/identity/lockouts';
+import { PROPOSAL_LIFETIME_MS } from '#tracks/security/identity/second-administrator';
 import { codeOf, must } from '../../../../support/kernel-bench.ts';
 import { DeskBench } from './desk-bench.ts';
 import { administratorOf, recordOf } from './records.ts';
+
+/** Half an invitation. */
+const HALF = /^([A-Z2-7]{4}-){3}[A-Z2-7]{4}$/;
 
 let bench: DeskBench;
 let alice: string;
@@ -187,20 +191,26 @@ describe('a change', () => {
 describe('a new account', () => {
   const FRED = recordOf('fred', { devices: [1, 0], compartments: ['SENSORS', 'MAINT'] });
 
-  it('takes two; the second is given the invitation, once, and it is on no record', async () => {
+  it('takes two; each is given half of the invitation, and it is on no record', async () => {
     const request = { account: FRED, reason: 'joins' };
     const first = must(await bench.ask(alice, 'createAccount', request));
-    expect(first).toMatchObject({ done: false, invitation: '' });
+    expect(first).toMatchObject({ done: false, invitation: expect.stringMatching(HALF) });
+    expect(first.message).toContain('hand this half of the invitation to fred and nobody else');
     expect(bench.accounts.account('fred')).toBeUndefined();
     const made = must(await bench.ask(bob, 'createAccount', request));
-    expect(made).toMatchObject({ done: true, message: 'account fred created' });
+    expect(made).toMatchObject({ done: true, invitation: expect.stringMatching(HALF) });
+    expect(made.message).toBe(
+      'account fred created; hand this half of the invitation to fred and nobody else: it goes with the half that alice was given',
+    );
     expect(bench.record('fred')).toEqual({
       ...FRED,
       devices: [0, 1],
       compartments: ['MAINT', 'SENSORS'],
     });
-    expect(must(await bench.enrol(made.invitation)).account).toBe('fred');
+    const whole = `${first.invitation} ${made.invitation}`;
+    expect(must(await bench.enrol(whole)).account).toBe('fred');
     const record = JSON.stringify(bench.agent.entries());
+    expect(record).not.toContain(first.invitation);
     expect(record).not.toContain(made.invitation);
     expect(bench.entries('ACCOUNT_CREATED')).toMatchObject([
       { actor: 'bob', reason: 'joins', details: { account: { id: 'fred' }, proposedBy: 'alice' } },
@@ -250,7 +260,7 @@ describe('an invitation', () => {
       await bench.local('erin'),
     ];
     const made = await byTwo('inviteAccount', { id: 'erin', reason: 'lost the telephone' });
-    expect(made.invitation).not.toBe('');
+    expect(made.invitation).toMatch(HALF);
     expect([byPassword, local].map((id) => bench.stateOf(id))).toEqual([
       'NOT_AUTHENTICATED',
       'live',
@@ -262,6 +272,39 @@ describe('an invitation', () => {
       reason: 'lost the telephone',
       details: { account: 'erin', proposedBy: 'alice' },
     });
+  });
+
+  it('is worth nothing by one half, nor by halves of two invitations', async () => {
+    const request = { id: 'erin', reason: 'lost the telephone' };
+    const stale = must(await bench.ask(alice, 'inviteAccount', request)).invitation;
+    await bench.clock.advance(PROPOSAL_LIFETIME_MS);
+    const first = must(await bench.ask(alice, 'inviteAccount', request)).invitation;
+    expect(codeOf(await bench.enrol(first))).toBe('INVITATION_INVALID');
+    const second = must(await bench.ask(bob, 'inviteAccount', request)).invitation;
+    expect(new Set([stale, first, second]).size).toBe(3);
+    for (const wrong of [
+      first,
+      second,
+      first + first,
+      second + second,
+      stale + second,
+      `${first}${second}A`,
+      `${first}${second}`.slice(0, -1),
+    ])
+      expect(codeOf(await bench.enrol(wrong))).toBe('INVITATION_INVALID');
+    for (const right of [first + second, `${second.toLowerCase()}\n${first}`])
+      expect(must(await bench.enrol(right)).account).toBe('erin');
+  });
+
+  it('has its first half told once more to who asked with the same proof, and to nobody else', async () => {
+    const request = { id: 'erin', reason: 'lost the telephone' };
+    const { invitation } = must(await bench.ask(alice, 'inviteAccount', request));
+    const again = must(await bench.ask(alice, 'inviteAccount', request));
+    expect(again).toMatchObject({ done: false, invitation });
+    const another = await bench.ask(await bench.byToken('alice'), 'inviteAccount', request);
+    expect(codeOf(another)).toBe('SECOND_ADMINISTRATOR_NEEDED');
+    const other = must(await bench.ask(bob, 'inviteAccount', { ...request, reason: 'another' }));
+    expect(other.invitation).not.toBe(invitation);
   });
 
   it('is not for machines, disabled or unknown accounts', async () => {
