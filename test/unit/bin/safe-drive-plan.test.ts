@@ -12,7 +12,7 @@ import { BusQueue, Priority } from '#tracks/kernel/bus-queue';
 import { DeviceAccess } from '#tracks/kernel/device-access';
 import { type SafeWrite, safeStagesOf } from '#tracks/kernel/safe-plan';
 import { SafeDrivePlan } from '../../../src/bin/safe-drive-plan.ts';
-import { planText, safeDrive } from '../../support/safe-drive.ts';
+import { type Drove, planText, safeDrive } from '../../support/safe-drive.ts';
 import { type RunningSimulator, startSimulator } from '../drivers/bus/simulated/fixture.ts';
 
 const QUARANTINED: ReadonlySet<LinearId> = new Set([3, 40]);
@@ -74,6 +74,15 @@ async function held({ point, mask }: SafeWrite): Promise<bigint> {
   return word.value & mask;
 }
 
+/** As after the death of kernel: nobody else listens on the serial lines, and takes answers that the program waits for. */
+async function driveAlone(): Promise<Drove> {
+  const lines = [...access.queues.values()].filter(({ bus }) => bus.kind === 'serial');
+  for (const { bus } of lines) await bus.close();
+  const drove = await safeDrive([path]);
+  for (const line of lines) expect(await line.open(soon())).toMatchObject({ ok: true });
+  return drove;
+}
+
 const comparable = () => writes.filter(({ mask }) => mask !== 0n);
 const unsafeWord = ({ word, mask }: SafeWrite) => word ^ (mask & -mask);
 
@@ -99,7 +108,7 @@ describe('the plan of the default board', () => {
     const plan = planOf();
     plan.supervised();
     await simulator.control.forget();
-    const drove = await safeDrive([path]);
+    const drove = await driveAlone();
     expect(drove.stderr).toMatch(/\n?dsmil-safe-drive: 0 devices not known to be safe\n$/);
     expect(drove.status).toBe(0);
     expect(new Set(writes.map(({ point }) => point.device.busId)).size).toBe(5);
@@ -127,7 +136,7 @@ describe('the plan of the default board', () => {
     const { control } = simulator;
     await control.fault({ bus: 'i2c-0', kind: 'stuck' });
     await control.fault({ bus: 'serial-1', kind: 'silent' });
-    const drove = await safeDrive([path]);
+    const drove = await driveAlone();
     await control.clear();
     const lost = new Set(
       writes
@@ -150,7 +159,8 @@ describe('the plan of the default board', () => {
   });
 
   it('does not call safe what reads back something else', async () => {
-    planOf(new Set()).supervised();
+    const plan = planOf(new Set());
+    plan.supervised();
     const [first] = comparable().filter(({ point }) => point.device.busId === 'memory');
     if (first === undefined) throw new Error('no device');
     const { device, spec } = first.point;
@@ -162,7 +172,13 @@ describe('the plan of the default board', () => {
       mask: `0x${bit.toString(16)}`,
       value: `0x${bit.toString(16)}`,
     });
-    const drove = await safeDrive([path]);
+    // The simulator holds the bit when it next looks at its memory, which a busy machine puts off.
+    const step = new RegExp(`^(step \\S+ ${first.point.cell.place} \\d+ \\d+) \\d+ `);
+    const lines = plan.text().trim().split('\n').slice(0, -1);
+    const patient = lines.map((line) => line.replace(step, '$1 500 '));
+    expect(patient).not.toEqual(lines);
+    writeFileSync(path, planText(patient));
+    const drove = await driveAlone();
     await simulator.control.clear();
     expect(drove.stderr).toMatch(
       new RegExp(
