@@ -108,7 +108,8 @@ export class WebSocketClient {
   async #signIn(): Promise<void> {
     const { service, socket } = this.#parts;
     const deadline = service.deadline();
-    const admitted = await service.call('events', this.#connection, deadline, (caller) =>
+    // Whoever is signed in may stop from here; events need the right to them when they are subscribed to.
+    const admitted = await service.call('me', this.#connection, deadline, (caller) =>
       succeed(caller),
     );
     if (this.#closed || this.#session !== null) return;
