@@ -8,7 +8,15 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const output = join(root, 'build/bin');
-const PROGRAMS = ['kernel', 'security', 'interface', 'simulator', 'dsmil'] as const;
+const PROGRAMS = [
+  'kernel',
+  'security',
+  'interface',
+  'simulator',
+  'dsmil',
+  // A thread of security, beside it because a thread begins with a file of its own.
+  'certificate-worker',
+] as const;
 export type Program = (typeof PROGRAMS)[number];
 
 /** Packages that load native parts or .proto files from their own folder. */

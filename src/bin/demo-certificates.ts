@@ -36,14 +36,15 @@ export async function certifyDemo(
   const { authorityKey } = layout.pki;
   const { checkpointKey } = layout;
   const keys = new KeyStore({ credentials: undefined, authorityKey, checkpointKey, onNote });
-  const authority = need(openAuthority({ layout, wallMs: now, onNote }, keys));
+  const authority = need(await openAuthority({ layout, wallMs: now, onNote }, keys));
   const book = new CertificateBook(store, now);
   mkdirSync(layout.pki.peopleDirectory, { recursive: true, mode: 0o700 });
   for (const id of ids) {
     const files = clientFiles(layout, id);
     if (isGood(files, book)) continue;
     const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
-    const { certificatePem, record } = authority.issueClient(id, publicKey, wallMs, null);
+    const issued = await authority.issueClient(id, publicKey, wallMs, null);
+    const { certificatePem, record } = need(issued);
     keep(files.key, privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(), 0o600);
     keep(files.certificate, certificatePem, 0o644);
     await store.transact(() => book.write(record));

@@ -21,6 +21,7 @@ import { keyIdOf } from '#model/authorization';
 import { SERVER_NAMES_MAX, serverNameRefusal } from '#model/server-certificate';
 import type { AuditChain } from '#tracks/security/audit/audit-chain';
 import { Authority } from '#tracks/security/certificates/authority';
+import { CertificateThreads } from './certificate-maker.ts';
 import type { KeyMaterial } from './compose/certificates.ts';
 import { KeyStore } from './key-store.ts';
 
@@ -46,7 +47,7 @@ export interface KeyMaterialOptions {
 
 const ALWAYS = ['localhost', '127.0.0.1', '::1'];
 
-export function openKeys(options: KeyMaterialOptions): Outcome<OpenedKeys> {
+export async function openKeys(options: KeyMaterialOptions): Promise<Outcome<OpenedKeys>> {
   const { layout, store, credentials, onNote } = options;
   const { checkpointKey, pki } = layout;
   const keys = new KeyStore({ credentials, authorityKey: pki.authorityKey, checkpointKey, onNote });
@@ -54,7 +55,7 @@ export function openKeys(options: KeyMaterialOptions): Outcome<OpenedKeys> {
   if (!names.ok) return names;
   const checkpoint = keys.checkpointKeys(hasEntries(store) ? 'refuse' : 'make');
   if (!checkpoint.ok) return checkpoint;
-  const authority = openAuthority(options, keys);
+  const authority = await openAuthority(options, keys);
   if (!authority.ok) return authority;
   const [first, ...others] = checkpoint.value.keys;
   return succeed({
@@ -101,28 +102,32 @@ export function serverNames(asked: readonly string[]): Outcome<readonly string[]
 }
 
 /** The authority of this state directory; a new one where there is neither key nor certificate. */
-export function openAuthority(
+export async function openAuthority(
   { layout, wallMs, onNote }: Pick<KeyMaterialOptions, 'layout' | 'wallMs' | 'onNote'>,
   keys: KeyStore,
-): Outcome<Authority> {
+): Promise<Outcome<Authority>> {
   const { authority: path } = layout.pki;
   const exists = existsSync(path);
   const found = keys.authorityKey(exists ? 'refuse' : 'make');
   if (!found.ok) return found;
   const { key } = found.value;
   const place = 'certificate authority';
+  const maker = new CertificateThreads();
   try {
     if (exists) {
       const certificatePem = readFileSync(path, 'utf8');
       const refusal = Authority.refusal(key, certificatePem);
-      if (refusal === null) return succeed(new Authority(key, certificatePem));
+      if (refusal === null) return succeed(new Authority(key, certificatePem, maker));
       const consequence =
         'certificates of before would be worth nothing: bring back what belongs together';
       return refuse(
         fault('CONFIG_INVALID', { place, finding: refusal, consequence, internal: path }),
       );
     }
-    const authority = Authority.begin(key, `DSMIL appliance authority of ${hostname()}`, wallMs());
+    const name = `DSMIL appliance authority of ${hostname()}`;
+    const begun = await Authority.begin(key, name, wallMs(), maker);
+    if (!begun.ok) return begun;
+    const authority = begun.value;
     publish(path, authority.certificatePem);
     onNote({ fingerprint: authority.fingerprint }, 'a certificate authority was made');
     return succeed(authority);

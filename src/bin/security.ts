@@ -56,7 +56,7 @@ const store = new DurableStore(layout.database, {
   },
 });
 const keys = need(
-  openKeys({
+  await openKeys({
     layout,
     store,
     credentials: process.env.CREDENTIALS_DIRECTORY,
@@ -117,6 +117,7 @@ need(await keys.settle(security.audit));
 await security.start();
 const firstSetup = {
   firstRun: security.firstRun,
+  recovery: security.administratorRecovery,
   record: security.record,
   ownUid: process.getuid?.() ?? 0,
 };

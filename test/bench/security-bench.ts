@@ -161,7 +161,7 @@ export class SecurityBench {
     seedPeople(store, people, systemClock.wallMs());
     const latch = new SharedStopLatch({ directory: layout.stopDirectory, self: 'security' });
     const keys = must(
-      openKeys({
+      await openKeys({
         layout,
         store,
         credentials: undefined,

@@ -4,7 +4,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { Clock } from '#foundation/clock';
 import type { DurableStore } from '#foundation/durable-store';
-import { fault } from '#foundation/fault';
+import { describeFault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { announceTrustChanged, serveCertificates } from '#link/certificates';
 import type { Link } from '#link/link';
@@ -54,6 +54,7 @@ export interface CertificateParts {
 }
 
 const LOOK_EVERY_MS = 3_600_000;
+const RETRY_AFTER_MS = 10_000;
 
 export function composeCertificates(parts: CertificateParts) {
   const { material, audit, signer, second, record } = parts;
@@ -98,14 +99,23 @@ function composeAuthority(parts: CertificateParts, { authority, names }: KeyMate
   const { wallMs, interfaceLink, onError } = parts;
   const list = new RevocationList(store, authority, book, wallMs);
   const changed = () => announceTrustChanged(interfaceLink);
+  let retries = false;
+  const failed = (error: unknown) => {
+    onError(error, 'revocation list');
+    if (retries) return;
+    retries = true;
+    clock.after(RETRY_AFTER_MS, () => {
+      retries = false;
+      void renewDue();
+    });
+  };
   const renewDue = async () => {
-    if (!list.due) return;
     try {
-      await list.renew();
-      changed();
+      const renewed = await list.renewDue();
+      if (!renewed.ok) return failed(new Error(describeFault(renewed.fault)));
+      if (renewed.value) changed();
     } catch (error) {
-      // The one that is there holds for weeks, and the next look is within the hour.
-      onError(error, 'revocation list');
+      failed(error);
     }
   };
   const look = () => {
@@ -114,16 +124,16 @@ function composeAuthority(parts: CertificateParts, { authority, names }: KeyMate
   };
   const servers = new ServerCertificates({ authority, book, list, audit, names, wallMs });
   // Nobody gets trust material without a list: a server without one would take revoked certificates.
-  const ready = renewDue();
+  const began = renewDue();
+  const withList = async <T>(answer: () => Outcome<T> | Promise<Outcome<T>>) => {
+    await began;
+    if (list.pem !== '') return answer();
+    const finding = 'has no revocation list yet';
+    return refuse(fault('TRACK_UNAVAILABLE', { place: 'certificate authority', finding }));
+  };
   serveCertificates(interfaceLink, {
-    certify: async (request) => {
-      await ready;
-      return servers.certify(request);
-    },
-    trust: async () => {
-      await ready;
-      return succeed(servers.trust());
-    },
+    certify: (request) => withList(() => servers.certify(request)),
+    trust: () => withList(() => succeed(servers.trust())),
   });
   clock.after(LOOK_EVERY_MS, look);
   const desk = new CertificateDesk({
@@ -136,7 +146,7 @@ function composeAuthority(parts: CertificateParts, { authority, names }: KeyMate
     record,
     turns,
     wallMs,
-    onChanged: changed,
+    renewList: renewDue,
   });
   return desk.handlers();
 }

@@ -39,7 +39,7 @@ function open(names: readonly string[] = []) {
 
 /** As security starts: keys, chain, both brought together. */
 async function start() {
-  const keys = must(open());
+  const keys = must(await open());
   const audit = new AuditChain({
     store,
     clock: systemClock,
@@ -58,9 +58,9 @@ function give(name: string, key = newKey()): void {
 }
 
 describe('on an empty state directory', () => {
-  it('authority and keys are made, private ones for their owner alone, the certificate for everybody', () => {
+  it('authority and keys are made, private ones for their owner alone, the certificate for everybody', async () => {
     const mask = process.umask(0o077);
-    const opened = open(['appliance.example']);
+    const opened = await open(['appliance.example']);
     process.umask(mask);
     const { material } = must(opened);
     const published = layout.pki.authority;
@@ -73,10 +73,10 @@ describe('on an empty state directory', () => {
     expect(material.names).toEqual(expect.arrayContaining(['localhost', '127.0.0.1', '::1']));
   });
 
-  it('a key given as a credential is used and not copied', () => {
+  it('a key given as a credential is used and not copied', async () => {
     give(CREDENTIALS.authority);
     give(CREDENTIALS.checkpoint, newKey('Ed25519'));
-    must(open());
+    must(await open());
     expect(existsSync(layout.pki.authorityKey)).toBe(false);
     expect(existsSync(layout.checkpointKey)).toBe(false);
   });
@@ -99,7 +99,7 @@ describe('at a later start', () => {
     const { audit } = await start();
     must(await audit.append(blankRecord('AGENT_STARTED', 'security')));
     rmSync(path());
-    const refused = open();
+    const refused = await open();
     expect(refused).toMatchObject({ ok: false, fault: { code: 'CONFIG_INVALID' } });
     expect(!refused.ok && refused.fault.place).toMatch(place);
     expect(existsSync(path())).toBe(false);
@@ -108,7 +108,7 @@ describe('at a later start', () => {
   it('another key for the authority than its certificate has is refused', async () => {
     await start();
     give(CREDENTIALS.authority);
-    expect(open()).toMatchObject({
+    expect(await open()).toMatchObject({
       fault: { finding: expect.stringMatching(/for another key than the one given/) },
     });
   });
@@ -158,9 +158,9 @@ describe('names of the server', () => {
   });
 });
 
-it('a key of another kind is refused before anything is made', () => {
+it('a key of another kind is refused before anything is made', async () => {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'secp256k1' });
   give(CREDENTIALS.authority, privateKey);
-  expect(open()).toMatchObject({ fault: { finding: expect.stringMatching(/secp256k1/) } });
+  expect(await open()).toMatchObject({ fault: { finding: expect.stringMatching(/secp256k1/) } });
   expect(existsSync(layout.pki.authority)).toBe(false);
 });

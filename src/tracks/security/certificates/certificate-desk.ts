@@ -24,9 +24,8 @@ import type {
 } from '../ports.ts';
 import { type Authority, certificateUri, type Issued } from './authority.ts';
 import type { CertificateBook, CertificateRecord } from './certificate-book.ts';
-import { readCertificateRequest } from './certificate-request.ts';
+import { publicKeyDigest } from './certificate-request.ts';
 import type { RevocationList } from './revocation-list.ts';
-import { publicKeyDigest } from './signing.ts';
 
 export interface CertificateDeskParts {
   readonly authority: Authority;
@@ -40,8 +39,8 @@ export interface CertificateDeskParts {
   readonly turns: Turns;
   /** Time that validity is judged by. */
   readonly wallMs: () => number;
-  /** The revocation list is a new one. */
-  readonly onChanged: () => void;
+  /** Makes the revocation list a new one if that is due, and tells whoever judges by it. */
+  readonly renewList: () => Promise<void>;
 }
 
 /** Good certificates of one account at once, and URIs of one account. */
@@ -81,7 +80,7 @@ export class CertificateDesk {
     caller: AdministrationCaller,
     request: AdministrationRequest<'issueCertificate'>,
   ): Answered<'issueCertificate'> {
-    const { accounts, second } = this.#parts;
+    const { accounts, authority, second } = this.#parts;
     const account = accounts.account(request.account);
     if (account === undefined) {
       const place = `account ${request.account}`;
@@ -90,14 +89,14 @@ export class CertificateDesk {
     const uri = certificateUri(account.id);
     const unfit = this.#unfit(account) ?? this.#uriRefusal(account, uri);
     if (unfit !== null) return no(`account ${account.id}`, unfit);
-    const key = readCertificateRequest(request.requestPem);
+    const key = await authority.readRequest(request.requestPem);
     if (!key.ok) return key;
     const details = { account: account.id, uri, publicKey: publicKeyDigest(key.value) };
     const what = `to give ${account.id} a client certificate for the key ${details.publicKey}`;
     const subject = { request, basis: accountBasis(account), what, details };
     const asked = await second.ask(caller, 'issueCertificate', subject, ({ by, digest }) => {
       const more = { reason: request.reason, planDigest: digest, details: { proposedBy: by } };
-      return this.#sign(caller, account, key.value, more);
+      return this.#sign(caller, account.id, key.value, more);
     });
     if (!asked.ok) return asked;
     if (!asked.value.done) return succeed({ ...asked.value, certificatePem: '' });
@@ -109,7 +108,7 @@ export class CertificateDesk {
     caller: AdministrationCaller,
     { serial, requestPem }: AdministrationRequest<'renewCertificate'>,
   ): Answered<'renewCertificate'> {
-    const { book, accounts } = this.#parts;
+    const { book, accounts, authority } = this.#parts;
     const { session } = caller;
     const old = book.find(serial);
     const own = old !== undefined && old.subject === session?.principal.id;
@@ -126,24 +125,38 @@ export class CertificateDesk {
       : 'its name was taken from the account';
     const unfit = taken ?? this.#unfit(account);
     if (unfit !== null) return no(place(serial), unfit);
-    const key = readCertificateRequest(requestPem);
+    const key = await authority.readRequest(requestPem);
     if (!key.ok) return key;
     const strange = newKeyRefusal(caller, own, old, key.value);
     if (strange !== null) return no(place(serial), strange);
-    const made = await this.#sign(caller, account, key.value, { details: { renews: old.serial } });
+    const more = { details: { renews: old.serial } };
+    const made = await this.#sign(caller, account.id, key.value, more, old.serial);
     return made.ok ? succeed({ certificatePem: made.value.certificatePem }) : made;
   }
 
   /** Certificate, and the name in it for an account that has it not yet, with the entry of the audit chain. */
   async #sign(
     caller: AdministrationCaller,
-    account: AccountRecord,
+    id: string,
     key: KeyObject,
     more: Partial<AuditRecord>,
+    successorOf: string | null = null,
   ): Promise<Outcome<Issued>> {
     const { authority, book, accounts, record, wallMs } = this.#parts;
-    const made = authority.issueClient(account.id, key, wallMs(), account.validUntilWallMs);
+    const untilWallMs = accounts.account(id)?.validUntilWallMs ?? null;
+    const signed = await authority.issueClient(id, key, wallMs(), untilWallMs);
+    if (!signed.ok) return signed;
+    const made = signed.value;
     const { uri } = made.record;
+    // Signing took a while, in which a lost certificate may have been revoked or an account disabled.
+    const account = accounts.account(id);
+    if (account === undefined) return no(`account ${id}`, 'is gone');
+    const old = successorOf === null ? undefined : book.find(successorOf);
+    const unfit = this.#unfit(account) ?? (old === undefined ? null : book.staleness(old));
+    if (unfit !== null) return no(`account ${id}`, unfit);
+    if (account.validUntilWallMs !== untilWallMs) {
+      return no(`account ${id}`, 'was changed while its certificate was made');
+    }
     const certificateUris = [...account.certificateUris, uri];
     const after = account.certificateUris.includes(uri) ? null : { ...account, certificateUris };
     const details = { ...detailsOf(made.record), ...more.details };
@@ -160,14 +173,14 @@ export class CertificateDesk {
     if (!saved.ok) return saved;
     book.noteSaved(made.record);
     if (after !== null) accounts.noteSaved(after);
-    return succeed(made);
+    return signed;
   }
 
   async #revoke(
     caller: AdministrationCaller,
     { serial, reason }: AdministrationRequest<'revokeCertificate'>,
   ): Answered<'revokeCertificate'> {
-    const { book, list, record, sessions, wallMs, onChanged } = this.#parts;
+    const { book, record, sessions, wallMs, renewList } = this.#parts;
     const found = book.find(serial);
     if (found === undefined) {
       const finding = 'is not on the list of those issued here';
@@ -177,26 +190,22 @@ export class CertificateDesk {
       const revokedBecause = reason;
       const revoked = { ...found, revokedWallMs: Math.round(wallMs()), revokedBecause };
       const result = `certificate ${found.serial} of ${found.subject} revoked`;
-      let listSaved: () => void = () => undefined;
       const saved = await record(
         'CERTIFICATE_REVOKED',
         caller,
         result,
         { reason, details: detailsOf(found) },
-        () => {
-          book.write(revoked);
-          listSaved = list.write();
-        },
+        () => book.write(revoked),
       );
       if (!saved.ok) return saved;
       book.noteSaved(revoked);
-      listSaved();
-      onChanged();
     }
     const sessionsEnded = sessions.endSessions(
       ({ fingerprint }) => fingerprint === found.fingerprint,
       'the certificate it was opened with was revoked',
     );
+    // Last, because it takes its time and the certificate opens nothing any more.
+    await renewList();
     return succeed({ sessionsEnded });
   }
 

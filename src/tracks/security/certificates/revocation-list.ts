@@ -1,8 +1,10 @@
 // The newest revocation list of the authority, kept so that it need not be signed at every start (RFC 5280 section 5).
-// Invariants: it is written in the same transaction as the revocation it shows; its number never goes back; it is renewed
-// long before it runs out, because TLS servers take no client at all under a list that has.
+// Invariants: a revocation never waits for its list, because the book refuses the certificate from then on; a list that
+// misses one is due at once, also after a restart; its number never goes back; it is renewed long before it runs out,
+// because TLS servers take no client at all under a list that has.
 
 import type { DurableStore } from '#foundation/durable-store';
+import { type Outcome, succeed } from '#foundation/outcome';
 import type { Authority } from './authority.ts';
 import type { CertificateBook } from './certificate-book.ts';
 
@@ -28,6 +30,7 @@ export class RevocationList {
   readonly #book: CertificateBook;
   readonly #wallMs: () => number;
   #kept: Kept | null = null;
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(
     store: DurableStore,
@@ -63,35 +66,40 @@ export class RevocationList {
     return revoked !== kept.revoked || kept.nextUpdateWallMs - this.#wallMs() < RENEW_BEFORE_MS;
   }
 
-  /** Signs and writes a new list; to be called inside a transaction of the store, then the result once that is on disk. */
-  write(): () => void {
+  /** Signs and keeps a new list if one is due, one after another; true when there is a new one. Rejects when the disk fails. */
+  renewDue(): Promise<Outcome<boolean>> {
+    const turn = this.#last.then(() => (this.due ? this.#renew() : succeed(false)));
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #renew(): Promise<Outcome<boolean>> {
     const wallMs = this.#wallMs();
-    // Also what this very transaction revokes.
-    const revoked = this.#book.onDisk().filter(({ revokedWallMs }) => revokedWallMs !== 0);
+    const revoked = this.#book.all().filter(({ revokedWallMs }) => revokedWallMs !== 0);
     const { database } = this.#store;
     const last = database.prepare('SELECT max(number) AS number FROM certificate_revocation_list');
     const number = Number(last.get()?.number ?? 0) + 1;
     const nextUpdateWallMs = wallMs + LIFE_MS;
-    const pem = this.#authority.revocationList({
+    const pem = await this.#authority.revocationList({
       number,
       thisUpdateWallMs: wallMs - SLACK_MS,
       nextUpdateWallMs,
       // A certificate that has run out is refused for that (RFC 5280 section 5 lets it go after one more list).
-      revoked: revoked.filter(({ notAfterWallMs }) => notAfterWallMs + LIFE_MS > wallMs),
+      revoked: revoked
+        .filter(({ notAfterWallMs }) => notAfterWallMs + LIFE_MS > wallMs)
+        .map(({ serial, revokedWallMs }) => ({ serial, revokedWallMs })),
     });
+    if (!pem.ok) return pem;
     const { fingerprint: authority } = this.#authority;
-    const made = { number, authority, nextUpdateWallMs, revoked: revoked.length, pem };
-    database
-      .prepare('INSERT INTO certificate_revocation_list (number, body) VALUES (?, ?)')
-      .run(number, JSON.stringify(made));
-    database.prepare('DELETE FROM certificate_revocation_list WHERE number < ?').run(number);
-    return () => {
-      if (number > (this.#kept?.number ?? 0)) this.#kept = made;
-    };
-  }
-
-  async renew(): Promise<void> {
-    const saved = await this.#store.transact(() => this.write());
-    saved();
+    const count = revoked.length;
+    const made = { number, authority, nextUpdateWallMs, revoked: count, pem: pem.value };
+    await this.#store.transact(() => {
+      database
+        .prepare('INSERT INTO certificate_revocation_list (number, body) VALUES (?, ?)')
+        .run(number, JSON.stringify(made));
+      database.prepare('DELETE FROM certificate_revocation_list WHERE number < ?').run(number);
+    });
+    this.#kept = made;
+    return succeed(true);
   }
 }

@@ -5,6 +5,7 @@ import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { readCertificateRequest } from '#tracks/security/certificates/certificate-request';
+import { certificateLibrary } from '../../../../../src/bin/certificate-library.ts';
 import { CliBench } from './cli-bench.ts';
 
 let bench: CliBench;
@@ -32,7 +33,7 @@ it('makes key and request, keeps the key private, and names the request for the 
   expect(bench.asked('issueCertificate')).toEqual([
     { account: 'panel-1', requestPem, reason: 'a new panel' },
   ]);
-  const request = readCertificateRequest(requestPem);
+  const request = await readCertificateRequest(requestPem, certificateLibrary);
   const ours = createPublicKey(createPrivateKey(readFileSync(at('out', 'panel-1.key'))));
   expect(request.ok && request.value.equals(ours)).toBe(true);
   const second = `dsmil pki issue panel-1 --request ${at('out', 'panel-1.csr')} --out ${at('out')} --reason 'a new panel'`;

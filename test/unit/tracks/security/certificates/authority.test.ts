@@ -14,11 +14,13 @@ import { certificateCredential } from '#tracks/interface/peer';
 import { secureContext } from '#tracks/interface/tls-material';
 import { Authority, certificateUri } from '#tracks/security/certificates/authority';
 import type { CertificateRecord } from '#tracks/security/certificates/certificate-book';
+import { certificateLibrary } from '../../../../../src/bin/certificate-library.ts';
 import {
   newKey,
   privateKeyPem,
   type RequestKind,
 } from '../../../../support/certificate-requests.ts';
+import { must } from '../../../../support/kernel-bench.ts';
 
 const NAMES = ['appliance.example', 'localhost', '127.0.0.1', '::1', '2001:db8::12:3'];
 const YEAR_MS = 365 * 86_400_000;
@@ -29,27 +31,39 @@ interface Held {
   readonly record: CertificateRecord;
 }
 
-function authorityNow(wallMs = Date.now(), kind: RequestKind = 'P-256'): Authority {
-  return Authority.begin(newKey(kind), 'test authority', wallMs);
+async function begin(key: KeyObject, name: string, wallMs: number): Promise<Authority> {
+  return must(await Authority.begin(key, name, wallMs, certificateLibrary));
 }
 
-function client(
+function authorityNow(wallMs = Date.now(), kind: RequestKind = 'P-256'): Promise<Authority> {
+  return begin(newKey(kind), 'test authority', wallMs);
+}
+
+async function client(
   by: Authority,
   id = 'alice',
   wallMs = Date.now(),
   kind: RequestKind = 'P-256',
-): Held {
+): Promise<Held> {
   const key = newKey(kind);
-  return { ...by.issueClient(id, createPublicKey(key), wallMs, null), key };
+  return { ...must(await by.issueClient(id, createPublicKey(key), wallMs, null)), key };
 }
 
-function server(by: Authority, names: readonly string[] = NAMES, wallMs = Date.now()): Held {
+async function server(
+  by: Authority,
+  names: readonly string[] = NAMES,
+  wallMs = Date.now(),
+): Promise<Held> {
   const key = newKey();
-  return { ...by.issueServer(names, createPublicKey(key), wallMs), key };
+  return { ...must(await by.issueServer(names, createPublicKey(key), wallMs)), key };
 }
 
-function listOf(by: Authority, revoked: readonly Held[] = [], wallMs = Date.now()): string {
-  return by.revocationList({
+async function listOf(
+  by: Authority,
+  revoked: readonly Held[] = [],
+  wallMs = Date.now(),
+): Promise<string> {
+  const made = await by.revocationList({
     number: 7,
     thisUpdateWallMs: wallMs - 1_000,
     nextUpdateWallMs: wallMs + 60_000,
@@ -58,6 +72,7 @@ function listOf(by: Authority, revoked: readonly Held[] = [], wallMs = Date.now(
       revokedWallMs: wallMs - 1_000,
     })),
   });
+  return must(made);
 }
 
 let authority: Authority;
@@ -65,10 +80,10 @@ let host: Held;
 let alice: Held;
 let directory: string;
 
-beforeAll(() => {
-  authority = authorityNow();
-  host = server(authority);
-  alice = client(authority);
+beforeAll(async () => {
+  authority = await authorityNow();
+  host = await server(authority);
+  alice = await client(authority);
   directory = mkdtempSync(join(tmpdir(), 'dsmil-authority-'));
 });
 afterAll(() => rmSync(directory, { recursive: true }));
@@ -136,7 +151,7 @@ describe('a handshake', () => {
   it.each(['P-256', 'P-384', 'P-521', 'Ed25519'] as const)(
     'succeeds with a client on %s, and shows who it is as security has it on its list',
     async (kind) => {
-      const own = client(authority, 'alice', Date.now(), kind);
+      const own = await client(authority, 'alice', Date.now(), kind);
       const shaken = await shake(host, own);
       expect(shaken.error).toBe('');
       expect(shaken.client && certificateCredential(shaken.client)).toEqual({
@@ -149,19 +164,20 @@ describe('a handshake', () => {
   );
 
   it('succeeds under a revocation list that names others, and fails for the one it names', async () => {
-    expect((await shake(host, alice, { list: listOf(authority) })).error).toBe('');
-    const list = listOf(authority, [client(authority), alice, client(authority)]);
+    expect((await shake(host, alice, { list: await listOf(authority) })).error).toBe('');
+    const others = [await client(authority), await client(authority)];
+    const list = await listOf(authority, [alice, ...others]);
     expect((await shake(host, alice, { list })).client).toBeNull();
-    expect((await shake(host, client(authority), { list })).error).toBe('');
+    expect((await shake(host, await client(authority), { list })).error).toBe('');
   });
 
   it('believes no revocation list of another authority', async () => {
-    const list = listOf(authorityNow(), [alice]);
+    const list = await listOf(await authorityNow(), [alice]);
     expect((await shake(host, alice, { list })).client).toBeNull();
   });
 
   it('fails for a client of another authority of the same name', async () => {
-    expect((await shake(host, client(authorityNow()))).client).toBeNull();
+    expect((await shake(host, await client(await authorityNow()))).client).toBeNull();
   });
 
   it('fails for a client without a certificate', async () => {
@@ -169,7 +185,7 @@ describe('a handshake', () => {
   });
 
   it('fails when the server belongs to another authority', async () => {
-    const { client: nobody, error } = await shake(server(authorityNow()), alice);
+    const { client: nobody, error } = await shake(await server(await authorityNow()), alice);
     expect(nobody).toBeNull();
     expect(error).toMatch(/unable to verify|certificate|unknown ca/i);
   });
@@ -188,19 +204,19 @@ describe('a handshake', () => {
     ['has run out', Date.now() - 2 * YEAR_MS],
     ['is not valid yet', Date.now() + YEAR_MS],
   ])('fails for a certificate that %s', async (_, wallMs) => {
-    const old = Authority.begin(newKey(), 'old', Date.now() - 3 * YEAR_MS);
-    const outside = client(old, 'alice', wallMs);
+    const old = await begin(newKey(), 'old', Date.now() - 3 * YEAR_MS);
+    const outside = await client(old, 'alice', wallMs);
     const trusting = { authority: old.certificatePem };
     expect(trusting.authority).toBe(old.certificatePem);
-    const own = server(old);
+    const own = await server(old);
     authority = old;
     try {
-      expect((await shake(own, client(old))).error).toBe('');
+      expect((await shake(own, await client(old))).error).toBe('');
       expect((await shake(own, outside)).client).toBeNull();
     } finally {
-      authority = authorityNow();
-      host = server(authority);
-      alice = client(authority);
+      authority = await authorityNow();
+      host = await server(authority);
+      alice = await client(authority);
     }
   });
 });
@@ -241,45 +257,47 @@ describe('a certificate', () => {
     }
   });
 
-  it('lasts a year for a client, ninety days for a server, and never beyond account or authority', () => {
+  it('lasts a year for a client, ninety days for a server, and never beyond account or authority', async () => {
     const wallMs = Math.floor(Date.now() / 1_000) * 1_000;
     const day = 86_400_000;
-    expect(client(authority, 'a', wallMs).record.notAfterWallMs).toBe(wallMs + 365 * day);
-    expect(server(authority, NAMES, wallMs).record.notAfterWallMs).toBe(wallMs + 90 * day);
+    expect((await client(authority, 'a', wallMs)).record.notAfterWallMs).toBe(wallMs + 365 * day);
+    expect((await server(authority, NAMES, wallMs)).record.notAfterWallMs).toBe(wallMs + 90 * day);
     const key = createPublicKey(newKey());
-    const short = authority.issueClient('a', key, wallMs, wallMs + 5_999);
+    const short = must(await authority.issueClient('a', key, wallMs, wallMs + 5_999));
     expect(short.record.notAfterWallMs).toBe(wallMs + 5_000);
     const last = new X509Certificate(authority.certificatePem).validToDate.getTime();
-    expect(client(authority, 'a', last - day).record.notAfterWallMs).toBe(last);
+    expect((await client(authority, 'a', last - day)).record.notAfterWallMs).toBe(last);
   });
 
-  it('has dates that hold beyond 2049, where their encoding changes', () => {
-    const late = Authority.begin(newKey(), 'late', Date.UTC(2048, 5, 1));
+  it('has dates that hold beyond 2049, where their encoding changes', async () => {
+    const late = await begin(newKey(), 'late', Date.UTC(2048, 5, 1));
     expect(parse(late).validToDate.getUTCFullYear()).toBe(2068);
-    const leaf = client(late, 'a', Date.UTC(2049, 5, 1));
+    const leaf = await client(late, 'a', Date.UTC(2049, 5, 1));
     expect(parse(leaf).validToDate.toISOString()).toBe('2050-06-01T00:00:00.000Z');
     expect(parse(leaf).validFromDate.getUTCFullYear()).toBe(2049);
   });
 
-  it('of an authority made while the clock stood at 1970 still holds today', () => {
-    const early = Authority.begin(newKey(), 'early', 0);
+  it('of an authority made while the clock stood at 1970 still holds today', async () => {
+    const early = await begin(newKey(), 'early', 0);
     expect(parse(early).validToDate.getUTCFullYear()).toBe(2046);
     expect(parse(early).validFromDate.getTime()).toBeLessThanOrEqual(0);
   });
 
   it('comes from a key that fits it, or from nobody', () => {
     const { certificatePem } = authority;
-    expect(() => new Authority(newKey(), certificatePem)).toThrow(/for another key/);
+    expect(() => new Authority(newKey(), certificatePem, certificateLibrary)).toThrow(
+      /for another key/,
+    );
     expect(Authority.refusal(newKey('Ed25519'), certificatePem)).toMatch(/ed25519.*P-256 or P-384/);
     expect(Authority.refusal(newKey('RSA'), certificatePem)).toMatch(/rsa/);
     expect(Authority.refusal(newKey(), 'garbage')).toMatch(/cannot be read/);
   });
 
-  it('never shows the key that signed it', () => {
+  it('never shows the key that signed it', async () => {
     const key = newKey();
-    const own = Authority.begin(key, 'secretive', Date.now());
+    const own = await begin(key, 'secretive', Date.now());
     const jwk = key.export({ format: 'jwk' });
-    const shown = JSON.stringify([own, client(own).record, listOf(own)]);
+    const shown = JSON.stringify([own, (await client(own)).record, await listOf(own)]);
     expect(shown).not.toContain('PRIVATE');
     expect(shown).not.toContain(String(jwk.d));
     expect(Object.values(own)).toEqual([own.certificatePem, own.fingerprint]);
@@ -315,17 +333,17 @@ describe.runIf(existsSync('/usr/bin/openssl'))('openssl', () => {
 
   it.each(['P-256', 'P-384'] as const)(
     'finds every rule kept by an authority on %s, its certificates and its list',
-    (kind) => {
-      const own = authorityNow(Date.now(), kind);
-      const good = client(own, 'alice');
-      const bad = client(own, 'bob');
+    async (kind) => {
+      const own = await authorityNow(Date.now(), kind);
+      const good = await client(own, 'alice');
+      const bad = await client(own, 'bob');
       const ca = file(`${kind}-ca.pem`, own.certificatePem);
-      const list = file(`${kind}-list.pem`, listOf(own, [bad]));
+      const list = file(`${kind}-list.pem`, await listOf(own, [bad]));
       const judged = ['-x509_strict', '-crl_check', '-CRLfile', list, '-CAfile', ca];
       const verify = (held: Held, purpose: string) =>
         openssl('verify', ...judged, '-purpose', purpose, file('leaf.pem', held.certificatePem));
       expect(verify(good, 'sslclient')).toMatch(/OK/);
-      expect(verify(server(own), 'sslserver')).toMatch(/OK/);
+      expect(verify(await server(own), 'sslserver')).toMatch(/OK/);
       expect(() => verify(good, 'sslserver')).toThrow(/unsuitable|unsupported/);
       expect(() => verify(bad, 'sslclient')).toThrow(/certificate revoked/);
       const shown = openssl('crl', '-in', list, '-noout', '-text', '-CAfile', ca);
@@ -335,8 +353,8 @@ describe.runIf(existsSync('/usr/bin/openssl'))('openssl', () => {
     },
   );
 
-  it('reads an empty list', () => {
-    const list = file('empty.pem', listOf(authority));
+  it('reads an empty list', async () => {
+    const list = file('empty.pem', await listOf(authority));
     expect(openssl('crl', '-in', list, '-noout', '-text')).toContain('No Revoked Certificates');
   });
 
@@ -358,7 +376,16 @@ describe.runIf(existsSync('/usr/bin/openssl'))('openssl', () => {
   });
 });
 
-it('refuses to sign with a key it has no algorithm for', () => {
+it('refuses to sign with a key it has no algorithm for', async () => {
   const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'secp256k1' });
-  expect(() => Authority.begin(privateKey, 'odd', Date.now())).toThrow();
+  const refused = await Authority.begin(privateKey, 'odd', Date.now(), certificateLibrary);
+  expect(refused).toMatchObject({ ok: false, fault: { code: 'INTERNAL' } });
+  const asked = {
+    key: privateKey,
+    commonName: 'odd',
+    serial: '41',
+    notBeforeWallMs: 0,
+    notAfterWallMs: 1,
+  };
+  expect(await certificateLibrary.make('signAuthority', asked)).toMatchObject({ ok: false });
 });

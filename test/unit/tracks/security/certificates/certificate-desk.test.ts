@@ -3,12 +3,18 @@
 import { createPublicKey, generateKeyPairSync, sign, X509Certificate } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Deadline } from '#foundation/deadline';
-import { succeed } from '#foundation/outcome';
+import { fault } from '#foundation/fault';
+import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { certificateClient } from '#link/certificates';
 import type { AdministrationAnswer } from '#model/administration';
 import { serverProofBytes } from '#model/server-certificate';
 import { Authority } from '#tracks/security/certificates/authority';
 import { CertificateBook } from '#tracks/security/certificates/certificate-book';
+import type {
+  CertificateJob,
+  CertificateMaker,
+} from '#tracks/security/certificates/certificate-maker';
+import { certificateLibrary } from '../../../../../src/bin/certificate-library.ts';
 import { makeRequest, newKey } from '../../../../support/certificate-requests.ts';
 import { must } from '../../../../support/kernel-bench.ts';
 import { DeskBench } from '../identity/desk-bench.ts';
@@ -20,10 +26,21 @@ const authorityKey = newKey();
 let bench: DeskBench;
 let authority: Authority;
 const settled: string[] = [];
+/** What the maker of certificates does before it answers. */
+let beforeMaking: (job: CertificateJob) => Promise<Outcome<void>>;
+
+const maker: CertificateMaker = {
+  make: async (job, asked) => {
+    const ready = await beforeMaking(job);
+    return ready.ok ? certificateLibrary.make(job, asked) : ready;
+  },
+};
 
 beforeEach(async () => {
+  beforeMaking = async () => succeed(undefined);
   // The bench begins at this wall time.
-  authority = Authority.begin(authorityKey, 'desk', Date.UTC(2026, 0, 1));
+  const beganMs = Date.UTC(2026, 0, 1);
+  authority = must(await Authority.begin(authorityKey, 'desk', beganMs, maker));
   settled.length = 0;
   bench = await DeskBench.open({
     material: {
@@ -283,6 +300,51 @@ describe('a revocation', () => {
       'hex',
     );
     for (const serial of serials) expect(bytes).toContain(serial.toLowerCase());
+  });
+
+  it('counts at once though no list can be signed, and the list follows when one can', async () => {
+    const { certificatePem } = await issue();
+    const { serial } = shown(certificatePem);
+    const session = await signIn(certificatePem);
+    const alice = await bench.local('alice');
+    const listed = async () => {
+      const { revocationListPem } = must(await bench.ask(alice, 'authority', {}));
+      const bytes = Buffer.from(revocationListPem.replace(/-----[^-]+-----/g, ''), 'base64');
+      return bytes.toString('hex').includes(serial.toLowerCase());
+    };
+    const tolerated: unknown[] = [];
+    bench.agent.tolerated = tolerated;
+    beforeMaking = async (job) =>
+      refuse(fault('INTERNAL', { place: job, finding: 'failed in its thread' }));
+    const request = { serial, reason: 'laptop lost' };
+    expect(must(await bench.ask(alice, 'revokeCertificate', request)).sessionsEnded).toBe(1);
+    expect(bench.stateOf(session)).toBe('NOT_AUTHENTICATED');
+    await expect(signIn(certificatePem)).rejects.toThrow();
+    expect(await listed()).toBe(false);
+    expect(String(tolerated[0])).toMatch(/signRevocationList: failed in its thread/);
+    beforeMaking = async () => succeed(undefined);
+    await bench.clock.advance(10_000);
+    // Signing takes real time.
+    for (let turn = 0; turn < 500 && !(await listed()); turn++) await bench.clock.advance(1);
+    expect(await listed()).toBe(true);
+  });
+
+  it('of a certificate while its successor is signed leaves no successor', async () => {
+    const own = await makeRequest();
+    const { serial } = shown((await issue('erin', own.pem)).certificatePem);
+    const erin = await bench.local('erin');
+    const alice = await bench.local('alice');
+    const { promise: held, resolve: release } = Promise.withResolvers<void>();
+    beforeMaking = async (job) => {
+      if (job === 'signLeaf') await held;
+      return succeed(undefined);
+    };
+    const renewing = bench.start(erin, 'renewCertificate', { serial, requestPem: own.pem });
+    await bench.clock.advance(5);
+    must(await bench.ask(alice, 'revokeCertificate', { serial, reason: 'stolen' }));
+    release();
+    expect(findingOf(await bench.agent.settle(renewing))).toMatch(/was revoked/);
+    expect(bench.agent.security.certificates.all()).toHaveLength(1);
   });
 
   it('that cannot be put on record does not count, and says so', async () => {

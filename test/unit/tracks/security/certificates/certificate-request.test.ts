@@ -8,12 +8,15 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { readCertificateRequest } from '#tracks/security/certificates/certificate-request';
+import { certificateLibrary } from '../../../../../src/bin/certificate-library.ts';
 import { makeRequest, newKey, privateKeyPem } from '../../../../support/certificate-requests.ts';
 
 const LABEL = 'CERTIFICATE REQUEST';
 
-function findingOf(pem: string): string {
-  const read = readCertificateRequest(pem);
+const reading = (pem: string) => readCertificateRequest(pem, certificateLibrary);
+
+async function findingOf(pem: string): Promise<string> {
+  const read = await reading(pem);
   if (read.ok) return 'taken';
   expect(read.fault.code).toBe('CERTIFICATE_REFUSED');
   return read.fault.finding;
@@ -34,36 +37,44 @@ function pemOf(bytes: Uint8Array, label = LABEL): string {
 describe('a request is taken', () => {
   it.each(['P-256', 'P-384', 'P-521', 'Ed25519'] as const)('for a key on %s', async (kind) => {
     const { pem, key } = await makeRequest({ kind });
-    const read = readCertificateRequest(pem);
+    const read = await reading(pem);
     expect(read.ok && read.value.equals(createPublicKey(key))).toBe(true);
   });
 
-  it.runIf(existsSync('/usr/bin/openssl'))('as openssl makes it, in both of its labels', () => {
-    const directory = mkdtempSync(join(tmpdir(), 'dsmil-csr-'));
-    try {
-      const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'];
-      for (const label of [[], ['-newhdr']]) {
-        const files = ['-keyout', join(directory, 'k'), '-out', join(directory, 'r')];
-        const names = ['-subj', '/CN=x', '-addext', 'subjectAltName=URI:urn:dsmil:principal:root'];
-        const more = [...curve, ...files, ...names, ...label];
-        execFileSync('openssl', ['req', '-new', '-nodes', ...more], { stdio: 'pipe' });
-        expect(findingOf(readFileSync(join(directory, 'r'), 'utf8'))).toBe('taken');
+  it.runIf(existsSync('/usr/bin/openssl'))(
+    'as openssl makes it, in both of its labels',
+    async () => {
+      const directory = mkdtempSync(join(tmpdir(), 'dsmil-csr-'));
+      try {
+        const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256'];
+        for (const label of [[], ['-newhdr']]) {
+          const files = ['-keyout', join(directory, 'k'), '-out', join(directory, 'r')];
+          const names = [
+            '-subj',
+            '/CN=x',
+            '-addext',
+            'subjectAltName=URI:urn:dsmil:principal:root',
+          ];
+          const more = [...curve, ...files, ...names, ...label];
+          execFileSync('openssl', ['req', '-new', '-nodes', ...more], { stdio: 'pipe' });
+          expect(await findingOf(readFileSync(join(directory, 'r'), 'utf8'))).toBe('taken');
+        }
+      } finally {
+        rmSync(directory, { recursive: true });
       }
-    } finally {
-      rmSync(directory, { recursive: true });
-    }
-  });
+    },
+  );
 });
 
 describe('a request is refused', () => {
   it('for a key on RSA, and says what is issued', async () => {
     const { pem } = await makeRequest({ kind: 'RSA' });
-    expect(findingOf(pem)).toMatch(/of the kind rsa; certificates are issued for P-256/);
+    expect(await findingOf(pem)).toMatch(/of the kind rsa; certificates are issued for P-256/);
   });
 
   it('when signed with SHA-1', async () => {
     const { pem } = await makeRequest({ digest: 'SHA-1' });
-    expect(findingOf(pem)).toMatch(/no algorithm that fits its key/);
+    expect(await findingOf(pem)).toMatch(/no algorithm that fits its key/);
   });
 
   it('when the key in it was exchanged for another one', async () => {
@@ -74,12 +85,12 @@ describe('a request is refused', () => {
     const at = bytes.indexOf(spki(createPublicKey(mine.key)));
     expect(at).toBeGreaterThan(0);
     spki(theirs).copy(bytes, at);
-    expect(findingOf(pemOf(bytes))).toMatch(/not signed with the private key/);
+    expect(await findingOf(pemOf(bytes))).toMatch(/not signed with the private key/);
   });
 
   it('with its private key in the same text, without repeating it', async () => {
     const { pem, key } = await makeRequest();
-    const read = readCertificateRequest(`${privateKeyPem(key)}${pem}`);
+    const read = await reading(`${privateKeyPem(key)}${pem}`);
     expect(JSON.stringify(read)).toMatch(/private key, which must never leave its device/);
     expect(JSON.stringify(read)).not.toContain(privateKeyPem(key).slice(40, 80));
   });
@@ -99,13 +110,13 @@ describe('a request is refused', () => {
         : given === 'LABEL'
           ? pem.replaceAll(LABEL, 'CERTIFICATE')
           : given;
-    expect(findingOf(text)).toMatch(/^is not/);
+    expect(await findingOf(text)).toMatch(/^is not/);
   });
 
   it('followed by anything, which another reader might take for more', async () => {
     const { pem } = await makeRequest();
     const extended = pemOf(Buffer.concat([bytesOf(pem), Buffer.from([0x05, 0x00])]));
-    expect(findingOf(extended)).toMatch(/RFC 2986/);
+    expect(await findingOf(extended)).toMatch(/RFC 2986/);
   });
 
   it('with any bit changed', async () => {
@@ -115,21 +126,21 @@ describe('a request is refused', () => {
       at: fc.integer({ min: 0, max: bytes.length - 1 }),
       bit: fc.integer({ min: 0, max: 7 }),
     });
-    fc.assert(
-      fc.property(flip, ({ at, bit }) => {
+    await fc.assert(
+      fc.asyncProperty(flip, async ({ at, bit }) => {
         const changed = Buffer.from(bytes);
         changed[at] = (changed[at] ?? 0) ^ (1 << bit);
-        return findingOf(pemOf(changed)) !== 'taken';
+        return (await findingOf(pemOf(changed))) !== 'taken';
       }),
       { numRuns: 300 },
     );
   });
 
-  it('with any bytes at all, without throwing', () => {
-    fc.assert(
-      fc.property(
+  it('with any bytes at all, without throwing', async () => {
+    await fc.assert(
+      fc.asyncProperty(
         fc.uint8Array({ maxLength: 400 }),
-        (bytes) => findingOf(pemOf(bytes)) !== 'taken',
+        async (bytes) => (await findingOf(pemOf(bytes))) !== 'taken',
       ),
       { numRuns: 300 },
     );
