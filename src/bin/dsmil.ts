@@ -49,6 +49,10 @@ process.exitCode = await runCli(process.argv.slice(2), {
     const { requestFirstSetup } = await import('./console/setup.ts');
     return requestFirstSetup(runDirectory, { first, second }, complain);
   },
+  recover: async (runDirectory, account) => {
+    const { requestRecovery } = await import('./console/setup.ts');
+    return requestRecovery(runDirectory, account, complain);
+  },
   checkBoard: async (file, { variables, profileDirectories }) => {
     const { checkBoard } = await import('#config/board');
     const { formatProblem } = await import('#config/problem');

@@ -305,7 +305,7 @@ export const OPERATION_TABLE = {
   },
   setup: {
     summary:
-      'Makes the first two administrators; once, by root at this machine, never over the network.',
+      'Makes the first two administrators, once, or lets one in again; by root at this machine, never over the network.',
     who: 'nobody',
     audit: 'calls',
     idempotent: false,

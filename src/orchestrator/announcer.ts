@@ -108,6 +108,16 @@ export class Announcer {
     });
   }
 
+  /** Somebody at the machine itself gave an administrator a new way in. */
+  administratorRecovered(account: string, finding: string): void {
+    this.#events.publish({
+      type: EventType.SECURITY_ALERT,
+      severity: Severity.WARNING,
+      source: 'security',
+      data: { reason: 'administrator recovered', account, finding },
+    });
+  }
+
   incidentChanged(incident: Incident, change: 'opened' | 'escalated' | 'closed'): void {
     const { id, level, score, subject, devices, finding, closedBecause } = incident;
     this.#events.publish({

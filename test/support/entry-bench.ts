@@ -14,12 +14,14 @@ import type { Session } from '#model/orchestrator-port';
 import type { Origin } from '#model/principal';
 import { Administration, recordActs } from '#tracks/security/administration';
 import { AuditChain } from '#tracks/security/audit/audit-chain';
+import { AdministratorRecovery } from '#tracks/security/identity/administrator-recovery';
 import { CredentialBook } from '#tracks/security/identity/credential-book';
 import { EntryDesk } from '#tracks/security/identity/entry-desk';
 import { FirstRun } from '#tracks/security/identity/first-run';
 import { Invitations } from '#tracks/security/identity/invitations';
 import { codeAt, fromBase32, STEP_MS, stepAt } from '#tracks/security/identity/one-time-codes';
 import { type HashCost, Passwords } from '#tracks/security/identity/passwords';
+import { Turns } from '#tracks/security/identity/turns';
 import type { Persona } from '../../src/bin/persona.ts';
 import { IdentityBench } from './identity-bench.ts';
 import { must } from './kernel-bench.ts';
@@ -41,7 +43,11 @@ type Live = ReturnType<typeof liveOn>;
 function liveOn(
   identity: IdentityBench,
   cost: HashCost,
-  heard: { readonly entries: AuditEntry[]; readonly announced: string[] },
+  heard: {
+    readonly entries: AuditEntry[];
+    readonly announced: string[];
+    readonly recovered: string[];
+  },
 ) {
   const { clock, store, accounts, tokens, lockouts, sources, signIns, principals, floor } =
     identity;
@@ -62,6 +68,16 @@ function liveOn(
   const invitations = new Invitations({ store, credentials, wallMs });
   const passwords = new Passwords(cost);
   const firstRun = new FirstRun({ accounts, credentials, tokens, invitations, record });
+  const administratorRecovery = new AdministratorRecovery({
+    accounts,
+    invitations,
+    lockouts,
+    sessions: principals,
+    record,
+    turns: new Turns(),
+    wallMs,
+    onRecovered: (account) => heard.recovered.push(account),
+  });
   const desk = new EntryDesk({
     clock,
     wallMs,
@@ -82,7 +98,8 @@ function liveOn(
     credentialOf: (id) => principals.credentialOf(id),
     handlers: desk.handlers(),
   });
-  return { audit, record, credentials, invitations, passwords, firstRun, administration };
+  const made = { credentials, invitations, passwords, firstRun, administratorRecovery };
+  return { audit, record, administration, ...made };
 }
 
 export class EntryBench {
@@ -90,6 +107,8 @@ export class EntryBench {
   readonly entries: AuditEntry[] = [];
   /** Accounts whose lock was announced; empty for a name that nobody has. */
   readonly announced: string[] = [];
+  /** Administrators whose recovery was announced. */
+  readonly recovered: string[] = [];
   live: Live;
 
   constructor(people: readonly Persona[]) {

@@ -46,6 +46,7 @@ import { CertificateBook } from '#tracks/security/certificates/certificate-book'
 import { ChaosDesk } from '#tracks/security/chaos/chaos-desk';
 import { ExerciseBook } from '#tracks/security/chaos/exercise-book';
 import { AccountBook } from '#tracks/security/identity/account-book';
+import { AdministratorRecovery } from '#tracks/security/identity/administrator-recovery';
 import { CredentialBook } from '#tracks/security/identity/credential-book';
 import { EntryDesk } from '#tracks/security/identity/entry-desk';
 import { FirstRun } from '#tracks/security/identity/first-run';
@@ -112,6 +113,7 @@ export interface ComposedSecurity {
   readonly credentials: CredentialBook;
   readonly invitations: Invitations;
   readonly firstRun: FirstRun;
+  readonly administratorRecovery: AdministratorRecovery;
   readonly record: RecordAct;
   /** The wall time that expiry is judged by. */
   readonly floor: WallFloor;
@@ -198,6 +200,16 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
   const credentials = new CredentialBook(store);
   const invitations = new Invitations({ store, credentials, wallMs });
   const firstRun = new FirstRun({ accounts, credentials, tokens, invitations, record });
+  const administratorRecovery = new AdministratorRecovery({
+    accounts,
+    invitations,
+    lockouts,
+    sessions: principals,
+    record,
+    turns,
+    wallMs,
+    onRecovered: (account, finding) => announcer.administratorRecovered(account, finding),
+  });
   const entryDesk = new EntryDesk({
     clock,
     wallMs,
@@ -537,6 +549,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     credentials,
     invitations,
     firstRun,
+    administratorRecovery,
     record,
     floor,
     holds,

@@ -93,6 +93,8 @@ export interface CliParts extends Streams {
     first: FirstPerson,
     second: FirstPerson,
   ) => Promise<Outcome<readonly FirstInvitation[]>>;
+  /** A new invitation for an administrator, at the same console by the same users. */
+  readonly recover: (runDirectory: string, account: string) => Promise<Outcome<FirstInvitation>>;
   /** Absent where this build carries no scenarios. */
   readonly runExercise?: (exercise: Exercise, context: ExerciseContext) => Promise<ExerciseReport>;
   /** Every problem of a board file as `file:line:column: ...`; empty for a good one. */

@@ -58,6 +58,7 @@ export function commandNames(): readonly string[] {
     keyboard: () => process.stdin,
     messagesOnTerminal: false,
     setUp: async () => nobody,
+    recover: async () => nobody,
     engageStop: async () => ({ ok: true, value: undefined }),
     openAgentInProcess: async () => nobody,
     openKernel: async () => nobody,

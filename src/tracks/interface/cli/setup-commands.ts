@@ -1,4 +1,5 @@
-// `dsmil setup | enrol | password`: the first two administrators, an invited person's password and codes, a new password.
+// `dsmil setup | enrol | password`: the first two administrators or one who is let in again, an invited person's password and
+// codes, a new password.
 // Invariants: a secret is typed or read from standard input, never an argument, because arguments show in ps.
 
 import { type Command, InvalidArgumentError } from 'commander';
@@ -33,10 +34,22 @@ export function addSetup(program: Command, run: Run, parts: CliParts): void {
   program
     .command('setup')
     .description('makes the first two administrators; once, by root at this machine')
-    .argument('<first>', 'the first person: ACCOUNT or ACCOUNT=NAME', firstPerson)
-    .argument('<second>', 'the second person', firstPerson)
-    .action((first: FirstPerson, second: FirstPerson) =>
-      run((open) => setUp(open, parts, first, second)),
+    .argument('[first]', 'the first person: ACCOUNT or ACCOUNT=NAME', firstPerson)
+    .argument('[second]', 'the second person', firstPerson)
+    .option(
+      '--recover <account>',
+      'instead: a new invitation for an administrator who cannot sign in, whose lock ends',
+      accountId,
+    )
+    .action(
+      (first: FirstPerson | undefined, second: FirstPerson | undefined, { recover: account }) =>
+        run((open) => {
+          if (account !== undefined && first === undefined) return recover(open, parts, account);
+          if (account === undefined && first !== undefined && second !== undefined)
+            return setUp(open, parts, first, second);
+          open.output.message('setup: name two people, or one administrator with --recover alone');
+          return EXIT.usage;
+        }),
     );
 }
 
@@ -77,6 +90,23 @@ async function setUp(
       '  dsmil enrol          asks for the invitation and a password, shows a secret for one-time codes',
       '  dsmil login ACCOUNT  signs in with both',
       'until both have done so, nothing that takes two administrators can be changed',
+    ].join('\n'),
+  );
+  return EXIT.ok;
+}
+
+async function recover(open: CliSession, parts: CliParts, id: string): Promise<ExitCode> {
+  const made = await parts.recover(open.runDirectory, id);
+  if (!made.ok) return open.fault(made.fault);
+  const { account, invitation, expiresAtWallMs } = made.value;
+  const json = { account, invitation, expiresAt: new Date(expiresAtWallMs).toISOString() };
+  const row = [account, invitation, timeText(json.expiresAt)];
+  open.output.data(json, ['administrator', 'invitation', 'good until'], [row]);
+  open.output.message(
+    [
+      `give it to ${account} and nobody else; it is good once, with: dsmil enrol`,
+      'the password, one-time codes and sessions of before are worth nothing, and any lock has ended',
+      `tokens and certificates of ${account} are as good as before: revoke those that were lost too`,
     ].join('\n'),
   );
   return EXIT.ok;

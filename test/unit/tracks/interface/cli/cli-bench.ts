@@ -99,6 +99,7 @@ export class CliBench {
       openAgentInProcess: nobody,
       openKernel: nobody,
       setUp: nobody,
+      recover: nobody,
       checkBoard: async () => [],
       ...options.parts,
     });

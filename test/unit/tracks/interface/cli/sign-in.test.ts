@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { fault } from '#foundation/fault';
 import { refuse, succeed } from '#foundation/outcome';
+import type { AdministrationRequest } from '#model/administration';
 import { ClearanceLevel } from '#model/principal';
 import type { FirstPerson } from '#tracks/interface/cli/cli-parts';
 import { person } from '../../../../support/scripted-orchestrator.ts';
@@ -169,6 +170,8 @@ it('enrols from lines of standard input and shows the secret once', async () => 
   expect(bench.asked('confirmEnrolment')).toEqual([{ invitation: 'inv-itation', code: '123456' }]);
 });
 
+type Enrol = AdministrationRequest<'enrol'>;
+
 it('asks for the other half where one half of an invitation was given', async () => {
   const { answers } = bench.orchestrator;
   answers.set('enrol', { account: 'carol', secret: 'ABCD', uri: 'otpauth://totp/x' });
@@ -177,7 +180,9 @@ it('asks for the other half where one half of an invitation was given', async ()
   const rest = 'a long password\na long password\n123456';
   expect((await bench.run(['enrol'], { input: `${halves.join('\n')}\n${rest}` })).code).toBe(0);
   expect((await bench.run(['enrol'], { input: `${halves.join('-')}\n${rest}` })).code).toBe(0);
-  const sent = bench.asked('enrol').map(({ invitation }) => invitation.replace(/[\s-]/g, ''));
+  const sent = bench
+    .asked('enrol')
+    .map((request) => (request as Enrol).invitation.replace(/[\s-]/g, ''));
   expect(sent).toEqual(['aaaabbbbccccddddEEEEFFFFGGGGHHHH', 'aaaabbbbccccddddEEEEFFFFGGGGHHHH']);
   const alone = await bench.run(['enrol'], { input: `${halves[0]}\n\n` });
   expect(alone).toMatchObject({ code: 2 });
@@ -267,4 +272,25 @@ it('says why a setup is refused', async () => {
   expect(ran.stderr).toContain('alice administers this appliance');
   const alone = await bench.run(['setup', 'carol', 'carol'], { parts });
   expect(alone).toMatchObject({ code: 2, stderr: expect.stringContaining('one person') });
+});
+
+it('lets an administrator in again, and says what that was not good for', async () => {
+  const recovered: string[] = [];
+  const parts = {
+    recover: async (_directory: string, account: string) => {
+      recovered.push(account);
+      return succeed({ account, invitation: 'AAAA-BBBB', expiresAtWallMs: Date.UTC(2029, 0, 1) });
+    },
+  };
+  const ran = await bench.run(['setup', '--recover', 'alice'], { parts });
+  expect(ran).toMatchObject({ code: 0 });
+  expect(ran.stdout).toBe(
+    'administrator  invitation  good until\nalice          AAAA-BBBB   2029-01-01 00:00:00Z\n',
+  );
+  expect(ran.stderr).toContain('tokens and certificates of alice are as good as before');
+  for (const wrong of [[], ['alice'], ['alice', 'bob', '--recover', 'alice'], ['--recover', 'A/']])
+    expect(await bench.run(['setup', ...wrong], { parts })).toMatchObject({ code: 2, stdout: '' });
+  expect(recovered).toEqual(['alice']);
+  const refused = await bench.run(['setup', '--recover', 'alice']);
+  expect(refused).toMatchObject({ code: 7, stdout: '' });
 });
