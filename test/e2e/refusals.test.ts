@@ -392,7 +392,8 @@ describe('who may', () => {
     const since = await scene.auditSequence();
     await scene.first.operate({ ...write('0x8017', 'setpoint', 97), ...justified });
     await technician.read('0x8002');
-    const entries = await scene.auditSince(since);
+    // So many refusals before this: threat detection may have opened an incident meanwhile.
+    const entries = (await scene.auditSince(since)).filter(({ actor }) => actor !== 'security');
     expect(entries.map(({ event, actor, details }) => [event, actor, details.code])).toEqual([
       ['OPERATION_REFUSED', 'demo-operator', 'APPROVAL_NEEDED'],
       ['OPERATION_REFUSED', 'technician', 'COMPARTMENT_MISSING'],

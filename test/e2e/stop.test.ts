@@ -8,6 +8,7 @@ import type { StopReportJson } from '#contract/json-answer';
 import { EventType } from '#model/event';
 import { NODE, REPOSITORY } from '../support/agent.ts';
 import { GrpcPerson, grpcRefusal } from './support/grpc-person.ts';
+import { Prober } from './support/prober.ts';
 import {
   activateAgain,
   JUSTIFICATION,
@@ -215,11 +216,14 @@ describe('a stop of the whole system', () => {
   });
 
   it('is asked for by a session that was locked for touching quarantine', async () => {
-    const locked = new RestPerson(scene.agent.ready, 0);
+    const prober = await Prober.open(scene.agent.ready);
+    const locked = prober.rest();
     expect((await locked.read('0x8009')).code).toBe('DEVICE_QUARANTINED');
+    await prober.locked();
     expect((await locked.read('0x8000')).code).toBe('ACCOUNT_LOCKED');
     const answer = await locked.call('POST', 'emergency-stop', { reason: 'locked, but it burns' });
     locked.close();
+    prober.close();
     expect(answer.status).toBe(200);
     expectReport(answer.json);
     await expectStopped();

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import WebSocket from 'ws';
+import { Prober } from './support/prober.ts';
 import { eventually, Scene } from './support/scene.ts';
 
 // biome-ignore lint/suspicious/noExplicitAny: tests look into whatever the server says
@@ -61,9 +62,10 @@ function converse(socket: WebSocket): Conversation {
   };
 }
 
-/** Signed in as one of the demonstration people with a token in the header. */
-async function signedIn(person: 0 | 1): Promise<Conversation> {
-  const authorization = `Bearer ${scene.agent.ready.people[person]?.token}`;
+/** Signed in with a token in the header: that of one of the demonstration people, or another. */
+async function signedIn(who: 0 | 1 | string): Promise<Conversation> {
+  const token = typeof who === 'string' ? who : scene.agent.ready.people[who]?.token;
+  const authorization = `Bearer ${token}`;
   const talk = converse(dial({ headers: { authorization } }));
   await talk.next('the welcome', ({ type }) => type === 'CONNECTION_ESTABLISHED');
   return talk;
@@ -139,8 +141,10 @@ describe('a signed-in client', () => {
     );
   });
 
-  it('is refused a quarantined device, and its session is locked', async () => {
-    const talk = await signedIn(0);
+  it('is refused a quarantined device, and its person is locked', async () => {
+    const prober = await Prober.open(scene.agent.ready);
+    const talk = await signedIn(prober.token);
+    const other = await signedIn(prober.token);
     const request = { operation: 'READ', device: '0x8009' };
     talk.send({ type: 'OPERATION', id: 'q1', request });
     const denied = await talk.next('the refusal', ({ id }) => id === 'q1');
@@ -148,6 +152,11 @@ describe('a signed-in client', () => {
     talk.send({ type: 'OPERATION', id: 'q2', request: { operation: 'READ', device: '0x8000' } });
     const locked = await talk.next('the lock', ({ id }) => id === 'q2');
     expect(locked.error.code).toBe('ACCOUNT_LOCKED');
+    await prober.locked();
+    prober.close();
+    other.send({ type: 'OPERATION', id: 'q3', request: { operation: 'READ', device: '0x8000' } });
+    const elsewhere = await other.next('the lock of the other', ({ id }) => id === 'q3');
+    expect(elsewhere.error.code).toBe('ACCOUNT_LOCKED');
     expect((await scene.metal.canaries()).touched).toEqual([]);
   });
 
