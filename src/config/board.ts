@@ -27,6 +27,7 @@ import { board as validateBoard } from './generated/validators.js';
 import {
   type DocumentPath,
   formatPath,
+  PROBLEMS_MAX,
   type Problem,
   ProblemList,
   problemsFault,
@@ -77,14 +78,17 @@ class BoardReader {
     const document = this.#document;
     this.#problems.add(...document.problems);
     if (document.value === null && document.problems.length > 0) return this.#refused();
-    this.#problems.add(...checkSchema(validateBoard, document, document.value));
+    const broken = checkSchema(validateBoard, document, document.value);
+    this.#problems.add(...broken);
+    // Which entries are sound is not known where some problems were left out.
+    if (broken.length >= PROBLEMS_MAX) return this.#refused();
     const text = document.value as unknown as BoardText | null;
     if (text === null || !Array.isArray(text.buses) || !Array.isArray(text.devices)) {
       return this.#refused();
     }
     // Entries that break the schema are left out, so that the rest is still checked in the same run.
-    const broken = new Set(this.#problems.paths().map((path) => /^\w+\[\d+\]/.exec(path)?.[0]));
-    const sound = (path: DocumentPath) => !broken.has(formatPath(path));
+    const unsound = new Set(this.#problems.paths().map((path) => /^\w+\[\d+\]/.exec(path)?.[0]));
+    const sound = (path: DocumentPath) => !unsound.has(formatPath(path));
     const buses = text.buses
       .map((bus, index) => ({ value: copyOf(bus), path: ['buses', index] }))
       .filter(({ path }) => sound(path));

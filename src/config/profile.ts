@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { nearestName } from '#foundation/nearest';
 import type { DeviceBehaviour } from '#model/device-behaviour';
 import { profile as validateProfile } from './generated/validators.js';
-import type { Problem } from './problem.ts';
+import { PROBLEMS_MAX, type Problem } from './problem.ts';
 import { type BehaviourPieces, profileBehaviour } from './profile-behaviour.ts';
 import {
   type BusFamily,
@@ -61,7 +61,8 @@ export class ProfileStore {
     if (known !== undefined) return known;
     const file = this.#fileOf(id);
     if (file === undefined) return undefined;
-    const checked = this.#check(id);
+    const all = this.#check(id);
+    const checked = { ...all, problems: all.problems.slice(0, PROBLEMS_MAX) };
     this.#profiles.set(id, checked);
     return checked;
   }

@@ -3,7 +3,7 @@
 // ahead of time by scripts/generate-validators.ts, so that no process spends its start on compiling them.
 
 import { nearestName, quoted } from '#foundation/nearest';
-import type { DocumentPath, Problem } from './problem.ts';
+import { type DocumentPath, PROBLEMS_MAX, type Problem } from './problem.ts';
 import type { YamlDocument } from './yaml-document.ts';
 
 /** An error of the generated code (Ajv's verbose error object). */
@@ -22,7 +22,7 @@ export interface SchemaValidator {
   errors?: readonly SchemaError[] | null;
 }
 
-/** Checks the value at `path` of the document. */
+/** Checks the value at `path` of the document; at most PROBLEMS_MAX problems, after which a file has more than it can use. */
 export function checkSchema(
   validate: SchemaValidator,
   document: YamlDocument,
@@ -30,7 +30,9 @@ export function checkSchema(
   path: DocumentPath = [],
 ): readonly Problem[] {
   if (validate(value)) return [];
-  return withoutNoise(validate.errors ?? []).map((error) => problemOf(document, path, error));
+  return withoutNoise(validate.errors ?? [])
+    .slice(0, PROBLEMS_MAX)
+    .map((error) => problemOf(document, path, error));
 }
 
 /** A failed branch is reported by its branches' errors, a failed choice by the choice alone. */

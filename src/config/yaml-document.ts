@@ -18,7 +18,13 @@ import {
   visit,
 } from 'yaml';
 import { describeError } from '#foundation/fault';
-import { type DocumentPath, FILE_NOT_USED, formatPath, type Problem } from './problem.ts';
+import {
+  type DocumentPath,
+  FILE_NOT_USED,
+  formatPath,
+  PROBLEMS_MAX,
+  type Problem,
+} from './problem.ts';
 
 export type Plain = null | boolean | number | string | readonly Plain[] | PlainObject;
 export interface PlainObject {
@@ -28,6 +34,8 @@ export interface PlainObject {
 export const FILE_BYTES_MAX = 1 << 20;
 const VALUES_MAX = 100_000;
 const DEPTH_MAX = 32;
+/** Four times the longest list that any file may have; checking much longer ones would take minutes. */
+const MEMBERS_MAX = 1_024;
 
 export type Variables = Readonly<Record<string, string>>;
 
@@ -121,9 +129,9 @@ function parseYaml(
       consequence: FILE_NOT_USED,
     };
   };
-  const problems: Problem[] = [...document.errors, ...document.warnings].map((error) =>
-    at(error.pos[0], [], `YAML: ${error.message.replace(/\s+/g, ' ').trim()}`),
-  );
+  const problems: Problem[] = [...document.errors, ...document.warnings]
+    .slice(0, PROBLEMS_MAX)
+    .map((error) => at(error.pos[0], [], `YAML: ${error.message.replace(/\s+/g, ' ').trim()}`));
   const base = {
     file,
     bytes,
@@ -139,7 +147,7 @@ function parseYaml(
   if (problems.length > 0) return { ...base, value: null, problems };
   const converter = new Converter(anchors, variables, at);
   const value = converter.convert(document.contents, [], 0);
-  return { ...base, value: converter.aborted ? null : value, problems: converter.problems };
+  return { ...base, value: converter.aborted ? null : value, problems: converter.kept() };
 }
 
 /** The library composes nodes recursively, so only nesting beyond the stack makes it throw. */
@@ -235,6 +243,9 @@ class Converter {
       return result;
     }
     if (isSeq(node)) {
+      if (node.items.length > MEMBERS_MAX) {
+        return this.#abort(given, path, `a list of more than ${MEMBERS_MAX} members`);
+      }
       return node.items.map((item, index) => this.convert(item, [...path, index], depth + 1));
     }
     if (!isScalar(node)) return null;
@@ -269,6 +280,14 @@ class Converter {
       );
       return whole;
     });
+  }
+
+  /** As many as a person can use, the reason for giving up among them. */
+  kept(): readonly Problem[] {
+    const last = this.aborted ? this.problems.slice(-1) : [];
+    return [...this.problems.slice(0, PROBLEMS_MAX - last.length), ...last].filter(
+      (problem, index, all) => all.indexOf(problem) === index,
+    );
   }
 
   #abort(given: unknown, path: DocumentPath, finding: string): null {
