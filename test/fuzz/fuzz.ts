@@ -59,9 +59,9 @@ export interface FuzzResult {
 }
 
 export const FOUND_DIRECTORY = fileURLToPath(new URL('./found', import.meta.url));
-const INPUT_DEADLINE_MS = 10_000;
+const INPUT_DEADLINE_MS = 20_000;
 /** Longer than the deadline of an input, which tells more when the event loop still turns. */
-const WATCHDOG_MS = 15_000;
+const WATCHDOG_MS = 30_000;
 const MINIMISE_MS = 20_000;
 const MINIMISE_TRIES = 400;
 /** Caches and pools fill up at the start; what a leak of 1 KiB a run adds to them soon stands out. */

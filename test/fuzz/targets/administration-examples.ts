@@ -29,6 +29,7 @@ export const ADMINISTRATION_EXAMPLES: {
   sessions: {},
   revokeSession: { handle: 'handle-1' },
   accounts: {},
+  proposals: {},
   createAccount: { account: { id: 'eve', kind: 'person', ...rights }, reason },
   changeAccount: { id: 'eve', change: { enabled: false, devices: null }, reason },
   inviteAccount: { id: 'eve', reason },

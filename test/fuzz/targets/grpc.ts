@@ -152,7 +152,7 @@ const METADATA: readonly IncomingHttpHeaders[] = [
   { 'grpc-message': '%00%zz' },
 ];
 const HEAD_BYTES = 3;
-const WAIT_MS = 5_000;
+const WAIT_MS = 15_000;
 /** An end without one is given after this. */
 const PATIENCE_MS = 5;
 

@@ -12,7 +12,7 @@ import { type Complaint, judgeFault } from '../verdict.ts';
 import { Front } from './front.ts';
 
 const TOKEN = 'Bearer token-alice';
-const WAIT_MS = 5_000;
+const WAIT_MS = 15_000;
 const KEYS = Object.keys(REST_BODIES) as RestKey[];
 const POSTED = KEYS.filter((key) => OPERATION_TABLE[key].rest.method === 'POST');
 
