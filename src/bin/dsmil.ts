@@ -53,6 +53,10 @@ process.exitCode = await runCli(process.argv.slice(2), {
     const { requestRecovery } = await import('./console/setup.ts');
     return requestRecovery(runDirectory, account, complain);
   },
+  runExercise: async (exercise, context) => {
+    const { runExercise } = await import('./chaos/run-exercise.ts');
+    return runExercise(exercise, context);
+  },
   checkBoard: async (file, { variables, profileDirectories }) => {
     const { checkBoard } = await import('#config/board');
     const { formatProblem } = await import('#config/problem');

@@ -21,6 +21,7 @@ import { InterfaceTrack } from '#tracks/interface/track';
 import { WebSocketServer } from '#tracks/interface/websocket/websocket-server';
 import { loadBoardFile } from './board-file.ts';
 import { announceReady, endOnRequest, readProcessArguments } from './command-line.ts';
+import { writeDoors } from './doors-file.ts';
 import { watchLink } from './link-watch.ts';
 import { watchLinkTurns } from './loops.ts';
 import { dieOnSurprise, openLog } from './process-log.ts';
@@ -129,6 +130,7 @@ const addresses = {
   http: `https://${shown(http.host)}:${httpPort}`,
   grpc: `${shown(grpc.host)}:${grpcPort}`,
 };
+writeDoors(layout.runDirectory, { ...addresses, simulator: board.simulated ?? null });
 announceReady({ pid: process.pid, ...addresses });
 watchdog.start();
 log.info({ board: board.name, ...addresses }, 'ready');

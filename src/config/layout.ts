@@ -65,6 +65,11 @@ export function consolesIn(
   };
 }
 
+/** Where interface says at which addresses it listens; for people at this machine. */
+export function doorsIn(runDirectory: string): string {
+  return join(runDirectory, 'interface', 'doors.json');
+}
+
 /** The directory of one link's files; the earlier of kernel, security, interface comes first in its name. */
 export function linkDirectoryOf(
   runDirectory: string,

@@ -54,6 +54,11 @@ export class AgentClient {
     this.#token = token;
   }
 
+  /** What this client signs in with; undefined for the user of this machine. */
+  credential(): Outcome<string | undefined> {
+    return this.#token();
+  }
+
   get(path: string): Promise<AgentAnswer> {
     return this.send({ method: 'GET', path });
   }

@@ -107,12 +107,15 @@ async function attempt(
     }),
   );
   try {
-    const { socket, runDirectory } = open;
+    const { socket, runDirectory, client } = open;
+    const credential = client.credential();
+    const token = credential.ok ? credential.value : undefined;
     const onProgress = (step: string) => {
       const seconds = ((performance.now() - startedMs) / 1000).toFixed(1);
       open.output.message(`${seconds.padStart(6)} s  ${step}`);
     };
-    const context = { socket, runDirectory, onProgress, signal: controller.signal };
+    const { signal } = controller;
+    const context = { socket, runDirectory, client, token, onProgress, signal };
     return await Promise.race([runExercise(permitted, context), broke]);
   } catch (error) {
     return {

@@ -8,6 +8,7 @@ import type { RegisterReading } from '#model/operation';
 import type { WidthBits } from '#model/register';
 import type { KernelSnapshot } from '#model/snapshot';
 import type { StopReceipt } from '#model/stop';
+import type { AgentClient } from './agent-client.ts';
 import type { ExitCode } from './exit-code.ts';
 import type { Streams } from './output.ts';
 import type { Keyboard } from './prompt.ts';
@@ -69,6 +70,10 @@ export interface FirstInvitation {
 export interface ExerciseContext {
   readonly socket: string;
   readonly runDirectory: string;
+  /** As who started the exercise: what the agent saw of it is asked with this. */
+  readonly client: Pick<AgentClient, 'get' | 'post' | 'stream'>;
+  /** Of who started it, for a connection that stays open; undefined for the user of this machine. */
+  readonly token: string | undefined;
   /** One short sentence about what happens now. */
   readonly onProgress: (step: string) => void;
   /** The person breaks it off, or its time is over; the scenario then leaves everything as it found it. */

@@ -89,7 +89,9 @@ export const SCENARIOS: readonly ScenarioPlan[] = [
     devicesMax: 0,
     durationSecondsMax: 180,
     board: 'any',
-    further: ['adds at most 1000 entries to the audit chain'],
+    further: [
+      'leaves at most one entry in the audit chain for each request, beside those of its incidents',
+    ],
   },
   {
     id: 'network-intrusion',
