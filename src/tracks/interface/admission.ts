@@ -109,6 +109,21 @@ export class Admission {
     this.#sessions.lock(session);
   }
 
+  /**
+   * This account was locked. Each of its sessions is asked about with itself: a lock by threat detection closes it, one by
+   * failed sign-ins does not. Until the answer is there it may still see what interface knows by itself.
+   */
+  async recheck(account: string, deadline: Deadline): Promise<void> {
+    const open = this.#sessions.openOf(account);
+    await Promise.all(
+      open.map(async ({ session, connection: { origin } }) => {
+        const { id } = session;
+        const answer = await this.#orchestrator.administer(id, 'sessions', {}, origin, deadline);
+        if (!answer.ok && answer.fault.code === 'ACCOUNT_LOCKED') this.lock(session);
+      }),
+    );
+  }
+
   /** Sessions that are over: whoever serves them is told at once. */
   end(ended: SessionsEnded): void {
     this.#sessions.end(ended);

@@ -15,6 +15,7 @@ import type {
 } from '#model/administration';
 import type { AuditEntry } from '#model/audit-entry';
 import type { Board } from '#model/board';
+import { EventType } from '#model/event';
 import { type OperationReceipt, OperationType } from '#model/operation';
 import type { OperationKey } from '#model/operation-table';
 import type {
@@ -131,6 +132,9 @@ export class InterfaceService {
       orchestrator.onEvent((event) => {
         this.events.publish(event);
         this.attention.takeEvent(event);
+        const { reason, account } = event.data;
+        if (event.type !== EventType.SECURITY_ALERT || reason !== 'account locked') return;
+        admission.recheck(account ?? '', this.deadline()).catch(() => undefined);
       }),
       orchestrator.onKernelSnapshot((snapshot) => this.picture.update(snapshot)),
       orchestrator.onUnifiedState((states) => this.picture.takeUnified(states)),

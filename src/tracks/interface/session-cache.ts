@@ -113,6 +113,13 @@ export class SessionCache {
     }
   }
 
+  /** Those of one account that are kept and not locked, with where each came from. */
+  openOf(account: string): readonly Pick<Kept, 'session' | 'connection'>[] {
+    return [...this.#kept.values()].filter(
+      ({ session }) => session.principal.id === account && !this.#locked.has(session.id),
+    );
+  }
+
   unlock(session: Session): void {
     this.#locked.delete(session.id);
   }
