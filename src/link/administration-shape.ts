@@ -82,6 +82,7 @@ export const administrationShapes: {
   sessions: nothingAsked,
   revokeSession: object({ handle: text(128) }),
   accounts: nothingAsked,
+  proposals: nothingAsked,
   createAccount: object({ account, reason }),
   changeAccount: object({ id: accountId, change, reason }),
   inviteAccount: object({ id: accountId, reason }),

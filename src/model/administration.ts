@@ -1,6 +1,7 @@
 // Everything that can be asked of the security track beside operations: request and answer of each row of the operation table.
 // Invariants: keys are rows of the operation table, which says who may; secrets appear in requests and first answers only.
 
+import type { Canonical } from '#foundation/canonical';
 import type {
   AccountChange,
   AccountRecord,
@@ -22,6 +23,22 @@ import type { Principal } from './principal.ts';
 export interface ChangeProgress {
   readonly done: boolean;
   readonly message: string;
+}
+
+/** A change that gives rights and waits for a second administrator. */
+export interface ProposalView {
+  /** Of what is asked for, as the audit entries have it; opens nothing. */
+  readonly digest: string;
+  /** Account of who asked; the second one has to be somebody else. */
+  readonly by: string;
+  /** Row of the operation table that the second one has to call. */
+  readonly operation: string;
+  /** For people, to stand after the name: `to give bob the clearance SECRET`. */
+  readonly what: string;
+  readonly reason: string;
+  /** What the second one has to ask for, to the last letter. */
+  readonly request: { readonly [member: string]: Canonical };
+  readonly expiresAtWallMs: number;
 }
 
 export interface SignIn {
@@ -76,6 +93,8 @@ export interface AdministrationMap {
   readonly revokeSession: Asked<{ readonly handle: string }, { readonly sessionsEnded: number }>;
   // --- Accounts --------------------------------------------------------------------------------------
   readonly accounts: Asked<NoMembers, { readonly accounts: readonly AccountView[] }>;
+  /** The newest first, as many as fit into one message. */
+  readonly proposals: Asked<NoMembers, { readonly proposals: readonly ProposalView[] }>;
   /**
    * `invitation` is one half to each of the two who ask, for a person: 80 random bits as `ABCD-EFGH-IJKL-MNOP`. The invited
    * one needs both, in any order; empty for a machine.

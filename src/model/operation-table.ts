@@ -371,6 +371,14 @@ export const OPERATION_TABLE = {
     rest: { method: 'GET', path: `${REST_BASE}/accounts` },
     cli: ['account list'],
   },
+  proposals: {
+    summary: 'Changes that wait for a second administrator: who asks for what, why and until when.',
+    who: 'administrator',
+    audit: 'none',
+    idempotent: true,
+    rest: { method: 'GET', path: `${REST_BASE}/proposals` },
+    cli: ['account proposals'],
+  },
   createAccount: {
     summary: 'Makes an account; two administrators have to ask.',
     who: 'administrator',

@@ -44,6 +44,7 @@ export const REST_BODIES: Readonly<Record<RestKey, object | null>> = {
   sessions: null,
   revokeSession: null,
   accounts: null,
+  proposals: null,
   createAccount: {
     account: { id: 'eve', name: 'Eve', kind: 'person', clearance: 'NONE', devices: ['0x8001'] },
     ...REASON,

@@ -288,6 +288,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
         policy,
         accounts,
         tokens,
+        certificates,
         lockouts,
         credentials,
         invitations,

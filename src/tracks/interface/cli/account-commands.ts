@@ -1,4 +1,4 @@
-// `dsmil account list | create | change | disable | invite | unlock`: people and machines and what they may do.
+// `dsmil account list | proposals | create | change | disable | invite | unlock`: people and machines and what they may do.
 // Who gives rights sees what changes first, and a second administrator has to ask for exactly the same.
 
 import { type Command, Option } from 'commander';
@@ -15,6 +15,7 @@ import {
   recordRows,
 } from './account-fields.ts';
 import type { Run } from './cli-parts.ts';
+import { commandText } from './command-text.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
 import { tableText } from './output.ts';
 import type { CliSession } from './session.ts';
@@ -22,6 +23,7 @@ import { accountId } from './setup-commands.ts';
 import { timeText } from './times.ts';
 
 const ACCOUNTS = `${REST_BASE}/accounts`;
+const PROPOSALS = `${REST_BASE}/proposals`;
 
 interface Reason {
   readonly reason: string;
@@ -41,6 +43,12 @@ export function addAccounts(program: Command, run: Run): void {
     .command('list')
     .description('every account with its rights, and whether it is locked')
     .action(() => run((open) => open.show(open.client.get(ACCOUNTS), (json) => list(open, json))));
+  account
+    .command('proposals')
+    .description('changes that wait for a second administrator, and what that one has to ask for')
+    .action(() =>
+      run((open) => open.show(open.client.get(PROPOSALS), (json) => waiting(open, json))),
+    );
   addAccountOptions(
     account
       .command('create')
@@ -111,6 +119,38 @@ function list(open: CliSession, json: unknown): void {
   ]);
   const head = ['account', 'name', 'clearance', 'compartments', 'devices', 'state'];
   open.output.data(json, head, rows);
+}
+
+interface ProposalJson {
+  readonly by: string;
+  readonly operation: string;
+  readonly what: string;
+  readonly reason: string;
+  readonly request: Readonly<Record<string, unknown>>;
+  readonly expiresAt: string;
+}
+
+function waiting(open: CliSession, json: unknown): void {
+  const { proposals } = json as { readonly proposals: readonly ProposalJson[] };
+  const rows = proposals.map(({ by, what, reason, expiresAt }) => [
+    by,
+    what,
+    reason,
+    timeText(expiresAt),
+  ]);
+  open.output.data(json, ['who', 'asks', 'why', 'until'], rows);
+  for (const proposal of proposals) open.output.message(secondAsks(proposal));
+}
+
+/** The command where its words are the request; else the request itself, which has every member in it. */
+function secondAsks({ by, operation, request }: ProposalJson): string {
+  const { id, reason } = request;
+  const verb = { inviteAccount: 'invite', unlockAccount: 'unlock' }[operation];
+  const text =
+    verb === undefined
+      ? `${operation} ${JSON.stringify(request)}`
+      : commandText(['account', verb, String(id), '--reason', String(reason)]);
+  return `for what ${by} asks, another administrator has to ask for exactly:\n  ${text}`;
 }
 
 /** What is worth knowing of an account beside its rights, the worst first. */

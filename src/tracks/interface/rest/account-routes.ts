@@ -16,6 +16,9 @@ export function accountRoutes(service: InterfaceService): readonly RestRoute[] {
   };
   return [
     administrationRoute(service, 'accounts', { answer: 'Accounts with their rights and locks.' }),
+    administrationRoute(service, 'proposals', {
+      answer: 'Changes that wait, each with the body that the second administrator has to send.',
+    }),
     administrationRoute(service, 'createAccount', { answer: `${PROGRESS}; ${HALF}.` }),
     administrationRoute(service, 'changeAccount', { ...account, answer: `${PROGRESS}.` }),
     administrationRoute(service, 'inviteAccount', {

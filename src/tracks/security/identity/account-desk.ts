@@ -53,6 +53,8 @@ export interface AccountDeskParts {
   readonly tokensOf: (account: string) => number;
   readonly lockouts: Pick<Lockouts, 'lockOf' | 'writeUnlocked' | 'noteUnlocked'>;
   readonly enrolled: (account: string) => boolean;
+  /** Whether the person of this record could sign in now by any way. */
+  readonly hasWayIn: (record: AccountRecord) => boolean;
   /** Takes password, codes and the invitation of before with it. */
   readonly invite: (account: string, firstHalf: string | undefined) => InvitationMade;
   readonly onBoard: (device: LinearId) => boolean;
@@ -316,8 +318,8 @@ export class AccountDesk {
   }
 
   #context(reason: string) {
-    const { book, onBoard, wallMs } = this.#parts;
-    return { accounts: book.all(), onBoard, wallMs: wallMs(), reason };
+    const { book, onBoard, hasWayIn, wallMs } = this.#parts;
+    return { accounts: book.all(), onBoard, hasWayIn, wallMs: wallMs(), reason };
   }
 }
 

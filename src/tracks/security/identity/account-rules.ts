@@ -142,6 +142,8 @@ export interface RuleContext {
   /** Every account there is. */
   readonly accounts: readonly AccountRecord[];
   readonly onBoard: (device: LinearId) => boolean;
+  /** Whether its person has a way to sign in at all; everybody has where absent. */
+  readonly hasWayIn?: (record: AccountRecord) => boolean;
   readonly wallMs: number;
   /** Why it is asked for. */
   readonly reason: string;
@@ -266,15 +268,29 @@ export function administratorRefusal(
 }
 
 /**
- * Once there are two, two remain: now and at every later moment at which a window opens or closes. Windows that would
- * leave fewer anyhow are not held against a change that makes it no worse.
+ * Once there are two, two remain, and two who have a way to sign in once there are two of those: now and at every later
+ * moment at which a window opens or closes. What would leave fewer anyhow is not held against a change that makes it no
+ * worse.
  */
 function administratorsRefusal(
   record: AccountRecord,
   before: AccountRecord | undefined,
-  { accounts, wallMs }: RuleContext,
+  context: RuleContext,
 ): Fault | null {
   if (before === undefined) return null;
+  const { hasWayIn } = context;
+  const refused = remainingRefusal(record, before, context, () => true, '');
+  if (refused !== null || hasWayIn === undefined) return refused;
+  return remainingRefusal(record, before, context, hasWayIn, ' who can sign in');
+}
+
+function remainingRefusal(
+  record: AccountRecord,
+  before: AccountRecord,
+  { accounts, wallMs }: RuleContext,
+  counts: (record: AccountRecord) => boolean,
+  which: string,
+): Fault | null {
   const changed = accounts.map((account) => (account.id === record.id ? record : account));
   const moments = [...accounts, record]
     .flatMap(({ validFromWallMs, validUntilWallMs }) => [validFromWallMs, validUntilWallMs])
@@ -282,11 +298,12 @@ function administratorsRefusal(
     .filter((moment) => moment > wallMs);
   for (const moment of [wallMs, ...moments.sort((left, right) => left - right)]) {
     const count = (list: readonly AccountRecord[]) =>
-      list.filter((account) => administratorRefusal(account, moment) === null).length;
+      list.filter((account) => administratorRefusal(account, moment) === null && counts(account))
+        .length;
     const remaining = count(changed);
     if (remaining >= ADMINISTRATORS_MIN || remaining >= count(accounts)) continue;
     const when = moment === wallMs ? 'now' : `from ${new Date(moment).toISOString()} on`;
-    const finding = `without ${record.id} ${remaining} administrator${remaining === 1 ? '' : 's'} would be left ${when}, and giving rights takes ${ADMINISTRATORS_MIN}`;
+    const finding = `without ${record.id} ${remaining} administrator${remaining === 1 ? '' : 's'}${which} would be left ${when}, and giving rights takes ${ADMINISTRATORS_MIN}`;
     return invalid(causeOf(before, record), finding);
   }
   return null;
@@ -294,7 +311,8 @@ function administratorsRefusal(
 
 function causeOf(before: AccountRecord, after: AccountRecord): string {
   const causes = ['administrator', 'enabled', 'validFromWallMs', 'validUntilWallMs'] as const;
-  return causes.find((member) => before[member] !== after[member]) ?? 'administrator';
+  const found = causes.find((member) => before[member] !== after[member]);
+  return found ?? changedMembers(before, after)[0] ?? 'administrator';
 }
 
 /** Null when this caller may change the rights of this account at all: nobody's own. */

@@ -9,14 +9,22 @@ import type { Clock } from '#foundation/clock';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { AccountRecord } from '#model/account';
-import type { AdministrationKey, AdministrationRequest } from '#model/administration';
+import type { AdministrationKey, AdministrationRequest, ProposalView } from '#model/administration';
 import type { AuditRecord } from '#model/audit-entry';
-import type { AccountPort, AdministrationCaller, RecordAct } from '../ports.ts';
+import type {
+  AccountPort,
+  AdministrationCaller,
+  AdministrationHandlers,
+  RecordAct,
+} from '../ports.ts';
 import { administratorRefusal } from './account-rules.ts';
 
 export const PROPOSAL_LIFETIME_MS = 300_000;
 /** Proposals kept at once; the oldest gives way. */
 const PROPOSALS_MAX = 64;
+/** A list of them has to fit into one message of the link; each takes so much beside what was asked for. */
+const LIST_BYTES_MAX = 524_288;
+const VIEW_BYTES = 8_192;
 
 /** What a change that gives rights is about. */
 export interface ChangeSubject<K extends AdministrationKey> {
@@ -61,6 +69,8 @@ export interface SecondAdministratorParts {
 
 interface Proposal {
   readonly key: AdministrationKey;
+  readonly request: ProposalView['request'];
+  readonly what: string;
   readonly account: string;
   readonly credential: string;
   readonly basis: string;
@@ -80,6 +90,29 @@ export class SecondAdministrator {
 
   constructor(parts: SecondAdministratorParts) {
     this.#parts = parts;
+  }
+
+  handlers(): Pick<AdministrationHandlers, 'proposals'> {
+    return { proposals: async () => succeed({ proposals: this.#views() }) };
+  }
+
+  /** Those that one more person can make so now, the newest first; halves of secrets are not among it. */
+  #views(): readonly ProposalView[] {
+    const { clock, wallMs } = this.#parts;
+    this.#forgetExpired();
+    const now = { ms: clock.nowMs(), wallMs: wallMs?.() ?? clock.wallMs() };
+    const views: ProposalView[] = [];
+    let bytes = 0;
+    for (const [digest, proposal] of [...this.#proposals].reverse()) {
+      const { account, key, what, request, expiresAtMs } = proposal;
+      if (this.#unfit(account) !== null) continue;
+      bytes += Buffer.byteLength(JSON.stringify({ what, request })) + VIEW_BYTES;
+      if (bytes > LIST_BYTES_MAX) break;
+      const reason = reasonOf(request);
+      const expiresAtWallMs = Math.round(now.wallMs + expiresAtMs - now.ms);
+      views.push({ digest, by: account, operation: key, what, reason, request, expiresAtWallMs });
+    }
+    return views;
   }
 
   /** Proposals that still can take effect. */
@@ -157,7 +190,9 @@ export class SecondAdministrator {
     const expiresAtMs = this.#parts.clock.nowMs() + PROPOSAL_LIFETIME_MS;
     const { credential } = caller;
     const share = subject.share === undefined ? {} : { share: subject.share() };
-    this.#proposals.set(digest, { key, account, credential, basis, share, expiresAtMs });
+    const request = subject.request as unknown as ProposalView['request'];
+    const proposal = { key, request, what, account, credential, basis, share, expiresAtMs };
+    this.#proposals.set(digest, proposal);
     const oldest = this.#proposals.keys().next();
     if (this.#proposals.size > PROPOSALS_MAX && oldest.done !== true) {
       this.#proposals.delete(oldest.value);

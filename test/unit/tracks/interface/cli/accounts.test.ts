@@ -306,3 +306,44 @@ it('keeps tables within the terminal and never cuts a word', async () => {
   expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(80);
   expect(ran.stdout).toContain('a-long-account-id');
 });
+
+it('lists what waits for a second administrator, and what that one has to type', async () => {
+  const common = {
+    digest: 'ab',
+    by: 'alice',
+    reason: 'new task',
+    expiresAtWallMs: Date.UTC(2029, 0, 1),
+  };
+  bench.orchestrator.answers.set('proposals', {
+    proposals: [
+      {
+        ...common,
+        operation: 'inviteAccount',
+        what: 'to have bob set a new password',
+        request: { id: 'bob', reason: 'new task' },
+      },
+      {
+        ...common,
+        operation: 'changeAccount',
+        what: 'to give carol more time',
+        request: {
+          id: 'carol',
+          change: { validUntilWallMs: Date.UTC(2031, 0, 1) },
+          reason: 'new task',
+        },
+      },
+    ],
+  });
+  const ran = await bench.run(['account', 'proposals']);
+  expect(ran.code).toBe(0);
+  expect(ran.stdout).toBe(
+    'who    asks                            why       until\n' +
+      'alice  to have bob set a new password  new task  2029-01-01 00:00:00Z\n' +
+      'alice  to give carol more time         new task  2029-01-01 00:00:00Z\n',
+  );
+  expect(ran.stderr).toContain("  dsmil account invite bob --reason 'new task'\n");
+  // As a body of the REST interface has it.
+  expect(ran.stderr).toContain(
+    '  changeAccount {"id":"carol","change":{"validUntil":"2031-01-01T00:00:00.000Z"},"reason":"new task"}',
+  );
+});

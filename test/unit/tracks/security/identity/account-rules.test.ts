@@ -303,6 +303,29 @@ describe('two administrators', () => {
     expect(changeRefusal(machine, { enabled: false }, contextOf({ accounts }))).toBe('fine');
   });
 
+  it('who can sign in remain once there were two of those, whoever else is enabled', () => {
+    const able = (...ids: readonly string[]) =>
+      contextOf({ accounts: [ALICE, BOB, third], hasWayIn: ({ id }) => ids.includes(id) });
+    expect(changeRefusal(BOB, { enabled: false }, able('alice', 'bob'))).toBe(
+      'enabled: without bob 1 administrator who can sign in would be left now, and giving rights takes 2',
+    );
+    expect(changeRefusal(third, { enabled: false }, able('alice', 'bob'))).toBe('fine');
+    expect(changeRefusal(BOB, { enabled: false }, able('alice', 'bob', 'dora'))).toBe('fine');
+    // Where only one ever enrolled, the others may still be changed, and that one stays.
+    expect(changeRefusal(BOB, { enabled: false }, able('alice'))).toBe('fine');
+    expect(changeRefusal(ALICE, { enabled: false }, able('alice'))).toContain('0 administrators');
+  });
+
+  it('are judged by the ways in that a change leaves', () => {
+    const context = contextOf({
+      hasWayIn: ({ id, localUids }) => id === 'bob' || localUids.length > 0,
+    });
+    expect(changeRefusal(ALICE, { localUids: [] }, context)).toBe(
+      'localUids: without alice 1 administrator who can sign in would be left now, and giving rights takes 2',
+    );
+    expect(changeRefusal(ALICE, { localUids: [1002] }, context)).toBe('fine');
+  });
+
   it('need not be there before the second one is: but the only one is not taken either', () => {
     const accounts = [ALICE, CAROL];
     expect(changeRefusal(ALICE, { enabled: false }, contextOf({ accounts }))).toContain(

@@ -1,8 +1,13 @@
 // Two administrators: what counts as a second one, until when, and what makes a proposal worthless.
 
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { MESSAGE_BYTES_MAX } from '#link/link';
+import { PROPOSAL_LIFETIME_MS } from '#tracks/security/identity/second-administrator';
 import { codeOf, must } from '../../../../support/kernel-bench.ts';
 import { DeskBench } from './desk-bench.ts';
+
+/** Two bytes each in UTF-8. */
+const DIGITS = '\u0660\u0661\u0662\u0663\u0664\u0665\u0666\u0667\u0668\u0669';
 
 let bench: DeskBench;
 let alice: string;
@@ -265,5 +270,65 @@ describe('when the disk takes no more', () => {
     expect(bench.entries('ACCOUNT_CHANGED')).toEqual([]);
     expect(must(await raise(bob, LARGE))).toEqual(waits);
     expect(must(await raise(alice, LARGE))).toMatchObject({ done: true });
+  });
+});
+
+describe('the list of proposals', () => {
+  const list = async (session = bob) => must(await bench.ask(session, 'proposals', {})).proposals;
+
+  it('says who asks for what, why, until when, and what the second one has to ask for', async () => {
+    expect(await list()).toEqual([]);
+    await raise(alice);
+    await bench.clock.advance(100_000);
+    const [proposal, ...others] = await list();
+    expect(others).toEqual([]);
+    expect(proposal).toEqual({
+      digest: bench.entries('CHANGE_PROPOSED')[0]?.planDigest,
+      by: 'alice',
+      operation: 'changeAccount',
+      what: 'to give erin the clearance SECRET',
+      reason: 'a new task',
+      request: RAISE,
+      expiresAtWallMs: bench.clock.wallMs() + 200_000,
+    });
+    const request = proposal?.request as unknown as typeof RAISE;
+    expect(must(await raise(bob, request)).done).toBe(true);
+    expect(await list()).toEqual([]);
+  });
+
+  it('leaves out what ran out and what its proposer may ask for no more', async () => {
+    await raise(alice);
+    await bench.change('alice', { administrator: false });
+    expect(await list()).toEqual([]);
+    await bench.change('alice', { administrator: true });
+    expect(await list()).toHaveLength(1);
+    await bench.clock.advance(PROPOSAL_LIFETIME_MS);
+    expect(await list()).toEqual([]);
+  });
+
+  it('holds no half of an invitation', async () => {
+    const request = { id: 'erin', reason: 'lost the telephone' };
+    const { invitation } = must(await bench.ask(alice, 'inviteAccount', request));
+    const proposals = await list();
+    expect(proposals).toMatchObject([{ operation: 'inviteAccount', request }]);
+    expect(JSON.stringify(proposals)).not.toContain(invitation);
+  });
+
+  it('is for administrators alone', async () => {
+    const erin = await bench.local('erin');
+    expect(codeOf(await bench.ask(erin, 'proposals', {}))).toBe('NOT_PERMITTED');
+  });
+
+  it('fits into one message of the link, the newest first', async () => {
+    const reason = (at: number) => `${at}`.padStart(4, '0').repeat(1_024);
+    for (let at = 0; at < 64; at += 1)
+      await raise(alice, {
+        ...RAISE,
+        reason: `${reason(at)}`.replace(/./g, (digit) => DIGITS[Number(digit)] ?? ''),
+      });
+    const proposals = await list();
+    expect(Buffer.byteLength(JSON.stringify(proposals))).toBeLessThan(MESSAGE_BYTES_MAX);
+    expect(proposals.length).toBeGreaterThan(16);
+    expect(proposals[0]?.reason.slice(0, 4)).toBe('\u0660\u0660\u0666\u0663');
   });
 });
