@@ -139,7 +139,7 @@ function leaf(random: FuzzRandom): Tree {
 const DEPTHS_BEYOND = [4_000, 15_000, 32_000] as const;
 
 function nested(inner: Tree, random: FuzzRandom): Tree {
-  if (random.once(4)) {
+  if (random.once(12)) {
     const depth = random.pick(DEPTHS_BEYOND);
     const [open, close] = random.once(2) ? ['[', ']'] : ['{"a":', '}'];
     const levels = Math.min(depth, Math.floor(64_000 / (open.length + close.length)));
