@@ -7,15 +7,12 @@ import {
   Metadata,
   type ServiceError,
 } from '@grpc/grpc-js';
-import {
-  ApplianceServiceClient,
-  GetStatusRequest,
-} from '#contract/generated/dsmil/appliance/v1/appliance';
+import { ApplianceServiceClient, GetStatusRequest } from '#contract/appliance';
 import {
   DsmilCommunicationServiceClient,
   OperationCoordinationRequest,
   type OperationCoordinationResponse,
-} from '#contract/generated/dsmil/communication/v1/communication';
+} from '#contract/communication';
 import type { Ground } from './attack.ts';
 
 const CALL_MS = 5_000;

@@ -38,21 +38,17 @@ export const logFlooding: Attack = {
         what: 'worthless tokens',
         matches: ({ event }) => event === 'AUTHENTICATION_FAILED',
       },
+      { what: 'an incident', matches: ({ event }) => event === 'INCIDENT_OPENED' },
     ]);
     const ours = looked.entries.filter((entry) => signs.isOurs(entry));
     const failed = ours.filter(({ event }) => event === 'AUTHENTICATION_FAILED').length;
-    const incidents = await signs.incidents();
     const chain = await observer.chain();
     const bounded = ours.length <= REFUSED + WORTHLESS_RECORDED_MAX + BESIDE_MAX;
     const sane = failed <= WORTHLESS_RECORDED_MAX;
     const { entries } = looked;
     return {
-      detected: looked.all && incidents.length > 0,
-      evidence: [
-        ...looked.evidence,
-        ...(await signs.incidentSentences()),
-        ...(incidents.length === 0 ? ['NO incident was opened'] : []),
-      ],
+      detected: looked.all,
+      evidence: [...looked.evidence, ...(await signs.incidentSentences())],
       responseMs: signs.responseMs,
       contained: bounded && sane && chain.intact,
       containment: [

@@ -12,7 +12,7 @@ export interface Sign {
 }
 
 /** Entries come after their cause: security writes them in groups. */
-const PATIENCE_MS = 3_000;
+const PATIENCE_MS = 8_000;
 const SEQUENCES_SHOWN = 3;
 
 export class Signs {
