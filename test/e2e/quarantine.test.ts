@@ -247,9 +247,9 @@ it('a locked person gets in nowhere, is unlocked by no one administrator, and ca
 
 async function resetStop(): Promise<void> {
   const reason = 'whoever was locked was wrong about it';
-  await scene.first.call('POST', 'emergency-stop/reset', { reason });
-  // A stop that came by the latch alone may still be driving devices.
+  // A stop that came by the latch alone may still be driving devices, and is reset for neither of them.
   await eventually('the reset', async () => {
+    await scene.first.call('POST', 'emergency-stop/reset', { reason });
     const { json } = await scene.second.call('POST', 'emergency-stop/reset', { reason });
     return json.released === true ? true : undefined;
   });
