@@ -28,6 +28,7 @@ interface SafetyText {
   readonly conflicts: readonly ConflictText[];
   readonly stop: SafetyPolicy['stop'];
   readonly selection: SafetyPolicy['selection'];
+  readonly identity: SafetyPolicy['identity'];
   readonly audit: Omit<AuditPolicy, 'witnessFile'> & { readonly witnessFile?: string };
   readonly threats: Omit<ThreatPolicy, 'indicators'> & {
     readonly indicators: Partial<ThreatPolicy['indicators']>;
@@ -69,7 +70,7 @@ export function checkSafetyPolicy(file: string): CheckedSafetyPolicy {
   });
   problems.add(...doubles(document, conflicts));
   if (problems.count > 0) return { problems: problems.sorted() };
-  const { risk, sync, stop, selection, audit, threats } = text;
+  const { risk, sync, stop, selection, audit, identity, threats } = text;
   return {
     policy: {
       risk: { ...risk, weights: { ...risk.weights } },
@@ -82,6 +83,7 @@ export function checkSafetyPolicy(file: string): CheckedSafetyPolicy {
         retention: { ...audit.retention },
         witnessFile: audit.witnessFile ?? null,
       },
+      identity: { ...identity },
       threats: threatsOf(threats),
     },
     problems: [],
@@ -104,6 +106,11 @@ function oddities(document: YamlDocument, text: SafetyText): readonly Problem[] 
   if (!(low < medium && medium < high && high < critical)) {
     const finding = `${low}, ${medium}, ${high}, ${critical}: each level needs a higher score than the one before it`;
     problems.push(document.problem(['threats', 'levels'], finding));
+  }
+  const { idleMinutes, hoursMax } = text.identity;
+  if (idleMinutes > hoursMax * 60) {
+    const finding = `${idleMinutes} minutes are more than the ${hoursMax} hours of a whole session`;
+    problems.push(document.problem(['identity', 'idleMinutes'], finding));
   }
   const { entriesMax, segmentEntries } = text.audit.retention;
   if (entriesMax < segmentEntries) {

@@ -42,6 +42,27 @@ export interface AuditPolicy {
   };
 }
 
+/** How long people stay signed in, and when a name is locked that somebody guesses at. */
+export interface IdentityPolicy {
+  /** A sign-in with a password that was not used for so long is over, minutes. */
+  readonly idleMinutes: number;
+  /** Any session is over after so long, hours. */
+  readonly hoursMax: number;
+  /** So many failed sign-ins of one name within the window lock it. */
+  readonly failuresMax: number;
+  readonly failureWindowMinutes: number;
+  readonly lockMinutes: number;
+}
+
+/** DECISIONS section 4. */
+export const DEFAULT_IDENTITY: IdentityPolicy = {
+  idleMinutes: 30,
+  hoursMax: 12,
+  failuresMax: 3,
+  failureWindowMinutes: 15,
+  lockMinutes: 30,
+};
+
 export interface SafetyPolicy {
   readonly risk: AggregationRule;
   readonly sync: {
@@ -60,6 +81,7 @@ export interface SafetyPolicy {
     readonly secondsMax: number;
   };
   readonly audit: AuditPolicy;
+  readonly identity: IdentityPolicy;
   readonly threats: ThreatPolicy;
 }
 
@@ -157,5 +179,6 @@ export const DEFAULT_POLICY: SafetyPolicy = {
     witnessFile: null,
     retention: { entriesMax: 2_000_000, segmentEntries: 100_000 },
   },
+  identity: DEFAULT_IDENTITY,
   threats: DEFAULT_THREATS,
 };

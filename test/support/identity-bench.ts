@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { VirtualClock } from '#foundation/clock';
 import { DurableStore } from '#foundation/durable-store';
 import type { AccountRecord } from '#model/account';
+import { DEFAULT_IDENTITY, type IdentityPolicy } from '#model/safety-policy';
 import { AccountBook } from '#tracks/security/identity/account-book';
 import { Lockouts } from '#tracks/security/identity/lockouts';
 import { Principals } from '#tracks/security/identity/principals';
@@ -32,8 +33,16 @@ export class IdentityBench {
   signIns: SignIns;
   principals: Principals;
 
-  constructor(people: readonly Persona[] = [], clock = new VirtualClock()) {
+  /** Holds from the next restart on, when it is changed. */
+  policy: IdentityPolicy;
+
+  constructor(
+    people: readonly Persona[] = [],
+    clock = new VirtualClock(),
+    policy = DEFAULT_IDENTITY,
+  ) {
     this.clock = clock;
+    this.policy = policy;
     this.directory = mkdtempSync(join(tmpdir(), 'dsmil-identity-'));
     const store = new DurableStore(this.#path);
     seedPeople(store, people, clock.wallMs());
@@ -73,15 +82,15 @@ export class IdentityBench {
   }
 
   #live(store: DurableStore) {
-    const { clock } = this;
+    const { clock, policy } = this;
     const floor = new WallFloor(store, clock);
     const { wallMs } = floor;
     const accounts = new AccountBook(store);
     const tokens = new TokenBook(store, wallMs);
     const isAccount = (name: string) => accounts.account(name) !== undefined;
-    const lockouts = new Lockouts({ store, wallMs, isAccount });
+    const lockouts = new Lockouts({ store, wallMs, isAccount, policy });
     const sources = new Sources(clock);
-    const signIns = new SignIns({ store, clock, wallMs });
+    const signIns = new SignIns({ store, clock, wallMs, policy });
     const certificates: CertificatePort = {
       refusal: (_, fingerprint) => this.refused.get(fingerprint) ?? null,
     };

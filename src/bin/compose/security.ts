@@ -176,9 +176,10 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     store,
     wallMs,
     isAccount: (name) => accounts.account(name) !== undefined,
+    policy: policy.identity,
   });
   const sources = new Sources(clock);
-  const signIns = new SignIns({ store, clock, wallMs });
+  const signIns = new SignIns({ store, clock, wallMs, policy: policy.identity });
   const principals = new Principals({
     clock,
     wallMs,

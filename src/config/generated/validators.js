@@ -7365,7 +7365,7 @@ return errors === 0;
 validate39.evaluated = {"props":true,"dynamicProps":false,"dynamicItems":false};
 
 export const safety = validate52;
-const schema79 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"urn:dsmil:schema:safety","title":"safety policy","description":"What a site decides about safety: how risk is combined, how conflicts are settled, how often the stop is tested.","type":"object","additionalProperties":false,"properties":{"risk":{"title":"risk rule","type":"object","additionalProperties":false,"default":{},"properties":{"method":{"title":"method of combining risks","enum":["CONSERVATIVE","WEIGHTED","CONSENSUS"],"default":"CONSERVATIVE"},"weights":{"title":"weights","type":"object","additionalProperties":false,"default":{},"properties":{"kernel":{"$ref":"#/$defs/weight","default":1},"security":{"$ref":"#/$defs/weight","default":1},"interface":{"$ref":"#/$defs/weight","default":1}}},"uncertaintyFactor":{"title":"uncertainty factor","type":"number","minimum":0,"maximum":1,"default":0}}},"sync":{"title":"synchronization rule","type":"object","additionalProperties":false,"default":{},"properties":{"periodMs":{"title":"period in milliseconds","type":"integer","minimum":250,"maximum":600000,"default":5000},"staleAfterMs":{"title":"age in milliseconds","type":"integer","minimum":1000,"maximum":3600000,"default":15000}}},"conflicts":{"title":"conflict rules","type":"array","maxItems":1000,"default":[],"items":{"$ref":"#/$defs/conflict"}},"stop":{"title":"stop rule","type":"object","additionalProperties":false,"default":{},"properties":{"selfTestPeriodMs":{"title":"period in milliseconds","type":"integer","minimum":1000,"maximum":3600000,"default":10000}}},"selection":{"title":"selection rule","type":"object","additionalProperties":false,"default":{},"properties":{"secondsMax":{"title":"longest selection in seconds","type":"integer","minimum":1,"maximum":86400,"default":300}}},"audit":{"title":"audit rule","type":"object","additionalProperties":false,"default":{},"properties":{"freeBytesMin":{"title":"free bytes","type":"integer","minimum":65536,"maximum":1099511627776,"default":33554432},"checkpointMinutes":{"title":"minutes between checkpoints","type":"integer","minimum":1,"maximum":1440,"default":10},"witnessFile":{"title":"absolute path of the witness file","type":"string","pattern":"^/[^\\x00]{1,1023}$"},"retention":{"title":"retention rule","type":"object","additionalProperties":false,"default":{},"properties":{"entriesMax":{"title":"entries in the database","type":"integer","minimum":1000,"maximum":1000000000,"default":2000000},"segmentEntries":{"title":"entries of a segment","type":"integer","minimum":1000,"maximum":1000000,"multipleOf":1000,"default":100000}}}}},"threats":{"title":"threat rule","type":"object","additionalProperties":false,"default":{},"properties":{"windowSeconds":{"title":"window in seconds","type":"integer","minimum":60,"maximum":3600,"default":600},"levels":{"title":"least scores of the levels","type":"object","additionalProperties":false,"default":{},"properties":{"low":{"title":"score of LOW","type":"integer","minimum":1,"maximum":1000,"default":30},"medium":{"title":"score of MEDIUM","type":"integer","minimum":1,"maximum":1000,"default":50},"high":{"title":"score of HIGH","type":"integer","minimum":1,"maximum":1000,"default":70},"critical":{"title":"score of CRITICAL","type":"integer","minimum":1,"maximum":1000,"default":90}}},"quietMinutes":{"title":"quiet time in minutes","type":"integer","minimum":1,"maximum":10080,"default":60},"criticalGroups":{"title":"critical groups","type":"array","maxItems":7,"uniqueItems":true,"default":[0,1,2],"items":{"title":"group","type":"integer","minimum":0,"maximum":6}},"baseline":{"title":"baseline rule","type":"object","additionalProperties":false,"default":{},"properties":{"operationsMin":{"title":"least operations learned","type":"integer","minimum":50,"maximum":1000000,"default":200},"daysMin":{"title":"least days learned","type":"integer","minimum":1,"maximum":365,"default":3},"rateFactor":{"title":"rate factor","type":"number","minimum":1.5,"maximum":1000,"default":4},"rateMin":{"title":"least operations in one window","type":"integer","minimum":10,"maximum":1000000,"default":60}}},"indicators":{"title":"indicators","type":"object","default":{},"propertyNames":{"title":"indicator","enum":["rate","unusualDevice","unusualHour","criticalGroup","failedAuthentication","beyondRights","refusals","refusedApprovals","failedSignIns","anonymousRefusals","throttling","flooding","refusedByMany","handChanges"]},"additionalProperties":{"title":"points","type":"object","required":["after","each","most"],"additionalProperties":false,"properties":{"after":{"title":"number that counts nothing","type":"integer","minimum":0,"maximum":1000000},"each":{"title":"points for each","type":"integer","minimum":0,"maximum":1000},"most":{"title":"most points","type":"integer","minimum":0,"maximum":1000}}}}}}},"$defs":{"weight":{"title":"weight","type":"number","minimum":0,"maximum":1000},"conflict":{"title":"conflict rule","type":"object","required":["rule","method"],"additionalProperties":false,"properties":{"rule":{"title":"rule","enum":["ACTIVE_WHILE_QUARANTINED","ACTIVE_WHILE_LOCKED","RUNNING_WHILE_STOPPED","NORMAL_WHILE_FAULT","CURRENT_WHILE_STALE","HOLD_DISAGREES","CHANGED_WITHOUT_OPERATION"]},"method":{"title":"method of settling","enum":["CONSERVATIVE","LATEST_VALID","AUTHORITY","USER_MEDIATED"]},"devices":{"title":"tokens or linear ids of devices","type":"array","minItems":1,"maxItems":84,"uniqueItems":true,"items":{"title":"token or linear id","type":"integer","minimum":0,"maximum":65535}},"deadlineSeconds":{"title":"time for people in seconds","type":"integer","minimum":10,"maximum":604800,"default":300},"authority":{"title":"tracks, the first word first","type":"array","minItems":1,"maxItems":3,"uniqueItems":true,"items":{"title":"track","type":"string","enum":["kernel","security","interface"]}}}}}};
+const schema79 = {"$schema":"https://json-schema.org/draft/2020-12/schema","$id":"urn:dsmil:schema:safety","title":"safety policy","description":"What a site decides about safety: how risk is combined, how conflicts are settled, how often the stop is tested.","type":"object","additionalProperties":false,"properties":{"risk":{"title":"risk rule","type":"object","additionalProperties":false,"default":{},"properties":{"method":{"title":"method of combining risks","enum":["CONSERVATIVE","WEIGHTED","CONSENSUS"],"default":"CONSERVATIVE"},"weights":{"title":"weights","type":"object","additionalProperties":false,"default":{},"properties":{"kernel":{"$ref":"#/$defs/weight","default":1},"security":{"$ref":"#/$defs/weight","default":1},"interface":{"$ref":"#/$defs/weight","default":1}}},"uncertaintyFactor":{"title":"uncertainty factor","type":"number","minimum":0,"maximum":1,"default":0}}},"sync":{"title":"synchronization rule","type":"object","additionalProperties":false,"default":{},"properties":{"periodMs":{"title":"period in milliseconds","type":"integer","minimum":250,"maximum":600000,"default":5000},"staleAfterMs":{"title":"age in milliseconds","type":"integer","minimum":1000,"maximum":3600000,"default":15000}}},"conflicts":{"title":"conflict rules","type":"array","maxItems":1000,"default":[],"items":{"$ref":"#/$defs/conflict"}},"stop":{"title":"stop rule","type":"object","additionalProperties":false,"default":{},"properties":{"selfTestPeriodMs":{"title":"period in milliseconds","type":"integer","minimum":1000,"maximum":3600000,"default":10000}}},"selection":{"title":"selection rule","type":"object","additionalProperties":false,"default":{},"properties":{"secondsMax":{"title":"longest selection in seconds","type":"integer","minimum":1,"maximum":86400,"default":300}}},"identity":{"title":"identity rule","type":"object","additionalProperties":false,"default":{},"properties":{"idleMinutes":{"title":"minutes until an unused sign-in ends","type":"integer","minimum":1,"maximum":1440,"default":30},"hoursMax":{"title":"longest session in hours","type":"integer","minimum":1,"maximum":24,"default":12},"failuresMax":{"title":"failed sign-ins that lock a name","type":"integer","minimum":1,"maximum":10,"default":3},"failureWindowMinutes":{"title":"minutes in which failed sign-ins count","type":"integer","minimum":5,"maximum":1440,"default":15},"lockMinutes":{"title":"minutes that a name stays locked","type":"integer","minimum":5,"maximum":1440,"default":30}}},"audit":{"title":"audit rule","type":"object","additionalProperties":false,"default":{},"properties":{"freeBytesMin":{"title":"free bytes","type":"integer","minimum":65536,"maximum":1099511627776,"default":33554432},"checkpointMinutes":{"title":"minutes between checkpoints","type":"integer","minimum":1,"maximum":1440,"default":10},"witnessFile":{"title":"absolute path of the witness file","type":"string","pattern":"^/[^\\x00]{1,1023}$"},"retention":{"title":"retention rule","type":"object","additionalProperties":false,"default":{},"properties":{"entriesMax":{"title":"entries in the database","type":"integer","minimum":1000,"maximum":1000000000,"default":2000000},"segmentEntries":{"title":"entries of a segment","type":"integer","minimum":1000,"maximum":1000000,"multipleOf":1000,"default":100000}}}}},"threats":{"title":"threat rule","type":"object","additionalProperties":false,"default":{},"properties":{"windowSeconds":{"title":"window in seconds","type":"integer","minimum":60,"maximum":3600,"default":600},"levels":{"title":"least scores of the levels","type":"object","additionalProperties":false,"default":{},"properties":{"low":{"title":"score of LOW","type":"integer","minimum":1,"maximum":1000,"default":30},"medium":{"title":"score of MEDIUM","type":"integer","minimum":1,"maximum":1000,"default":50},"high":{"title":"score of HIGH","type":"integer","minimum":1,"maximum":1000,"default":70},"critical":{"title":"score of CRITICAL","type":"integer","minimum":1,"maximum":1000,"default":90}}},"quietMinutes":{"title":"quiet time in minutes","type":"integer","minimum":1,"maximum":10080,"default":60},"criticalGroups":{"title":"critical groups","type":"array","maxItems":7,"uniqueItems":true,"default":[0,1,2],"items":{"title":"group","type":"integer","minimum":0,"maximum":6}},"baseline":{"title":"baseline rule","type":"object","additionalProperties":false,"default":{},"properties":{"operationsMin":{"title":"least operations learned","type":"integer","minimum":50,"maximum":1000000,"default":200},"daysMin":{"title":"least days learned","type":"integer","minimum":1,"maximum":365,"default":3},"rateFactor":{"title":"rate factor","type":"number","minimum":1.5,"maximum":1000,"default":4},"rateMin":{"title":"least operations in one window","type":"integer","minimum":10,"maximum":1000000,"default":60}}},"indicators":{"title":"indicators","type":"object","default":{},"propertyNames":{"title":"indicator","enum":["rate","unusualDevice","unusualHour","criticalGroup","failedAuthentication","beyondRights","refusals","refusedApprovals","failedSignIns","anonymousRefusals","throttling","flooding","refusedByMany","handChanges"]},"additionalProperties":{"title":"points","type":"object","required":["after","each","most"],"additionalProperties":false,"properties":{"after":{"title":"number that counts nothing","type":"integer","minimum":0,"maximum":1000000},"each":{"title":"points for each","type":"integer","minimum":0,"maximum":1000},"most":{"title":"most points","type":"integer","minimum":0,"maximum":1000}}}}}}},"$defs":{"weight":{"title":"weight","type":"number","minimum":0,"maximum":1000},"conflict":{"title":"conflict rule","type":"object","required":["rule","method"],"additionalProperties":false,"properties":{"rule":{"title":"rule","enum":["ACTIVE_WHILE_QUARANTINED","ACTIVE_WHILE_LOCKED","RUNNING_WHILE_STOPPED","NORMAL_WHILE_FAULT","CURRENT_WHILE_STALE","HOLD_DISAGREES","CHANGED_WITHOUT_OPERATION"]},"method":{"title":"method of settling","enum":["CONSERVATIVE","LATEST_VALID","AUTHORITY","USER_MEDIATED"]},"devices":{"title":"tokens or linear ids of devices","type":"array","minItems":1,"maxItems":84,"uniqueItems":true,"items":{"title":"token or linear id","type":"integer","minimum":0,"maximum":65535}},"deadlineSeconds":{"title":"time for people in seconds","type":"integer","minimum":10,"maximum":604800,"default":300},"authority":{"title":"tracks, the first word first","type":"array","minItems":1,"maxItems":3,"uniqueItems":true,"items":{"title":"track","type":"string","enum":["kernel","security","interface"]}}}}}};
 const schema80 = {"title":"weight","type":"number","minimum":0,"maximum":1000};
 const schema83 = {"title":"conflict rule","type":"object","required":["rule","method"],"additionalProperties":false,"properties":{"rule":{"title":"rule","enum":["ACTIVE_WHILE_QUARANTINED","ACTIVE_WHILE_LOCKED","RUNNING_WHILE_STOPPED","NORMAL_WHILE_FAULT","CURRENT_WHILE_STALE","HOLD_DISAGREES","CHANGED_WITHOUT_OPERATION"]},"method":{"title":"method of settling","enum":["CONSERVATIVE","LATEST_VALID","AUTHORITY","USER_MEDIATED"]},"devices":{"title":"tokens or linear ids of devices","type":"array","minItems":1,"maxItems":84,"uniqueItems":true,"items":{"title":"token or linear id","type":"integer","minimum":0,"maximum":65535}},"deadlineSeconds":{"title":"time for people in seconds","type":"integer","minimum":10,"maximum":604800,"default":300},"authority":{"title":"tracks, the first word first","type":"array","minItems":1,"maxItems":3,"uniqueItems":true,"items":{"title":"track","type":"string","enum":["kernel","security","interface"]}}}};
 const pattern39 = new RegExp("^/[^\\x00]{1,1023}$", "u");
@@ -7397,6 +7397,9 @@ data.stop = {};
 if(data.selection === undefined){
 data.selection = {};
 }
+if(data.identity === undefined){
+data.identity = {};
+}
 if(data.audit === undefined){
 data.audit = {};
 }
@@ -7404,7 +7407,7 @@ if(data.threats === undefined){
 data.threats = {};
 }
 for(const key0 in data){
-if(!(((((((key0 === "risk") || (key0 === "sync")) || (key0 === "conflicts")) || (key0 === "stop")) || (key0 === "selection")) || (key0 === "audit")) || (key0 === "threats"))){
+if(!((((((((key0 === "risk") || (key0 === "sync")) || (key0 === "conflicts")) || (key0 === "stop")) || (key0 === "selection")) || (key0 === "identity")) || (key0 === "audit")) || (key0 === "threats"))){
 const err0 = {instancePath,schemaPath:"#/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key0},message:"must NOT have additional properties",schema:false,parentSchema:schema79,data};
 if(vErrors === null){
 vErrors = [err0];
@@ -8156,20 +8159,26 @@ vErrors.push(err59);
 }
 errors++;
 }
-let data23 = data.audit;
+let data23 = data.identity;
 if(data23 && typeof data23 == "object" && !Array.isArray(data23)){
-if(data23.freeBytesMin === undefined){
-data23.freeBytesMin = 33554432;
+if(data23.idleMinutes === undefined){
+data23.idleMinutes = 30;
 }
-if(data23.checkpointMinutes === undefined){
-data23.checkpointMinutes = 10;
+if(data23.hoursMax === undefined){
+data23.hoursMax = 12;
 }
-if(data23.retention === undefined){
-data23.retention = {};
+if(data23.failuresMax === undefined){
+data23.failuresMax = 3;
+}
+if(data23.failureWindowMinutes === undefined){
+data23.failureWindowMinutes = 15;
+}
+if(data23.lockMinutes === undefined){
+data23.lockMinutes = 30;
 }
 for(const key7 in data23){
-if(!((((key7 === "freeBytesMin") || (key7 === "checkpointMinutes")) || (key7 === "witnessFile")) || (key7 === "retention"))){
-const err60 = {instancePath:instancePath+"/audit",schemaPath:"#/properties/audit/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key7},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.audit,data:data23};
+if(!(((((key7 === "idleMinutes") || (key7 === "hoursMax")) || (key7 === "failuresMax")) || (key7 === "failureWindowMinutes")) || (key7 === "lockMinutes"))){
+const err60 = {instancePath:instancePath+"/identity",schemaPath:"#/properties/identity/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key7},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.identity,data:data23};
 if(vErrors === null){
 vErrors = [err60];
 }
@@ -8179,9 +8188,9 @@ vErrors.push(err60);
 errors++;
 }
 }
-let data24 = data23.freeBytesMin;
+let data24 = data23.idleMinutes;
 if(!(((typeof data24 == "number") && (!(data24 % 1) && !isNaN(data24))) && (isFinite(data24)))){
-const err61 = {instancePath:instancePath+"/audit/freeBytesMin",schemaPath:"#/properties/audit/properties/freeBytesMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.audit.properties.freeBytesMin.type,parentSchema:schema79.properties.audit.properties.freeBytesMin,data:data24};
+const err61 = {instancePath:instancePath+"/identity/idleMinutes",schemaPath:"#/properties/identity/properties/idleMinutes/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.identity.properties.idleMinutes.type,parentSchema:schema79.properties.identity.properties.idleMinutes,data:data24};
 if(vErrors === null){
 vErrors = [err61];
 }
@@ -8191,8 +8200,8 @@ vErrors.push(err61);
 errors++;
 }
 if((typeof data24 == "number") && (isFinite(data24))){
-if(data24 > 1099511627776 || isNaN(data24)){
-const err62 = {instancePath:instancePath+"/audit/freeBytesMin",schemaPath:"#/properties/audit/properties/freeBytesMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1099511627776},message:"must be <= 1099511627776",schema:1099511627776,parentSchema:schema79.properties.audit.properties.freeBytesMin,data:data24};
+if(data24 > 1440 || isNaN(data24)){
+const err62 = {instancePath:instancePath+"/identity/idleMinutes",schemaPath:"#/properties/identity/properties/idleMinutes/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1440},message:"must be <= 1440",schema:1440,parentSchema:schema79.properties.identity.properties.idleMinutes,data:data24};
 if(vErrors === null){
 vErrors = [err62];
 }
@@ -8201,8 +8210,8 @@ vErrors.push(err62);
 }
 errors++;
 }
-if(data24 < 65536 || isNaN(data24)){
-const err63 = {instancePath:instancePath+"/audit/freeBytesMin",schemaPath:"#/properties/audit/properties/freeBytesMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 65536},message:"must be >= 65536",schema:65536,parentSchema:schema79.properties.audit.properties.freeBytesMin,data:data24};
+if(data24 < 1 || isNaN(data24)){
+const err63 = {instancePath:instancePath+"/identity/idleMinutes",schemaPath:"#/properties/identity/properties/idleMinutes/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.identity.properties.idleMinutes,data:data24};
 if(vErrors === null){
 vErrors = [err63];
 }
@@ -8212,9 +8221,9 @@ vErrors.push(err63);
 errors++;
 }
 }
-let data25 = data23.checkpointMinutes;
+let data25 = data23.hoursMax;
 if(!(((typeof data25 == "number") && (!(data25 % 1) && !isNaN(data25))) && (isFinite(data25)))){
-const err64 = {instancePath:instancePath+"/audit/checkpointMinutes",schemaPath:"#/properties/audit/properties/checkpointMinutes/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.audit.properties.checkpointMinutes.type,parentSchema:schema79.properties.audit.properties.checkpointMinutes,data:data25};
+const err64 = {instancePath:instancePath+"/identity/hoursMax",schemaPath:"#/properties/identity/properties/hoursMax/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.identity.properties.hoursMax.type,parentSchema:schema79.properties.identity.properties.hoursMax,data:data25};
 if(vErrors === null){
 vErrors = [err64];
 }
@@ -8224,8 +8233,8 @@ vErrors.push(err64);
 errors++;
 }
 if((typeof data25 == "number") && (isFinite(data25))){
-if(data25 > 1440 || isNaN(data25)){
-const err65 = {instancePath:instancePath+"/audit/checkpointMinutes",schemaPath:"#/properties/audit/properties/checkpointMinutes/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1440},message:"must be <= 1440",schema:1440,parentSchema:schema79.properties.audit.properties.checkpointMinutes,data:data25};
+if(data25 > 24 || isNaN(data25)){
+const err65 = {instancePath:instancePath+"/identity/hoursMax",schemaPath:"#/properties/identity/properties/hoursMax/maximum",keyword:"maximum",params:{comparison: "<=", limit: 24},message:"must be <= 24",schema:24,parentSchema:schema79.properties.identity.properties.hoursMax,data:data25};
 if(vErrors === null){
 vErrors = [err65];
 }
@@ -8235,7 +8244,7 @@ vErrors.push(err65);
 errors++;
 }
 if(data25 < 1 || isNaN(data25)){
-const err66 = {instancePath:instancePath+"/audit/checkpointMinutes",schemaPath:"#/properties/audit/properties/checkpointMinutes/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.audit.properties.checkpointMinutes,data:data25};
+const err66 = {instancePath:instancePath+"/identity/hoursMax",schemaPath:"#/properties/identity/properties/hoursMax/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.identity.properties.hoursMax,data:data25};
 if(vErrors === null){
 vErrors = [err66];
 }
@@ -8245,11 +8254,9 @@ vErrors.push(err66);
 errors++;
 }
 }
-if(data23.witnessFile !== undefined){
-let data26 = data23.witnessFile;
-if(typeof data26 === "string"){
-if(!pattern39.test(data26)){
-const err67 = {instancePath:instancePath+"/audit/witnessFile",schemaPath:"#/properties/audit/properties/witnessFile/pattern",keyword:"pattern",params:{pattern: "^/[^\\x00]{1,1023}$"},message:"must match pattern \""+"^/[^\\x00]{1,1023}$"+"\"",schema:"^/[^\\x00]{1,1023}$",parentSchema:schema79.properties.audit.properties.witnessFile,data:data26};
+let data26 = data23.failuresMax;
+if(!(((typeof data26 == "number") && (!(data26 % 1) && !isNaN(data26))) && (isFinite(data26)))){
+const err67 = {instancePath:instancePath+"/identity/failuresMax",schemaPath:"#/properties/identity/properties/failuresMax/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.identity.properties.failuresMax.type,parentSchema:schema79.properties.identity.properties.failuresMax,data:data26};
 if(vErrors === null){
 vErrors = [err67];
 }
@@ -8258,9 +8265,9 @@ vErrors.push(err67);
 }
 errors++;
 }
-}
-else {
-const err68 = {instancePath:instancePath+"/audit/witnessFile",schemaPath:"#/properties/audit/properties/witnessFile/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema79.properties.audit.properties.witnessFile.type,parentSchema:schema79.properties.audit.properties.witnessFile,data:data26};
+if((typeof data26 == "number") && (isFinite(data26))){
+if(data26 > 10 || isNaN(data26)){
+const err68 = {instancePath:instancePath+"/identity/failuresMax",schemaPath:"#/properties/identity/properties/failuresMax/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10},message:"must be <= 10",schema:10,parentSchema:schema79.properties.identity.properties.failuresMax,data:data26};
 if(vErrors === null){
 vErrors = [err68];
 }
@@ -8269,18 +8276,8 @@ vErrors.push(err68);
 }
 errors++;
 }
-}
-let data27 = data23.retention;
-if(data27 && typeof data27 == "object" && !Array.isArray(data27)){
-if(data27.entriesMax === undefined){
-data27.entriesMax = 2000000;
-}
-if(data27.segmentEntries === undefined){
-data27.segmentEntries = 100000;
-}
-for(const key8 in data27){
-if(!((key8 === "entriesMax") || (key8 === "segmentEntries"))){
-const err69 = {instancePath:instancePath+"/audit/retention",schemaPath:"#/properties/audit/properties/retention/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key8},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.audit.properties.retention,data:data27};
+if(data26 < 1 || isNaN(data26)){
+const err69 = {instancePath:instancePath+"/identity/failuresMax",schemaPath:"#/properties/identity/properties/failuresMax/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.identity.properties.failuresMax,data:data26};
 if(vErrors === null){
 vErrors = [err69];
 }
@@ -8290,9 +8287,9 @@ vErrors.push(err69);
 errors++;
 }
 }
-let data28 = data27.entriesMax;
-if(!(((typeof data28 == "number") && (!(data28 % 1) && !isNaN(data28))) && (isFinite(data28)))){
-const err70 = {instancePath:instancePath+"/audit/retention/entriesMax",schemaPath:"#/properties/audit/properties/retention/properties/entriesMax/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.audit.properties.retention.properties.entriesMax.type,parentSchema:schema79.properties.audit.properties.retention.properties.entriesMax,data:data28};
+let data27 = data23.failureWindowMinutes;
+if(!(((typeof data27 == "number") && (!(data27 % 1) && !isNaN(data27))) && (isFinite(data27)))){
+const err70 = {instancePath:instancePath+"/identity/failureWindowMinutes",schemaPath:"#/properties/identity/properties/failureWindowMinutes/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.identity.properties.failureWindowMinutes.type,parentSchema:schema79.properties.identity.properties.failureWindowMinutes,data:data27};
 if(vErrors === null){
 vErrors = [err70];
 }
@@ -8301,9 +8298,9 @@ vErrors.push(err70);
 }
 errors++;
 }
-if((typeof data28 == "number") && (isFinite(data28))){
-if(data28 > 1000000000 || isNaN(data28)){
-const err71 = {instancePath:instancePath+"/audit/retention/entriesMax",schemaPath:"#/properties/audit/properties/retention/properties/entriesMax/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000000},message:"must be <= 1000000000",schema:1000000000,parentSchema:schema79.properties.audit.properties.retention.properties.entriesMax,data:data28};
+if((typeof data27 == "number") && (isFinite(data27))){
+if(data27 > 1440 || isNaN(data27)){
+const err71 = {instancePath:instancePath+"/identity/failureWindowMinutes",schemaPath:"#/properties/identity/properties/failureWindowMinutes/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1440},message:"must be <= 1440",schema:1440,parentSchema:schema79.properties.identity.properties.failureWindowMinutes,data:data27};
 if(vErrors === null){
 vErrors = [err71];
 }
@@ -8312,8 +8309,8 @@ vErrors.push(err71);
 }
 errors++;
 }
-if(data28 < 1000 || isNaN(data28)){
-const err72 = {instancePath:instancePath+"/audit/retention/entriesMax",schemaPath:"#/properties/audit/properties/retention/properties/entriesMax/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1000},message:"must be >= 1000",schema:1000,parentSchema:schema79.properties.audit.properties.retention.properties.entriesMax,data:data28};
+if(data27 < 5 || isNaN(data27)){
+const err72 = {instancePath:instancePath+"/identity/failureWindowMinutes",schemaPath:"#/properties/identity/properties/failureWindowMinutes/minimum",keyword:"minimum",params:{comparison: ">=", limit: 5},message:"must be >= 5",schema:5,parentSchema:schema79.properties.identity.properties.failureWindowMinutes,data:data27};
 if(vErrors === null){
 vErrors = [err72];
 }
@@ -8323,9 +8320,9 @@ vErrors.push(err72);
 errors++;
 }
 }
-let data29 = data27.segmentEntries;
-if(!(((typeof data29 == "number") && (!(data29 % 1) && !isNaN(data29))) && (isFinite(data29)))){
-const err73 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.audit.properties.retention.properties.segmentEntries.type,parentSchema:schema79.properties.audit.properties.retention.properties.segmentEntries,data:data29};
+let data28 = data23.lockMinutes;
+if(!(((typeof data28 == "number") && (!(data28 % 1) && !isNaN(data28))) && (isFinite(data28)))){
+const err73 = {instancePath:instancePath+"/identity/lockMinutes",schemaPath:"#/properties/identity/properties/lockMinutes/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.identity.properties.lockMinutes.type,parentSchema:schema79.properties.identity.properties.lockMinutes,data:data28};
 if(vErrors === null){
 vErrors = [err73];
 }
@@ -8334,9 +8331,9 @@ vErrors.push(err73);
 }
 errors++;
 }
-if((typeof data29 == "number") && (isFinite(data29))){
-if(data29 > 1000000 || isNaN(data29)){
-const err74 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema79.properties.audit.properties.retention.properties.segmentEntries,data:data29};
+if((typeof data28 == "number") && (isFinite(data28))){
+if(data28 > 1440 || isNaN(data28)){
+const err74 = {instancePath:instancePath+"/identity/lockMinutes",schemaPath:"#/properties/identity/properties/lockMinutes/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1440},message:"must be <= 1440",schema:1440,parentSchema:schema79.properties.identity.properties.lockMinutes,data:data28};
 if(vErrors === null){
 vErrors = [err74];
 }
@@ -8345,8 +8342,8 @@ vErrors.push(err74);
 }
 errors++;
 }
-if(data29 < 1000 || isNaN(data29)){
-const err75 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1000},message:"must be >= 1000",schema:1000,parentSchema:schema79.properties.audit.properties.retention.properties.segmentEntries,data:data29};
+if(data28 < 5 || isNaN(data28)){
+const err75 = {instancePath:instancePath+"/identity/lockMinutes",schemaPath:"#/properties/identity/properties/lockMinutes/minimum",keyword:"minimum",params:{comparison: ">=", limit: 5},message:"must be >= 5",schema:5,parentSchema:schema79.properties.identity.properties.lockMinutes,data:data28};
 if(vErrors === null){
 vErrors = [err75];
 }
@@ -8355,9 +8352,10 @@ vErrors.push(err75);
 }
 errors++;
 }
-let res0;
-if((1000 === 0 || (res0 = data29/1000, res0 !== parseInt(res0)))){
-const err76 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/multipleOf",keyword:"multipleOf",params:{multipleOf: 1000},message:"must be multiple of 1000",schema:1000,parentSchema:schema79.properties.audit.properties.retention.properties.segmentEntries,data:data29};
+}
+}
+else {
+const err76 = {instancePath:instancePath+"/identity",schemaPath:"#/properties/identity/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.identity.type,parentSchema:schema79.properties.identity,data:data23};
 if(vErrors === null){
 vErrors = [err76];
 }
@@ -8366,10 +8364,20 @@ vErrors.push(err76);
 }
 errors++;
 }
+let data29 = data.audit;
+if(data29 && typeof data29 == "object" && !Array.isArray(data29)){
+if(data29.freeBytesMin === undefined){
+data29.freeBytesMin = 33554432;
 }
+if(data29.checkpointMinutes === undefined){
+data29.checkpointMinutes = 10;
 }
-else {
-const err77 = {instancePath:instancePath+"/audit/retention",schemaPath:"#/properties/audit/properties/retention/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.audit.properties.retention.type,parentSchema:schema79.properties.audit.properties.retention,data:data27};
+if(data29.retention === undefined){
+data29.retention = {};
+}
+for(const key8 in data29){
+if(!((((key8 === "freeBytesMin") || (key8 === "checkpointMinutes")) || (key8 === "witnessFile")) || (key8 === "retention"))){
+const err77 = {instancePath:instancePath+"/audit",schemaPath:"#/properties/audit/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key8},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.audit,data:data29};
 if(vErrors === null){
 vErrors = [err77];
 }
@@ -8379,8 +8387,9 @@ vErrors.push(err77);
 errors++;
 }
 }
-else {
-const err78 = {instancePath:instancePath+"/audit",schemaPath:"#/properties/audit/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.audit.type,parentSchema:schema79.properties.audit,data:data23};
+let data30 = data29.freeBytesMin;
+if(!(((typeof data30 == "number") && (!(data30 % 1) && !isNaN(data30))) && (isFinite(data30)))){
+const err78 = {instancePath:instancePath+"/audit/freeBytesMin",schemaPath:"#/properties/audit/properties/freeBytesMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.audit.properties.freeBytesMin.type,parentSchema:schema79.properties.audit.properties.freeBytesMin,data:data30};
 if(vErrors === null){
 vErrors = [err78];
 }
@@ -8389,29 +8398,9 @@ vErrors.push(err78);
 }
 errors++;
 }
-let data30 = data.threats;
-if(data30 && typeof data30 == "object" && !Array.isArray(data30)){
-if(data30.windowSeconds === undefined){
-data30.windowSeconds = 600;
-}
-if(data30.levels === undefined){
-data30.levels = {};
-}
-if(data30.quietMinutes === undefined){
-data30.quietMinutes = 60;
-}
-if(data30.criticalGroups === undefined){
-data30.criticalGroups = [0,1,2];
-}
-if(data30.baseline === undefined){
-data30.baseline = {};
-}
-if(data30.indicators === undefined){
-data30.indicators = {};
-}
-for(const key9 in data30){
-if(!((((((key9 === "windowSeconds") || (key9 === "levels")) || (key9 === "quietMinutes")) || (key9 === "criticalGroups")) || (key9 === "baseline")) || (key9 === "indicators"))){
-const err79 = {instancePath:instancePath+"/threats",schemaPath:"#/properties/threats/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key9},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.threats,data:data30};
+if((typeof data30 == "number") && (isFinite(data30))){
+if(data30 > 1099511627776 || isNaN(data30)){
+const err79 = {instancePath:instancePath+"/audit/freeBytesMin",schemaPath:"#/properties/audit/properties/freeBytesMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1099511627776},message:"must be <= 1099511627776",schema:1099511627776,parentSchema:schema79.properties.audit.properties.freeBytesMin,data:data30};
 if(vErrors === null){
 vErrors = [err79];
 }
@@ -8420,10 +8409,8 @@ vErrors.push(err79);
 }
 errors++;
 }
-}
-let data31 = data30.windowSeconds;
-if(!(((typeof data31 == "number") && (!(data31 % 1) && !isNaN(data31))) && (isFinite(data31)))){
-const err80 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.windowSeconds.type,parentSchema:schema79.properties.threats.properties.windowSeconds,data:data31};
+if(data30 < 65536 || isNaN(data30)){
+const err80 = {instancePath:instancePath+"/audit/freeBytesMin",schemaPath:"#/properties/audit/properties/freeBytesMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 65536},message:"must be >= 65536",schema:65536,parentSchema:schema79.properties.audit.properties.freeBytesMin,data:data30};
 if(vErrors === null){
 vErrors = [err80];
 }
@@ -8432,9 +8419,10 @@ vErrors.push(err80);
 }
 errors++;
 }
-if((typeof data31 == "number") && (isFinite(data31))){
-if(data31 > 3600 || isNaN(data31)){
-const err81 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/maximum",keyword:"maximum",params:{comparison: "<=", limit: 3600},message:"must be <= 3600",schema:3600,parentSchema:schema79.properties.threats.properties.windowSeconds,data:data31};
+}
+let data31 = data29.checkpointMinutes;
+if(!(((typeof data31 == "number") && (!(data31 % 1) && !isNaN(data31))) && (isFinite(data31)))){
+const err81 = {instancePath:instancePath+"/audit/checkpointMinutes",schemaPath:"#/properties/audit/properties/checkpointMinutes/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.audit.properties.checkpointMinutes.type,parentSchema:schema79.properties.audit.properties.checkpointMinutes,data:data31};
 if(vErrors === null){
 vErrors = [err81];
 }
@@ -8443,8 +8431,9 @@ vErrors.push(err81);
 }
 errors++;
 }
-if(data31 < 60 || isNaN(data31)){
-const err82 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/minimum",keyword:"minimum",params:{comparison: ">=", limit: 60},message:"must be >= 60",schema:60,parentSchema:schema79.properties.threats.properties.windowSeconds,data:data31};
+if((typeof data31 == "number") && (isFinite(data31))){
+if(data31 > 1440 || isNaN(data31)){
+const err82 = {instancePath:instancePath+"/audit/checkpointMinutes",schemaPath:"#/properties/audit/properties/checkpointMinutes/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1440},message:"must be <= 1440",schema:1440,parentSchema:schema79.properties.audit.properties.checkpointMinutes,data:data31};
 if(vErrors === null){
 vErrors = [err82];
 }
@@ -8453,24 +8442,8 @@ vErrors.push(err82);
 }
 errors++;
 }
-}
-let data32 = data30.levels;
-if(data32 && typeof data32 == "object" && !Array.isArray(data32)){
-if(data32.low === undefined){
-data32.low = 30;
-}
-if(data32.medium === undefined){
-data32.medium = 50;
-}
-if(data32.high === undefined){
-data32.high = 70;
-}
-if(data32.critical === undefined){
-data32.critical = 90;
-}
-for(const key10 in data32){
-if(!((((key10 === "low") || (key10 === "medium")) || (key10 === "high")) || (key10 === "critical"))){
-const err83 = {instancePath:instancePath+"/threats/levels",schemaPath:"#/properties/threats/properties/levels/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key10},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.threats.properties.levels,data:data32};
+if(data31 < 1 || isNaN(data31)){
+const err83 = {instancePath:instancePath+"/audit/checkpointMinutes",schemaPath:"#/properties/audit/properties/checkpointMinutes/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.audit.properties.checkpointMinutes,data:data31};
 if(vErrors === null){
 vErrors = [err83];
 }
@@ -8480,9 +8453,11 @@ vErrors.push(err83);
 errors++;
 }
 }
-let data33 = data32.low;
-if(!(((typeof data33 == "number") && (!(data33 % 1) && !isNaN(data33))) && (isFinite(data33)))){
-const err84 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.levels.properties.low.type,parentSchema:schema79.properties.threats.properties.levels.properties.low,data:data33};
+if(data29.witnessFile !== undefined){
+let data32 = data29.witnessFile;
+if(typeof data32 === "string"){
+if(!pattern39.test(data32)){
+const err84 = {instancePath:instancePath+"/audit/witnessFile",schemaPath:"#/properties/audit/properties/witnessFile/pattern",keyword:"pattern",params:{pattern: "^/[^\\x00]{1,1023}$"},message:"must match pattern \""+"^/[^\\x00]{1,1023}$"+"\"",schema:"^/[^\\x00]{1,1023}$",parentSchema:schema79.properties.audit.properties.witnessFile,data:data32};
 if(vErrors === null){
 vErrors = [err84];
 }
@@ -8491,9 +8466,9 @@ vErrors.push(err84);
 }
 errors++;
 }
-if((typeof data33 == "number") && (isFinite(data33))){
-if(data33 > 1000 || isNaN(data33)){
-const err85 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.levels.properties.low,data:data33};
+}
+else {
+const err85 = {instancePath:instancePath+"/audit/witnessFile",schemaPath:"#/properties/audit/properties/witnessFile/type",keyword:"type",params:{type: "string"},message:"must be string",schema:schema79.properties.audit.properties.witnessFile.type,parentSchema:schema79.properties.audit.properties.witnessFile,data:data32};
 if(vErrors === null){
 vErrors = [err85];
 }
@@ -8502,8 +8477,18 @@ vErrors.push(err85);
 }
 errors++;
 }
-if(data33 < 1 || isNaN(data33)){
-const err86 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.levels.properties.low,data:data33};
+}
+let data33 = data29.retention;
+if(data33 && typeof data33 == "object" && !Array.isArray(data33)){
+if(data33.entriesMax === undefined){
+data33.entriesMax = 2000000;
+}
+if(data33.segmentEntries === undefined){
+data33.segmentEntries = 100000;
+}
+for(const key9 in data33){
+if(!((key9 === "entriesMax") || (key9 === "segmentEntries"))){
+const err86 = {instancePath:instancePath+"/audit/retention",schemaPath:"#/properties/audit/properties/retention/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key9},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.audit.properties.retention,data:data33};
 if(vErrors === null){
 vErrors = [err86];
 }
@@ -8513,9 +8498,9 @@ vErrors.push(err86);
 errors++;
 }
 }
-let data34 = data32.medium;
+let data34 = data33.entriesMax;
 if(!(((typeof data34 == "number") && (!(data34 % 1) && !isNaN(data34))) && (isFinite(data34)))){
-const err87 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.levels.properties.medium.type,parentSchema:schema79.properties.threats.properties.levels.properties.medium,data:data34};
+const err87 = {instancePath:instancePath+"/audit/retention/entriesMax",schemaPath:"#/properties/audit/properties/retention/properties/entriesMax/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.audit.properties.retention.properties.entriesMax.type,parentSchema:schema79.properties.audit.properties.retention.properties.entriesMax,data:data34};
 if(vErrors === null){
 vErrors = [err87];
 }
@@ -8525,8 +8510,8 @@ vErrors.push(err87);
 errors++;
 }
 if((typeof data34 == "number") && (isFinite(data34))){
-if(data34 > 1000 || isNaN(data34)){
-const err88 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.levels.properties.medium,data:data34};
+if(data34 > 1000000000 || isNaN(data34)){
+const err88 = {instancePath:instancePath+"/audit/retention/entriesMax",schemaPath:"#/properties/audit/properties/retention/properties/entriesMax/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000000},message:"must be <= 1000000000",schema:1000000000,parentSchema:schema79.properties.audit.properties.retention.properties.entriesMax,data:data34};
 if(vErrors === null){
 vErrors = [err88];
 }
@@ -8535,8 +8520,8 @@ vErrors.push(err88);
 }
 errors++;
 }
-if(data34 < 1 || isNaN(data34)){
-const err89 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.levels.properties.medium,data:data34};
+if(data34 < 1000 || isNaN(data34)){
+const err89 = {instancePath:instancePath+"/audit/retention/entriesMax",schemaPath:"#/properties/audit/properties/retention/properties/entriesMax/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1000},message:"must be >= 1000",schema:1000,parentSchema:schema79.properties.audit.properties.retention.properties.entriesMax,data:data34};
 if(vErrors === null){
 vErrors = [err89];
 }
@@ -8546,9 +8531,9 @@ vErrors.push(err89);
 errors++;
 }
 }
-let data35 = data32.high;
+let data35 = data33.segmentEntries;
 if(!(((typeof data35 == "number") && (!(data35 % 1) && !isNaN(data35))) && (isFinite(data35)))){
-const err90 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.levels.properties.high.type,parentSchema:schema79.properties.threats.properties.levels.properties.high,data:data35};
+const err90 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.audit.properties.retention.properties.segmentEntries.type,parentSchema:schema79.properties.audit.properties.retention.properties.segmentEntries,data:data35};
 if(vErrors === null){
 vErrors = [err90];
 }
@@ -8558,8 +8543,8 @@ vErrors.push(err90);
 errors++;
 }
 if((typeof data35 == "number") && (isFinite(data35))){
-if(data35 > 1000 || isNaN(data35)){
-const err91 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.levels.properties.high,data:data35};
+if(data35 > 1000000 || isNaN(data35)){
+const err91 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema79.properties.audit.properties.retention.properties.segmentEntries,data:data35};
 if(vErrors === null){
 vErrors = [err91];
 }
@@ -8568,8 +8553,8 @@ vErrors.push(err91);
 }
 errors++;
 }
-if(data35 < 1 || isNaN(data35)){
-const err92 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.levels.properties.high,data:data35};
+if(data35 < 1000 || isNaN(data35)){
+const err92 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1000},message:"must be >= 1000",schema:1000,parentSchema:schema79.properties.audit.properties.retention.properties.segmentEntries,data:data35};
 if(vErrors === null){
 vErrors = [err92];
 }
@@ -8578,10 +8563,9 @@ vErrors.push(err92);
 }
 errors++;
 }
-}
-let data36 = data32.critical;
-if(!(((typeof data36 == "number") && (!(data36 % 1) && !isNaN(data36))) && (isFinite(data36)))){
-const err93 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.levels.properties.critical.type,parentSchema:schema79.properties.threats.properties.levels.properties.critical,data:data36};
+let res0;
+if((1000 === 0 || (res0 = data35/1000, res0 !== parseInt(res0)))){
+const err93 = {instancePath:instancePath+"/audit/retention/segmentEntries",schemaPath:"#/properties/audit/properties/retention/properties/segmentEntries/multipleOf",keyword:"multipleOf",params:{multipleOf: 1000},message:"must be multiple of 1000",schema:1000,parentSchema:schema79.properties.audit.properties.retention.properties.segmentEntries,data:data35};
 if(vErrors === null){
 vErrors = [err93];
 }
@@ -8590,9 +8574,10 @@ vErrors.push(err93);
 }
 errors++;
 }
-if((typeof data36 == "number") && (isFinite(data36))){
-if(data36 > 1000 || isNaN(data36)){
-const err94 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.levels.properties.critical,data:data36};
+}
+}
+else {
+const err94 = {instancePath:instancePath+"/audit/retention",schemaPath:"#/properties/audit/properties/retention/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.audit.properties.retention.type,parentSchema:schema79.properties.audit.properties.retention,data:data33};
 if(vErrors === null){
 vErrors = [err94];
 }
@@ -8601,8 +8586,9 @@ vErrors.push(err94);
 }
 errors++;
 }
-if(data36 < 1 || isNaN(data36)){
-const err95 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.levels.properties.critical,data:data36};
+}
+else {
+const err95 = {instancePath:instancePath+"/audit",schemaPath:"#/properties/audit/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.audit.type,parentSchema:schema79.properties.audit,data:data29};
 if(vErrors === null){
 vErrors = [err95];
 }
@@ -8611,10 +8597,29 @@ vErrors.push(err95);
 }
 errors++;
 }
+let data36 = data.threats;
+if(data36 && typeof data36 == "object" && !Array.isArray(data36)){
+if(data36.windowSeconds === undefined){
+data36.windowSeconds = 600;
 }
+if(data36.levels === undefined){
+data36.levels = {};
 }
-else {
-const err96 = {instancePath:instancePath+"/threats/levels",schemaPath:"#/properties/threats/properties/levels/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.threats.properties.levels.type,parentSchema:schema79.properties.threats.properties.levels,data:data32};
+if(data36.quietMinutes === undefined){
+data36.quietMinutes = 60;
+}
+if(data36.criticalGroups === undefined){
+data36.criticalGroups = [0,1,2];
+}
+if(data36.baseline === undefined){
+data36.baseline = {};
+}
+if(data36.indicators === undefined){
+data36.indicators = {};
+}
+for(const key10 in data36){
+if(!((((((key10 === "windowSeconds") || (key10 === "levels")) || (key10 === "quietMinutes")) || (key10 === "criticalGroups")) || (key10 === "baseline")) || (key10 === "indicators"))){
+const err96 = {instancePath:instancePath+"/threats",schemaPath:"#/properties/threats/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key10},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.threats,data:data36};
 if(vErrors === null){
 vErrors = [err96];
 }
@@ -8623,9 +8628,10 @@ vErrors.push(err96);
 }
 errors++;
 }
-let data37 = data30.quietMinutes;
+}
+let data37 = data36.windowSeconds;
 if(!(((typeof data37 == "number") && (!(data37 % 1) && !isNaN(data37))) && (isFinite(data37)))){
-const err97 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.quietMinutes.type,parentSchema:schema79.properties.threats.properties.quietMinutes,data:data37};
+const err97 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.windowSeconds.type,parentSchema:schema79.properties.threats.properties.windowSeconds,data:data37};
 if(vErrors === null){
 vErrors = [err97];
 }
@@ -8635,8 +8641,8 @@ vErrors.push(err97);
 errors++;
 }
 if((typeof data37 == "number") && (isFinite(data37))){
-if(data37 > 10080 || isNaN(data37)){
-const err98 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10080},message:"must be <= 10080",schema:10080,parentSchema:schema79.properties.threats.properties.quietMinutes,data:data37};
+if(data37 > 3600 || isNaN(data37)){
+const err98 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/maximum",keyword:"maximum",params:{comparison: "<=", limit: 3600},message:"must be <= 3600",schema:3600,parentSchema:schema79.properties.threats.properties.windowSeconds,data:data37};
 if(vErrors === null){
 vErrors = [err98];
 }
@@ -8645,8 +8651,8 @@ vErrors.push(err98);
 }
 errors++;
 }
-if(data37 < 1 || isNaN(data37)){
-const err99 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.quietMinutes,data:data37};
+if(data37 < 60 || isNaN(data37)){
+const err99 = {instancePath:instancePath+"/threats/windowSeconds",schemaPath:"#/properties/threats/properties/windowSeconds/minimum",keyword:"minimum",params:{comparison: ">=", limit: 60},message:"must be >= 60",schema:60,parentSchema:schema79.properties.threats.properties.windowSeconds,data:data37};
 if(vErrors === null){
 vErrors = [err99];
 }
@@ -8656,10 +8662,23 @@ vErrors.push(err99);
 errors++;
 }
 }
-let data38 = data30.criticalGroups;
-if(Array.isArray(data38)){
-if(data38.length > 7){
-const err100 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/maxItems",keyword:"maxItems",params:{limit: 7},message:"must NOT have more than 7 items",schema:7,parentSchema:schema79.properties.threats.properties.criticalGroups,data:data38};
+let data38 = data36.levels;
+if(data38 && typeof data38 == "object" && !Array.isArray(data38)){
+if(data38.low === undefined){
+data38.low = 30;
+}
+if(data38.medium === undefined){
+data38.medium = 50;
+}
+if(data38.high === undefined){
+data38.high = 70;
+}
+if(data38.critical === undefined){
+data38.critical = 90;
+}
+for(const key11 in data38){
+if(!((((key11 === "low") || (key11 === "medium")) || (key11 === "high")) || (key11 === "critical"))){
+const err100 = {instancePath:instancePath+"/threats/levels",schemaPath:"#/properties/threats/properties/levels/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key11},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.threats.properties.levels,data:data38};
 if(vErrors === null){
 vErrors = [err100];
 }
@@ -8668,11 +8687,10 @@ vErrors.push(err100);
 }
 errors++;
 }
-const len3 = data38.length;
-for(let i5=0; i5<len3; i5++){
-let data39 = data38[i5];
+}
+let data39 = data38.low;
 if(!(((typeof data39 == "number") && (!(data39 % 1) && !isNaN(data39))) && (isFinite(data39)))){
-const err101 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.criticalGroups.items.type,parentSchema:schema79.properties.threats.properties.criticalGroups.items,data:data39};
+const err101 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.levels.properties.low.type,parentSchema:schema79.properties.threats.properties.levels.properties.low,data:data39};
 if(vErrors === null){
 vErrors = [err101];
 }
@@ -8682,8 +8700,8 @@ vErrors.push(err101);
 errors++;
 }
 if((typeof data39 == "number") && (isFinite(data39))){
-if(data39 > 6 || isNaN(data39)){
-const err102 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 6},message:"must be <= 6",schema:6,parentSchema:schema79.properties.threats.properties.criticalGroups.items,data:data39};
+if(data39 > 1000 || isNaN(data39)){
+const err102 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.levels.properties.low,data:data39};
 if(vErrors === null){
 vErrors = [err102];
 }
@@ -8692,8 +8710,8 @@ vErrors.push(err102);
 }
 errors++;
 }
-if(data39 < 0 || isNaN(data39)){
-const err103 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema79.properties.threats.properties.criticalGroups.items,data:data39};
+if(data39 < 1 || isNaN(data39)){
+const err103 = {instancePath:instancePath+"/threats/levels/low",schemaPath:"#/properties/threats/properties/levels/properties/low/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.levels.properties.low,data:data39};
 if(vErrors === null){
 vErrors = [err103];
 }
@@ -8703,19 +8721,9 @@ vErrors.push(err103);
 errors++;
 }
 }
-}
-let i6 = data38.length;
-let j2;
-if(i6 > 1){
-const indices2 = {};
-for(;i6--;){
-let item2 = data38[i6];
-if(!(((typeof item2 == "number") && (!(item2 % 1) && !isNaN(item2))) && (isFinite(item2)))){
-continue;
-}
-if(typeof indices2[item2] == "number"){
-j2 = indices2[item2];
-const err104 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/uniqueItems",keyword:"uniqueItems",params:{i: i6, j: j2},message:"must NOT have duplicate items (items ## "+j2+" and "+i6+" are identical)",schema:true,parentSchema:schema79.properties.threats.properties.criticalGroups,data:data38};
+let data40 = data38.medium;
+if(!(((typeof data40 == "number") && (!(data40 % 1) && !isNaN(data40))) && (isFinite(data40)))){
+const err104 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.levels.properties.medium.type,parentSchema:schema79.properties.threats.properties.levels.properties.medium,data:data40};
 if(vErrors === null){
 vErrors = [err104];
 }
@@ -8723,14 +8731,10 @@ else {
 vErrors.push(err104);
 }
 errors++;
-break;
 }
-indices2[item2] = i6;
-}
-}
-}
-else {
-const err105 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema79.properties.threats.properties.criticalGroups.type,parentSchema:schema79.properties.threats.properties.criticalGroups,data:data38};
+if((typeof data40 == "number") && (isFinite(data40))){
+if(data40 > 1000 || isNaN(data40)){
+const err105 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.levels.properties.medium,data:data40};
 if(vErrors === null){
 vErrors = [err105];
 }
@@ -8739,23 +8743,8 @@ vErrors.push(err105);
 }
 errors++;
 }
-let data40 = data30.baseline;
-if(data40 && typeof data40 == "object" && !Array.isArray(data40)){
-if(data40.operationsMin === undefined){
-data40.operationsMin = 200;
-}
-if(data40.daysMin === undefined){
-data40.daysMin = 3;
-}
-if(data40.rateFactor === undefined){
-data40.rateFactor = 4;
-}
-if(data40.rateMin === undefined){
-data40.rateMin = 60;
-}
-for(const key11 in data40){
-if(!((((key11 === "operationsMin") || (key11 === "daysMin")) || (key11 === "rateFactor")) || (key11 === "rateMin"))){
-const err106 = {instancePath:instancePath+"/threats/baseline",schemaPath:"#/properties/threats/properties/baseline/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key11},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.threats.properties.baseline,data:data40};
+if(data40 < 1 || isNaN(data40)){
+const err106 = {instancePath:instancePath+"/threats/levels/medium",schemaPath:"#/properties/threats/properties/levels/properties/medium/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.levels.properties.medium,data:data40};
 if(vErrors === null){
 vErrors = [err106];
 }
@@ -8765,9 +8754,9 @@ vErrors.push(err106);
 errors++;
 }
 }
-let data41 = data40.operationsMin;
+let data41 = data38.high;
 if(!(((typeof data41 == "number") && (!(data41 % 1) && !isNaN(data41))) && (isFinite(data41)))){
-const err107 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.baseline.properties.operationsMin.type,parentSchema:schema79.properties.threats.properties.baseline.properties.operationsMin,data:data41};
+const err107 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.levels.properties.high.type,parentSchema:schema79.properties.threats.properties.levels.properties.high,data:data41};
 if(vErrors === null){
 vErrors = [err107];
 }
@@ -8777,8 +8766,8 @@ vErrors.push(err107);
 errors++;
 }
 if((typeof data41 == "number") && (isFinite(data41))){
-if(data41 > 1000000 || isNaN(data41)){
-const err108 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema79.properties.threats.properties.baseline.properties.operationsMin,data:data41};
+if(data41 > 1000 || isNaN(data41)){
+const err108 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.levels.properties.high,data:data41};
 if(vErrors === null){
 vErrors = [err108];
 }
@@ -8787,8 +8776,8 @@ vErrors.push(err108);
 }
 errors++;
 }
-if(data41 < 50 || isNaN(data41)){
-const err109 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50},message:"must be >= 50",schema:50,parentSchema:schema79.properties.threats.properties.baseline.properties.operationsMin,data:data41};
+if(data41 < 1 || isNaN(data41)){
+const err109 = {instancePath:instancePath+"/threats/levels/high",schemaPath:"#/properties/threats/properties/levels/properties/high/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.levels.properties.high,data:data41};
 if(vErrors === null){
 vErrors = [err109];
 }
@@ -8798,9 +8787,9 @@ vErrors.push(err109);
 errors++;
 }
 }
-let data42 = data40.daysMin;
+let data42 = data38.critical;
 if(!(((typeof data42 == "number") && (!(data42 % 1) && !isNaN(data42))) && (isFinite(data42)))){
-const err110 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.baseline.properties.daysMin.type,parentSchema:schema79.properties.threats.properties.baseline.properties.daysMin,data:data42};
+const err110 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.levels.properties.critical.type,parentSchema:schema79.properties.threats.properties.levels.properties.critical,data:data42};
 if(vErrors === null){
 vErrors = [err110];
 }
@@ -8810,8 +8799,8 @@ vErrors.push(err110);
 errors++;
 }
 if((typeof data42 == "number") && (isFinite(data42))){
-if(data42 > 365 || isNaN(data42)){
-const err111 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 365},message:"must be <= 365",schema:365,parentSchema:schema79.properties.threats.properties.baseline.properties.daysMin,data:data42};
+if(data42 > 1000 || isNaN(data42)){
+const err111 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.levels.properties.critical,data:data42};
 if(vErrors === null){
 vErrors = [err111];
 }
@@ -8821,7 +8810,7 @@ vErrors.push(err111);
 errors++;
 }
 if(data42 < 1 || isNaN(data42)){
-const err112 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.baseline.properties.daysMin,data:data42};
+const err112 = {instancePath:instancePath+"/threats/levels/critical",schemaPath:"#/properties/threats/properties/levels/properties/critical/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.levels.properties.critical,data:data42};
 if(vErrors === null){
 vErrors = [err112];
 }
@@ -8831,10 +8820,9 @@ vErrors.push(err112);
 errors++;
 }
 }
-let data43 = data40.rateFactor;
-if((typeof data43 == "number") && (isFinite(data43))){
-if(data43 > 1000 || isNaN(data43)){
-const err113 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.baseline.properties.rateFactor,data:data43};
+}
+else {
+const err113 = {instancePath:instancePath+"/threats/levels",schemaPath:"#/properties/threats/properties/levels/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.threats.properties.levels.type,parentSchema:schema79.properties.threats.properties.levels,data:data38};
 if(vErrors === null){
 vErrors = [err113];
 }
@@ -8843,8 +8831,9 @@ vErrors.push(err113);
 }
 errors++;
 }
-if(data43 < 1.5 || isNaN(data43)){
-const err114 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1.5},message:"must be >= 1.5",schema:1.5,parentSchema:schema79.properties.threats.properties.baseline.properties.rateFactor,data:data43};
+let data43 = data36.quietMinutes;
+if(!(((typeof data43 == "number") && (!(data43 % 1) && !isNaN(data43))) && (isFinite(data43)))){
+const err114 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.quietMinutes.type,parentSchema:schema79.properties.threats.properties.quietMinutes,data:data43};
 if(vErrors === null){
 vErrors = [err114];
 }
@@ -8853,9 +8842,9 @@ vErrors.push(err114);
 }
 errors++;
 }
-}
-else {
-const err115 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema79.properties.threats.properties.baseline.properties.rateFactor.type,parentSchema:schema79.properties.threats.properties.baseline.properties.rateFactor,data:data43};
+if((typeof data43 == "number") && (isFinite(data43))){
+if(data43 > 10080 || isNaN(data43)){
+const err115 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/maximum",keyword:"maximum",params:{comparison: "<=", limit: 10080},message:"must be <= 10080",schema:10080,parentSchema:schema79.properties.threats.properties.quietMinutes,data:data43};
 if(vErrors === null){
 vErrors = [err115];
 }
@@ -8864,9 +8853,8 @@ vErrors.push(err115);
 }
 errors++;
 }
-let data44 = data40.rateMin;
-if(!(((typeof data44 == "number") && (!(data44 % 1) && !isNaN(data44))) && (isFinite(data44)))){
-const err116 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.baseline.properties.rateMin.type,parentSchema:schema79.properties.threats.properties.baseline.properties.rateMin,data:data44};
+if(data43 < 1 || isNaN(data43)){
+const err116 = {instancePath:instancePath+"/threats/quietMinutes",schemaPath:"#/properties/threats/properties/quietMinutes/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.quietMinutes,data:data43};
 if(vErrors === null){
 vErrors = [err116];
 }
@@ -8875,9 +8863,11 @@ vErrors.push(err116);
 }
 errors++;
 }
-if((typeof data44 == "number") && (isFinite(data44))){
-if(data44 > 1000000 || isNaN(data44)){
-const err117 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema79.properties.threats.properties.baseline.properties.rateMin,data:data44};
+}
+let data44 = data36.criticalGroups;
+if(Array.isArray(data44)){
+if(data44.length > 7){
+const err117 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/maxItems",keyword:"maxItems",params:{limit: 7},message:"must NOT have more than 7 items",schema:7,parentSchema:schema79.properties.threats.properties.criticalGroups,data:data44};
 if(vErrors === null){
 vErrors = [err117];
 }
@@ -8886,8 +8876,11 @@ vErrors.push(err117);
 }
 errors++;
 }
-if(data44 < 10 || isNaN(data44)){
-const err118 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 10},message:"must be >= 10",schema:10,parentSchema:schema79.properties.threats.properties.baseline.properties.rateMin,data:data44};
+const len3 = data44.length;
+for(let i5=0; i5<len3; i5++){
+let data45 = data44[i5];
+if(!(((typeof data45 == "number") && (!(data45 % 1) && !isNaN(data45))) && (isFinite(data45)))){
+const err118 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.criticalGroups.items.type,parentSchema:schema79.properties.threats.properties.criticalGroups.items,data:data45};
 if(vErrors === null){
 vErrors = [err118];
 }
@@ -8896,10 +8889,9 @@ vErrors.push(err118);
 }
 errors++;
 }
-}
-}
-else {
-const err119 = {instancePath:instancePath+"/threats/baseline",schemaPath:"#/properties/threats/properties/baseline/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.threats.properties.baseline.type,parentSchema:schema79.properties.threats.properties.baseline,data:data40};
+if((typeof data45 == "number") && (isFinite(data45))){
+if(data45 > 6 || isNaN(data45)){
+const err119 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/maximum",keyword:"maximum",params:{comparison: "<=", limit: 6},message:"must be <= 6",schema:6,parentSchema:schema79.properties.threats.properties.criticalGroups.items,data:data45};
 if(vErrors === null){
 vErrors = [err119];
 }
@@ -8908,12 +8900,8 @@ vErrors.push(err119);
 }
 errors++;
 }
-let data45 = data30.indicators;
-if(data45 && typeof data45 == "object" && !Array.isArray(data45)){
-for(const key12 in data45){
-const _errs106 = errors;
-if(!((((((((((((((key12 === "rate") || (key12 === "unusualDevice")) || (key12 === "unusualHour")) || (key12 === "criticalGroup")) || (key12 === "failedAuthentication")) || (key12 === "beyondRights")) || (key12 === "refusals")) || (key12 === "refusedApprovals")) || (key12 === "failedSignIns")) || (key12 === "anonymousRefusals")) || (key12 === "throttling")) || (key12 === "flooding")) || (key12 === "refusedByMany")) || (key12 === "handChanges"))){
-const err120 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/propertyNames/enum",keyword:"enum",params:{allowedValues: schema79.properties.threats.properties.indicators.propertyNames.enum},message:"must be equal to one of the allowed values",schema:schema79.properties.threats.properties.indicators.propertyNames.enum,parentSchema:schema79.properties.threats.properties.indicators.propertyNames,data:key12,propertyName:key12};
+if(data45 < 0 || isNaN(data45)){
+const err120 = {instancePath:instancePath+"/threats/criticalGroups/" + i5,schemaPath:"#/properties/threats/properties/criticalGroups/items/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema79.properties.threats.properties.criticalGroups.items,data:data45};
 if(vErrors === null){
 vErrors = [err120];
 }
@@ -8922,9 +8910,20 @@ vErrors.push(err120);
 }
 errors++;
 }
-var valid27 = _errs106 === errors;
-if(!valid27){
-const err121 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/propertyNames",keyword:"propertyNames",params:{propertyName: key12},message:"property name must be valid",schema:schema79.properties.threats.properties.indicators.propertyNames,parentSchema:schema79.properties.threats.properties.indicators,data:data45};
+}
+}
+let i6 = data44.length;
+let j2;
+if(i6 > 1){
+const indices2 = {};
+for(;i6--;){
+let item2 = data44[i6];
+if(!(((typeof item2 == "number") && (!(item2 % 1) && !isNaN(item2))) && (isFinite(item2)))){
+continue;
+}
+if(typeof indices2[item2] == "number"){
+j2 = indices2[item2];
+const err121 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/uniqueItems",keyword:"uniqueItems",params:{i: i6, j: j2},message:"must NOT have duplicate items (items ## "+j2+" and "+i6+" are identical)",schema:true,parentSchema:schema79.properties.threats.properties.criticalGroups,data:data44};
 if(vErrors === null){
 vErrors = [err121];
 }
@@ -8932,13 +8931,14 @@ else {
 vErrors.push(err121);
 }
 errors++;
+break;
+}
+indices2[item2] = i6;
 }
 }
-for(const key13 in data45){
-let data46 = data45[key13];
-if(data46 && typeof data46 == "object" && !Array.isArray(data46)){
-if(data46.after === undefined){
-const err122 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "after"},message:"must have required property '"+"after"+"'",schema:schema79.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties,data:data46};
+}
+else {
+const err122 = {instancePath:instancePath+"/threats/criticalGroups",schemaPath:"#/properties/threats/properties/criticalGroups/type",keyword:"type",params:{type: "array"},message:"must be array",schema:schema79.properties.threats.properties.criticalGroups.type,parentSchema:schema79.properties.threats.properties.criticalGroups,data:data44};
 if(vErrors === null){
 vErrors = [err122];
 }
@@ -8947,8 +8947,23 @@ vErrors.push(err122);
 }
 errors++;
 }
-if(data46.each === undefined){
-const err123 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "each"},message:"must have required property '"+"each"+"'",schema:schema79.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties,data:data46};
+let data46 = data36.baseline;
+if(data46 && typeof data46 == "object" && !Array.isArray(data46)){
+if(data46.operationsMin === undefined){
+data46.operationsMin = 200;
+}
+if(data46.daysMin === undefined){
+data46.daysMin = 3;
+}
+if(data46.rateFactor === undefined){
+data46.rateFactor = 4;
+}
+if(data46.rateMin === undefined){
+data46.rateMin = 60;
+}
+for(const key12 in data46){
+if(!((((key12 === "operationsMin") || (key12 === "daysMin")) || (key12 === "rateFactor")) || (key12 === "rateMin"))){
+const err123 = {instancePath:instancePath+"/threats/baseline",schemaPath:"#/properties/threats/properties/baseline/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key12},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.threats.properties.baseline,data:data46};
 if(vErrors === null){
 vErrors = [err123];
 }
@@ -8957,8 +8972,10 @@ vErrors.push(err123);
 }
 errors++;
 }
-if(data46.most === undefined){
-const err124 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "most"},message:"must have required property '"+"most"+"'",schema:schema79.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties,data:data46};
+}
+let data47 = data46.operationsMin;
+if(!(((typeof data47 == "number") && (!(data47 % 1) && !isNaN(data47))) && (isFinite(data47)))){
+const err124 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.baseline.properties.operationsMin.type,parentSchema:schema79.properties.threats.properties.baseline.properties.operationsMin,data:data47};
 if(vErrors === null){
 vErrors = [err124];
 }
@@ -8967,9 +8984,9 @@ vErrors.push(err124);
 }
 errors++;
 }
-for(const key14 in data46){
-if(!(((key14 === "after") || (key14 === "each")) || (key14 === "most"))){
-const err125 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key14},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties,data:data46};
+if((typeof data47 == "number") && (isFinite(data47))){
+if(data47 > 1000000 || isNaN(data47)){
+const err125 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema79.properties.threats.properties.baseline.properties.operationsMin,data:data47};
 if(vErrors === null){
 vErrors = [err125];
 }
@@ -8978,11 +8995,8 @@ vErrors.push(err125);
 }
 errors++;
 }
-}
-if(data46.after !== undefined){
-let data47 = data46.after;
-if(!(((typeof data47 == "number") && (!(data47 % 1) && !isNaN(data47))) && (isFinite(data47)))){
-const err126 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.indicators.additionalProperties.properties.after.type,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.after,data:data47};
+if(data47 < 50 || isNaN(data47)){
+const err126 = {instancePath:instancePath+"/threats/baseline/operationsMin",schemaPath:"#/properties/threats/properties/baseline/properties/operationsMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 50},message:"must be >= 50",schema:50,parentSchema:schema79.properties.threats.properties.baseline.properties.operationsMin,data:data47};
 if(vErrors === null){
 vErrors = [err126];
 }
@@ -8991,9 +9005,10 @@ vErrors.push(err126);
 }
 errors++;
 }
-if((typeof data47 == "number") && (isFinite(data47))){
-if(data47 > 1000000 || isNaN(data47)){
-const err127 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.after,data:data47};
+}
+let data48 = data46.daysMin;
+if(!(((typeof data48 == "number") && (!(data48 % 1) && !isNaN(data48))) && (isFinite(data48)))){
+const err127 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.baseline.properties.daysMin.type,parentSchema:schema79.properties.threats.properties.baseline.properties.daysMin,data:data48};
 if(vErrors === null){
 vErrors = [err127];
 }
@@ -9002,8 +9017,9 @@ vErrors.push(err127);
 }
 errors++;
 }
-if(data47 < 0 || isNaN(data47)){
-const err128 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.after,data:data47};
+if((typeof data48 == "number") && (isFinite(data48))){
+if(data48 > 365 || isNaN(data48)){
+const err128 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 365},message:"must be <= 365",schema:365,parentSchema:schema79.properties.threats.properties.baseline.properties.daysMin,data:data48};
 if(vErrors === null){
 vErrors = [err128];
 }
@@ -9012,12 +9028,8 @@ vErrors.push(err128);
 }
 errors++;
 }
-}
-}
-if(data46.each !== undefined){
-let data48 = data46.each;
-if(!(((typeof data48 == "number") && (!(data48 % 1) && !isNaN(data48))) && (isFinite(data48)))){
-const err129 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.indicators.additionalProperties.properties.each.type,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.each,data:data48};
+if(data48 < 1 || isNaN(data48)){
+const err129 = {instancePath:instancePath+"/threats/baseline/daysMin",schemaPath:"#/properties/threats/properties/baseline/properties/daysMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1},message:"must be >= 1",schema:1,parentSchema:schema79.properties.threats.properties.baseline.properties.daysMin,data:data48};
 if(vErrors === null){
 vErrors = [err129];
 }
@@ -9026,9 +9038,11 @@ vErrors.push(err129);
 }
 errors++;
 }
-if((typeof data48 == "number") && (isFinite(data48))){
-if(data48 > 1000 || isNaN(data48)){
-const err130 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.each,data:data48};
+}
+let data49 = data46.rateFactor;
+if((typeof data49 == "number") && (isFinite(data49))){
+if(data49 > 1000 || isNaN(data49)){
+const err130 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.baseline.properties.rateFactor,data:data49};
 if(vErrors === null){
 vErrors = [err130];
 }
@@ -9037,8 +9051,8 @@ vErrors.push(err130);
 }
 errors++;
 }
-if(data48 < 0 || isNaN(data48)){
-const err131 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.each,data:data48};
+if(data49 < 1.5 || isNaN(data49)){
+const err131 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/minimum",keyword:"minimum",params:{comparison: ">=", limit: 1.5},message:"must be >= 1.5",schema:1.5,parentSchema:schema79.properties.threats.properties.baseline.properties.rateFactor,data:data49};
 if(vErrors === null){
 vErrors = [err131];
 }
@@ -9048,11 +9062,8 @@ vErrors.push(err131);
 errors++;
 }
 }
-}
-if(data46.most !== undefined){
-let data49 = data46.most;
-if(!(((typeof data49 == "number") && (!(data49 % 1) && !isNaN(data49))) && (isFinite(data49)))){
-const err132 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.indicators.additionalProperties.properties.most.type,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.most,data:data49};
+else {
+const err132 = {instancePath:instancePath+"/threats/baseline/rateFactor",schemaPath:"#/properties/threats/properties/baseline/properties/rateFactor/type",keyword:"type",params:{type: "number"},message:"must be number",schema:schema79.properties.threats.properties.baseline.properties.rateFactor.type,parentSchema:schema79.properties.threats.properties.baseline.properties.rateFactor,data:data49};
 if(vErrors === null){
 vErrors = [err132];
 }
@@ -9061,9 +9072,9 @@ vErrors.push(err132);
 }
 errors++;
 }
-if((typeof data49 == "number") && (isFinite(data49))){
-if(data49 > 1000 || isNaN(data49)){
-const err133 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.most,data:data49};
+let data50 = data46.rateMin;
+if(!(((typeof data50 == "number") && (!(data50 % 1) && !isNaN(data50))) && (isFinite(data50)))){
+const err133 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.baseline.properties.rateMin.type,parentSchema:schema79.properties.threats.properties.baseline.properties.rateMin,data:data50};
 if(vErrors === null){
 vErrors = [err133];
 }
@@ -9072,8 +9083,9 @@ vErrors.push(err133);
 }
 errors++;
 }
-if(data49 < 0 || isNaN(data49)){
-const err134 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.most,data:data49};
+if((typeof data50 == "number") && (isFinite(data50))){
+if(data50 > 1000000 || isNaN(data50)){
+const err134 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema79.properties.threats.properties.baseline.properties.rateMin,data:data50};
 if(vErrors === null){
 vErrors = [err134];
 }
@@ -9082,11 +9094,8 @@ vErrors.push(err134);
 }
 errors++;
 }
-}
-}
-}
-else {
-const err135 = {instancePath:instancePath+"/threats/indicators/" + key13.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.threats.properties.indicators.additionalProperties.type,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties,data:data46};
+if(data50 < 10 || isNaN(data50)){
+const err135 = {instancePath:instancePath+"/threats/baseline/rateMin",schemaPath:"#/properties/threats/properties/baseline/properties/rateMin/minimum",keyword:"minimum",params:{comparison: ">=", limit: 10},message:"must be >= 10",schema:10,parentSchema:schema79.properties.threats.properties.baseline.properties.rateMin,data:data50};
 if(vErrors === null){
 vErrors = [err135];
 }
@@ -9098,7 +9107,7 @@ errors++;
 }
 }
 else {
-const err136 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.threats.properties.indicators.type,parentSchema:schema79.properties.threats.properties.indicators,data:data45};
+const err136 = {instancePath:instancePath+"/threats/baseline",schemaPath:"#/properties/threats/properties/baseline/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.threats.properties.baseline.type,parentSchema:schema79.properties.threats.properties.baseline,data:data46};
 if(vErrors === null){
 vErrors = [err136];
 }
@@ -9107,9 +9116,12 @@ vErrors.push(err136);
 }
 errors++;
 }
-}
-else {
-const err137 = {instancePath:instancePath+"/threats",schemaPath:"#/properties/threats/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.threats.type,parentSchema:schema79.properties.threats,data:data30};
+let data51 = data36.indicators;
+if(data51 && typeof data51 == "object" && !Array.isArray(data51)){
+for(const key13 in data51){
+const _errs119 = errors;
+if(!((((((((((((((key13 === "rate") || (key13 === "unusualDevice")) || (key13 === "unusualHour")) || (key13 === "criticalGroup")) || (key13 === "failedAuthentication")) || (key13 === "beyondRights")) || (key13 === "refusals")) || (key13 === "refusedApprovals")) || (key13 === "failedSignIns")) || (key13 === "anonymousRefusals")) || (key13 === "throttling")) || (key13 === "flooding")) || (key13 === "refusedByMany")) || (key13 === "handChanges"))){
+const err137 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/propertyNames/enum",keyword:"enum",params:{allowedValues: schema79.properties.threats.properties.indicators.propertyNames.enum},message:"must be equal to one of the allowed values",schema:schema79.properties.threats.properties.indicators.propertyNames.enum,parentSchema:schema79.properties.threats.properties.indicators.propertyNames,data:key13,propertyName:key13};
 if(vErrors === null){
 vErrors = [err137];
 }
@@ -9118,14 +9130,210 @@ vErrors.push(err137);
 }
 errors++;
 }
-}
-else {
-const err138 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.type,parentSchema:schema79,data};
+var valid28 = _errs119 === errors;
+if(!valid28){
+const err138 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/propertyNames",keyword:"propertyNames",params:{propertyName: key13},message:"property name must be valid",schema:schema79.properties.threats.properties.indicators.propertyNames,parentSchema:schema79.properties.threats.properties.indicators,data:data51};
 if(vErrors === null){
 vErrors = [err138];
 }
 else {
 vErrors.push(err138);
+}
+errors++;
+}
+}
+for(const key14 in data51){
+let data52 = data51[key14];
+if(data52 && typeof data52 == "object" && !Array.isArray(data52)){
+if(data52.after === undefined){
+const err139 = {instancePath:instancePath+"/threats/indicators/" + key14.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "after"},message:"must have required property '"+"after"+"'",schema:schema79.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties,data:data52};
+if(vErrors === null){
+vErrors = [err139];
+}
+else {
+vErrors.push(err139);
+}
+errors++;
+}
+if(data52.each === undefined){
+const err140 = {instancePath:instancePath+"/threats/indicators/" + key14.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "each"},message:"must have required property '"+"each"+"'",schema:schema79.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties,data:data52};
+if(vErrors === null){
+vErrors = [err140];
+}
+else {
+vErrors.push(err140);
+}
+errors++;
+}
+if(data52.most === undefined){
+const err141 = {instancePath:instancePath+"/threats/indicators/" + key14.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/required",keyword:"required",params:{missingProperty: "most"},message:"must have required property '"+"most"+"'",schema:schema79.properties.threats.properties.indicators.additionalProperties.required,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties,data:data52};
+if(vErrors === null){
+vErrors = [err141];
+}
+else {
+vErrors.push(err141);
+}
+errors++;
+}
+for(const key15 in data52){
+if(!(((key15 === "after") || (key15 === "each")) || (key15 === "most"))){
+const err142 = {instancePath:instancePath+"/threats/indicators/" + key14.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/additionalProperties",keyword:"additionalProperties",params:{additionalProperty: key15},message:"must NOT have additional properties",schema:false,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties,data:data52};
+if(vErrors === null){
+vErrors = [err142];
+}
+else {
+vErrors.push(err142);
+}
+errors++;
+}
+}
+if(data52.after !== undefined){
+let data53 = data52.after;
+if(!(((typeof data53 == "number") && (!(data53 % 1) && !isNaN(data53))) && (isFinite(data53)))){
+const err143 = {instancePath:instancePath+"/threats/indicators/" + key14.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.indicators.additionalProperties.properties.after.type,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.after,data:data53};
+if(vErrors === null){
+vErrors = [err143];
+}
+else {
+vErrors.push(err143);
+}
+errors++;
+}
+if((typeof data53 == "number") && (isFinite(data53))){
+if(data53 > 1000000 || isNaN(data53)){
+const err144 = {instancePath:instancePath+"/threats/indicators/" + key14.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000000},message:"must be <= 1000000",schema:1000000,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.after,data:data53};
+if(vErrors === null){
+vErrors = [err144];
+}
+else {
+vErrors.push(err144);
+}
+errors++;
+}
+if(data53 < 0 || isNaN(data53)){
+const err145 = {instancePath:instancePath+"/threats/indicators/" + key14.replace(/~/g, "~0").replace(/\//g, "~1")+"/after",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/after/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.after,data:data53};
+if(vErrors === null){
+vErrors = [err145];
+}
+else {
+vErrors.push(err145);
+}
+errors++;
+}
+}
+}
+if(data52.each !== undefined){
+let data54 = data52.each;
+if(!(((typeof data54 == "number") && (!(data54 % 1) && !isNaN(data54))) && (isFinite(data54)))){
+const err146 = {instancePath:instancePath+"/threats/indicators/" + key14.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.indicators.additionalProperties.properties.each.type,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.each,data:data54};
+if(vErrors === null){
+vErrors = [err146];
+}
+else {
+vErrors.push(err146);
+}
+errors++;
+}
+if((typeof data54 == "number") && (isFinite(data54))){
+if(data54 > 1000 || isNaN(data54)){
+const err147 = {instancePath:instancePath+"/threats/indicators/" + key14.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.each,data:data54};
+if(vErrors === null){
+vErrors = [err147];
+}
+else {
+vErrors.push(err147);
+}
+errors++;
+}
+if(data54 < 0 || isNaN(data54)){
+const err148 = {instancePath:instancePath+"/threats/indicators/" + key14.replace(/~/g, "~0").replace(/\//g, "~1")+"/each",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/each/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.each,data:data54};
+if(vErrors === null){
+vErrors = [err148];
+}
+else {
+vErrors.push(err148);
+}
+errors++;
+}
+}
+}
+if(data52.most !== undefined){
+let data55 = data52.most;
+if(!(((typeof data55 == "number") && (!(data55 % 1) && !isNaN(data55))) && (isFinite(data55)))){
+const err149 = {instancePath:instancePath+"/threats/indicators/" + key14.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/type",keyword:"type",params:{type: "integer"},message:"must be integer",schema:schema79.properties.threats.properties.indicators.additionalProperties.properties.most.type,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.most,data:data55};
+if(vErrors === null){
+vErrors = [err149];
+}
+else {
+vErrors.push(err149);
+}
+errors++;
+}
+if((typeof data55 == "number") && (isFinite(data55))){
+if(data55 > 1000 || isNaN(data55)){
+const err150 = {instancePath:instancePath+"/threats/indicators/" + key14.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/maximum",keyword:"maximum",params:{comparison: "<=", limit: 1000},message:"must be <= 1000",schema:1000,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.most,data:data55};
+if(vErrors === null){
+vErrors = [err150];
+}
+else {
+vErrors.push(err150);
+}
+errors++;
+}
+if(data55 < 0 || isNaN(data55)){
+const err151 = {instancePath:instancePath+"/threats/indicators/" + key14.replace(/~/g, "~0").replace(/\//g, "~1")+"/most",schemaPath:"#/properties/threats/properties/indicators/additionalProperties/properties/most/minimum",keyword:"minimum",params:{comparison: ">=", limit: 0},message:"must be >= 0",schema:0,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties.properties.most,data:data55};
+if(vErrors === null){
+vErrors = [err151];
+}
+else {
+vErrors.push(err151);
+}
+errors++;
+}
+}
+}
+}
+else {
+const err152 = {instancePath:instancePath+"/threats/indicators/" + key14.replace(/~/g, "~0").replace(/\//g, "~1"),schemaPath:"#/properties/threats/properties/indicators/additionalProperties/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.threats.properties.indicators.additionalProperties.type,parentSchema:schema79.properties.threats.properties.indicators.additionalProperties,data:data52};
+if(vErrors === null){
+vErrors = [err152];
+}
+else {
+vErrors.push(err152);
+}
+errors++;
+}
+}
+}
+else {
+const err153 = {instancePath:instancePath+"/threats/indicators",schemaPath:"#/properties/threats/properties/indicators/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.threats.properties.indicators.type,parentSchema:schema79.properties.threats.properties.indicators,data:data51};
+if(vErrors === null){
+vErrors = [err153];
+}
+else {
+vErrors.push(err153);
+}
+errors++;
+}
+}
+else {
+const err154 = {instancePath:instancePath+"/threats",schemaPath:"#/properties/threats/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.properties.threats.type,parentSchema:schema79.properties.threats,data:data36};
+if(vErrors === null){
+vErrors = [err154];
+}
+else {
+vErrors.push(err154);
+}
+errors++;
+}
+}
+else {
+const err155 = {instancePath,schemaPath:"#/type",keyword:"type",params:{type: "object"},message:"must be object",schema:schema79.type,parentSchema:schema79,data};
+if(vErrors === null){
+vErrors = [err155];
+}
+else {
+vErrors.push(err155);
 }
 errors++;
 }

@@ -47,6 +47,7 @@ conflicts:
   - { rule: CHANGED_WITHOUT_OPERATION, method: USER_MEDIATED, devices: [0x8010, 3], deadlineSeconds: 60 }
   - { rule: NORMAL_WHILE_FAULT, method: AUTHORITY, authority: [kernel] }
 selection: { secondsMax: 30 }
+identity: { idleMinutes: 5, failuresMax: 5 }
 `),
       ),
     );
@@ -72,6 +73,11 @@ selection: { secondsMax: 30 }
       },
     ]);
     expect(policy.selection.secondsMax).toBe(30);
+    expect(policy.identity).toEqual({
+      ...DEFAULT_POLICY.identity,
+      idleMinutes: 5,
+      failuresMax: 5,
+    });
     expect(policy.sync).toEqual(DEFAULT_POLICY.sync);
     expect(policy.stop).toEqual(DEFAULT_POLICY.stop);
   });
@@ -134,6 +140,13 @@ selection: { secondsMax: 30 }
   - { rule: HOLD_DISAGREES, method: LATEST_VALID, devices: [1, 2] }
   - { rule: HOLD_DISAGREES, method: CONSERVATIVE, devices: [2] }`,
       /3:.*conflicts\[1\]: settles HOLD_DISAGREES for device 2 as conflicts\[0\] does already/,
+    ],
+    ['identity: { failuresMax: 0 }', /identity\.failuresMax: must be at least 1, not 0/],
+    ['identity: { hoursMax: 48 }', /identity\.hoursMax: must be at most 24, not 48/],
+    ['identity: { lockMinutes: 0 }', /identity\.lockMinutes: must be at least 5, not 0/],
+    [
+      'identity: { idleMinutes: 90, hoursMax: 1 }',
+      /identity\.idleMinutes: 90 minutes are more than the 1 hours of a whole session/,
     ],
     ['selection: { secondsMax: 0 }', /selection\.secondsMax: must be at least 1, not 0/],
     ['stop: { selfTestPeriodMs: soon }', /stop\.selfTestPeriodMs: must be an integer, not soon/],

@@ -7,7 +7,7 @@ import type { AccountRecord } from '#model/account';
 import type { Credential } from '#model/principal';
 import type { AccountPort, CertificatePort, TokenPort } from '../ports.ts';
 import { hashToken } from './secrets.ts';
-import { SIGN_IN_MS, type SignedIn, type SignIns } from './sign-ins.ts';
+import type { SignedIn, SignIns } from './sign-ins.ts';
 
 export type Ground =
   | { readonly way: 'password'; readonly signIn: SignedIn }
@@ -98,7 +98,9 @@ export class Grounds {
   /** When a session ends that is opened now, or was then. */
   expiryOf(record: AccountRecord, ground: Ground, openedWallMs = this.#parts.wallMs()): number {
     const ends = [
-      ground.way === 'password' ? ground.signIn.expiresAtWallMs : openedWallMs + SIGN_IN_MS,
+      ground.way === 'password'
+        ? ground.signIn.expiresAtWallMs
+        : openedWallMs + this.#parts.signIns.lifeMs,
     ];
     if (ground.way === 'token')
       ends.push(this.#parts.tokens.find(ground.hash)?.expiresAtWallMs ?? openedWallMs);

@@ -1,16 +1,18 @@
 // Whose sign-ins are refused, and until when: one durable store for every transport and every way in.
-// Invariants: three failed sign-ins of a name within 15 minutes lock it for 30 minutes, whether an account has that name or
-// not; a restart shortens nothing, a right password unlocks nothing; a lock for a threat stands until a person lifts it.
+// Invariants: as many failed sign-ins of a name as the site's policy says, three within 15 minutes where it says nothing, lock
+// it for a while, whether an account has that name or not; a restart shortens nothing, a right password unlocks nothing; a lock for a threat stands until a person lifts it.
 // Memory counts first: a disk that takes no rows lets nobody guess on.
 
 import type { DurableStore } from '#foundation/durable-store';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import { DEFAULT_IDENTITY, type IdentityPolicy } from '#model/safety-policy';
 import { hashToken } from './secrets.ts';
 
-export const FAILURES_MAX = 3;
-export const FAILURE_WINDOW_MS = 900_000;
-export const LOCK_MS = 1_800_000;
+/** Of the policy that holds where a site has none. */
+export const FAILURES_MAX = DEFAULT_IDENTITY.failuresMax;
+export const FAILURE_WINDOW_MS = DEFAULT_IDENTITY.failureWindowMinutes * 60_000;
+export const LOCK_MS = DEFAULT_IDENTITY.lockMinutes * 60_000;
 export const NAMES_MAX = 4_096;
 /** When a lock ends that has no end: the last second that RFC 3339 can write. */
 export const STANDING_UNTIL_WALL_MS = 253_402_300_799_000;
@@ -44,16 +46,20 @@ export interface LockoutParts {
   /** Of the wall floor. */
   readonly wallMs: () => number;
   readonly isAccount: (name: string) => boolean;
+  /** DEFAULT_IDENTITY where absent. */
+  readonly policy?: Pick<IdentityPolicy, 'failuresMax' | 'failureWindowMinutes' | 'lockMinutes'>;
 }
 
 export class Lockouts {
   readonly #parts: LockoutParts;
+  readonly #policy: NonNullable<LockoutParts['policy']>;
   /** In order of their last change. */
   readonly #entries = new Map<string, Entry>();
   readonly #underWay = new Map<string, number>();
 
   constructor(parts: LockoutParts) {
     this.#parts = parts;
+    this.#policy = parts.policy ?? DEFAULT_IDENTITY;
     const { database } = parts.store;
     database.exec(`
       CREATE TABLE IF NOT EXISTS lockout (
@@ -98,7 +104,7 @@ export class Lockouts {
     if (lock !== null) return refuse(lockedFault(lock));
     const key = this.#keyOf(name);
     const underWay = this.#underWay.get(key) ?? 0;
-    if (this.#failuresOf(key).length + underWay >= FAILURES_MAX) {
+    if (this.#failuresOf(key).length + underWay >= this.#policy.failuresMax) {
       const finding = 'other sign-ins with this name are being checked';
       return refuse(fault('BUSY', { place: 'sign-in', finding }));
     }
@@ -142,13 +148,14 @@ export class Lockouts {
   }
 
   #fail(key: string): { readonly locked: boolean; readonly write: () => void } {
+    const { failuresMax, failureWindowMinutes, lockMinutes } = this.#policy;
     const atWallMs = this.#parts.wallMs();
     const failures = [...this.#failuresOf(key), atWallMs];
-    const locked = failures.length >= FAILURES_MAX;
+    const locked = failures.length >= failuresMax;
     const lock: Lock | null = locked
       ? {
-          because: `${FAILURES_MAX} failed sign-ins within ${FAILURE_WINDOW_MS / 60_000} minutes`,
-          untilWallMs: atWallMs + LOCK_MS,
+          because: `${failuresMax} failed sign-ins within ${failureWindowMinutes} minutes`,
+          untilWallMs: atWallMs + lockMinutes * 60_000,
           standing: false,
         }
       : null;
@@ -164,7 +171,7 @@ export class Lockouts {
   }
 
   #failuresOf(key: string): readonly number[] {
-    const oldestMs = this.#parts.wallMs() - FAILURE_WINDOW_MS;
+    const oldestMs = this.#parts.wallMs() - this.#policy.failureWindowMinutes * 60_000;
     return (this.#entries.get(key)?.failuresWallMs ?? []).filter((atMs) => atMs > oldestMs);
   }
 

@@ -24,7 +24,7 @@ import {
 } from './grounds.ts';
 import { type Lockouts, lockedFault } from './lockouts.ts';
 import { newHandle } from './secrets.ts';
-import { SIGN_IN_MS, type SignedIn } from './sign-ins.ts';
+import type { SignedIn } from './sign-ins.ts';
 import type { Sources } from './sources.ts';
 
 export interface PrincipalsParts extends GroundsParts {
@@ -227,7 +227,8 @@ export class Principals implements SessionControl {
       ground,
       origin,
       openedWallMs: ground.way === 'password' ? ground.signIn.openedWallMs : wallMs(),
-      expiresAtMs: ground.way === 'password' ? ground.signIn.expiresAtMs : nowMs + SIGN_IN_MS,
+      expiresAtMs:
+        ground.way === 'password' ? ground.signIn.expiresAtMs : nowMs + this.#parts.signIns.lifeMs,
       credential: groundDigest(grounded, credential),
       usedAtMs: nowMs,
       lockedBecause: null,
@@ -266,7 +267,7 @@ export class Principals implements SessionControl {
   #refresh(live: Live): string | null {
     const { clock, accounts } = this.#parts;
     if (live.expiresAtMs <= clock.nowMs())
-      return `the session is ${SIGN_IN_MS / 3_600_000} hours old`;
+      return `the session is ${this.#parts.signIns.lifeMs / 3_600_000} hours old`;
     const record = accounts.account(live.record.id);
     if (record === undefined) return 'the account is gone';
     const over = this.#grounds.overBecause(record, live.ground);

@@ -1,14 +1,17 @@
 // Sign-ins with a password: their tokens and how long each is good, over restarts of this process.
-// Invariants: a token is kept as SHA-256 only; a sign-in that was not used for 30 minutes or is 12 hours old is over, by the
-// monotonic clock in the life it was opened in, by the wall floor over restarts; 16 of one person, 1,024 together.
+// Invariants: a token is kept as SHA-256 only; a sign-in that was not used for a while, or is too old by the policy of the site,
+// is over: by the monotonic clock in the life it was opened in, by the wall floor over restarts; a policy that was made shorter
+// holds for what is open too; 16 of one person, 1,024 together.
 
 import type { Clock } from '#foundation/clock';
 import type { DurableStore } from '#foundation/durable-store';
 import type { Origin, Transport } from '#model/principal';
+import { DEFAULT_IDENTITY, type IdentityPolicy } from '#model/safety-policy';
 import { hashToken, newHandle, newToken } from './secrets.ts';
 
-export const IDLE_MS = 30 * 60_000;
-export const SIGN_IN_MS = 12 * 3_600_000;
+/** Of the policy that holds where a site has none. */
+export const IDLE_MS = DEFAULT_IDENTITY.idleMinutes * 60_000;
+export const SIGN_IN_MS = DEFAULT_IDENTITY.hoursMax * 3_600_000;
 export const SIGN_INS_PER_PERSON_MAX = 16;
 export const SIGN_INS_MAX = 1_024;
 /** Uses are written down this often: for so much less, at most, a sign-in lasts over a restart. */
@@ -44,15 +47,23 @@ export interface SignInParts {
   readonly clock: Clock;
   /** Of the wall floor. */
   readonly wallMs: () => number;
+  /** DEFAULT_IDENTITY where absent. */
+  readonly policy?: Pick<IdentityPolicy, 'idleMinutes' | 'hoursMax'>;
 }
 
 export class SignIns {
+  /** Unused for so long a sign-in is over. */
+  readonly idleMs: number;
+  /** So long a session lasts, however it was opened. */
+  readonly lifeMs: number;
   readonly #parts: SignInParts;
   readonly #byHash = new Map<string, SignedIn>();
 
   constructor(parts: SignInParts) {
     this.#parts = parts;
-    const { store, clock, wallMs } = parts;
+    const { store, clock, wallMs, policy = DEFAULT_IDENTITY } = parts;
+    this.idleMs = policy.idleMinutes * 60_000;
+    this.lifeMs = policy.hoursMax * 3_600_000;
     store.database.exec(`
       CREATE TABLE IF NOT EXISTS sign_in (
         handle TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, account TEXT NOT NULL, transport TEXT NOT NULL,
@@ -63,16 +74,18 @@ export class SignIns {
     const now = { ms: clock.nowMs(), wallMs: wallMs() };
     for (const row of store.database.prepare('SELECT * FROM sign_in').all()) {
       const usedWallMs = Number(row.used_wall_ms);
-      const expiresAtWallMs = Number(row.expires_wall_ms);
+      const openedWallMs = Number(row.opened_wall_ms);
+      // A policy that was made shorter meanwhile holds for what is open; a longer one is for new sign-ins.
+      const expiresAtWallMs = Math.min(Number(row.expires_wall_ms), openedWallMs + this.lifeMs);
       const usedAtMs = now.ms - Math.max(0, now.wallMs - usedWallMs);
       this.#byHash.set(String(row.hash), {
         handle: String(row.handle),
         hash: String(row.hash),
         account: String(row.account),
         origin: { transport: String(row.transport) as Transport, peer: String(row.peer) },
-        openedWallMs: Number(row.opened_wall_ms),
+        openedWallMs,
         expiresAtWallMs,
-        expiresAtMs: now.ms + Math.min(SIGN_IN_MS, expiresAtWallMs - now.wallMs),
+        expiresAtMs: now.ms + Math.min(this.lifeMs, expiresAtWallMs - now.wallMs),
         usedAtMs,
         usedWrittenAtMs: usedAtMs,
         lockedBecause: null,
@@ -92,9 +105,9 @@ export class SignIns {
   overBecause(signIn: SignedIn): string | null {
     const nowMs = this.#parts.clock.nowMs();
     if (this.#byHash.get(signIn.hash) !== signIn) return 'the sign-in has ended';
-    if (signIn.expiresAtMs <= nowMs) return `the sign-in is ${SIGN_IN_MS / 3_600_000} hours old`;
-    if (signIn.usedAtMs + IDLE_MS <= nowMs)
-      return `the sign-in was not used for ${IDLE_MS / 60_000} minutes`;
+    if (signIn.expiresAtMs <= nowMs) return `the sign-in is ${this.lifeMs / 3_600_000} hours old`;
+    if (signIn.usedAtMs + this.idleMs <= nowMs)
+      return `the sign-in was not used for ${this.idleMs / 60_000} minutes`;
     return null;
   }
 
@@ -126,8 +139,8 @@ export class SignIns {
       account,
       origin,
       openedWallMs,
-      expiresAtWallMs: openedWallMs + SIGN_IN_MS,
-      expiresAtMs: nowMs + SIGN_IN_MS,
+      expiresAtWallMs: openedWallMs + this.lifeMs,
+      expiresAtMs: nowMs + this.lifeMs,
       usedAtMs: nowMs,
       usedWrittenAtMs: nowMs,
       lockedBecause: null,

@@ -3,6 +3,7 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { VirtualClock } from '#foundation/clock';
+import { DEFAULT_IDENTITY } from '#model/safety-policy';
 import {
   FAILURE_WINDOW_MS,
   FAILURES_MAX,
@@ -199,4 +200,29 @@ it('counts on a disk that takes nothing', () => {
   );
   for (let round = 0; round < FAILURES_MAX; round++) must(bench.lockouts.begin('alice')).failed();
   expect(codeOf(bench.lockouts.begin('alice'))).toBe('ACCOUNT_LOCKED');
+});
+
+it('locks by the policy of the site', async () => {
+  const policy = {
+    ...DEFAULT_IDENTITY,
+    failuresMax: 2,
+    failureWindowMinutes: 5,
+    lockMinutes: 7,
+  };
+  const site = new IdentityBench([], undefined, policy);
+  try {
+    const failAt = () => must(site.lockouts.begin('nobody')).failed().locked;
+    expect(failAt()).toBe(false);
+    await site.clock.advance(5 * 60_000);
+    // The first is forgotten: it is as if this were the first.
+    expect(failAt()).toBe(false);
+    expect(failAt()).toBe(true);
+    expect(site.lockouts.lockOf('nobody')?.because).toBe('2 failed sign-ins within 5 minutes');
+    await site.clock.advance(7 * 60_000 - 1);
+    expect(codeOf(site.lockouts.begin('nobody'))).toBe('ACCOUNT_LOCKED');
+    await site.clock.advance(1);
+    expect(site.lockouts.lockOf('nobody')).toBeNull();
+  } finally {
+    site.close();
+  }
 });

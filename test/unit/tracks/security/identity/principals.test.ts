@@ -517,3 +517,46 @@ describe('what a session was opened with', () => {
     ]);
   });
 });
+
+describe('by the policy of the site', () => {
+  const MINUTE_MS = 60_000;
+  const state = (token: Credential) => show(token).then(codeOf);
+
+  it('a sign-in ends when it was not used for so long, and a session when it is so old', async () => {
+    bench.policy = { ...bench.policy, idleMinutes: 5, hoursMax: 1 };
+    bench.restart();
+    listen();
+    const idle = await signIn();
+    await bench.clock.advance(5 * MINUTE_MS - 1);
+    expect(await state(idle)).toBe('no fault');
+    await bench.clock.advance(5 * MINUTE_MS);
+    expect(await state(idle)).toBe('NOT_AUTHENTICATED');
+    const busy = await signIn();
+    const byToken = await open(TOKEN);
+    for (let minutes = 0; minutes < 60; minutes += 4) {
+      expect(await state(busy)).toBe('no fault');
+      await bench.clock.advance(4 * MINUTE_MS);
+    }
+    expect(await state(busy)).toBe('NOT_AUTHENTICATED');
+    expect(codeOf(bench.principals.session(byToken.id))).toBe('NOT_AUTHENTICATED');
+    const own = ended.find(({ sessionIds }) => sessionIds.includes(byToken.id));
+    expect(own?.reason).toBe('the session is 1 hours old');
+  });
+
+  it('what is open ends sooner where the policy was made shorter, and no later where longer', async () => {
+    const token = await signIn();
+    bench.policy = { ...bench.policy, idleMinutes: 60, hoursMax: 1 };
+    bench.restart();
+    await bench.clock.advance(60 * MINUTE_MS - 1);
+    expect(await state(token)).toBe('no fault');
+    bench.policy = { ...bench.policy, hoursMax: 24 };
+    bench.restart();
+    expect(await state(token)).toBe('no fault');
+    for (let hours = 0; hours < 11; hours += 0.5) {
+      expect(await state(token)).toBe('no fault');
+      await bench.clock.advance(30 * MINUTE_MS);
+    }
+    await bench.clock.advance(1);
+    expect(await state(token)).toBe('NOT_AUTHENTICATED');
+  });
+});
