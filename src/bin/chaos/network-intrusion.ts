@@ -7,6 +7,7 @@ import { certificateUri } from '#tracks/security/certificates/authority';
 import type { Attack, Ground } from './attack.ts';
 import type { Attacker } from './attacker.ts';
 import { foreignCertificate } from './foreign-authority.ts';
+import { refusedWith } from './signs.ts';
 
 interface Tried {
   readonly what: string;
@@ -47,6 +48,11 @@ export const networkIntrusion: Attack = {
         what: 'credentials that are worth nothing',
         matches: ({ event }) => event === 'AUTHENTICATION_FAILED',
       },
+      {
+        what: 'a certificate of a foreign authority',
+        matches: refusedWith('CERTIFICATE_REFUSED'),
+      },
+      { what: 'pages of another site', matches: refusedWith('ORIGIN_REFUSED') },
     ]);
     const alive = await observer.status();
     const inside = tried.filter(({ out }) => !out);

@@ -6,7 +6,7 @@
 import type { OperationRequest } from '#contract/operation-request';
 import type { Cancel, Clock } from '#foundation/clock';
 import { Deadline } from '#foundation/deadline';
-import { describeError, fault } from '#foundation/fault';
+import { describeError, type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type {
   AdministrationAnswer,
@@ -37,6 +37,7 @@ import { EventHub } from './event-hub.ts';
 import { DEFAULT_LIMITS, type InterfaceLimits } from './limits.ts';
 import { InterfaceMetrics } from './metrics.ts';
 import { checkOperation, chooseOperationId, quarantineReceipt } from './operation-check.ts';
+import { RateLimiter } from './rate-limiter.ts';
 import type { SessionWatcher } from './session-watches.ts';
 import { statusWithoutSecurity } from './snapshot.ts';
 import { StopDesk } from './stop-desk.ts';
@@ -55,6 +56,8 @@ export interface InterfaceServiceParts {
 export type { Caller } from './admission.ts';
 export { DEFAULT_LIMITS, type InterfaceLimits } from './limits.ts';
 
+/** Of what one address sends that is refused unread, this much goes on record. */
+const EARLY_REFUSALS = { perSecond: 0.1, burst: 5 };
 const LATCH_WATCH_EVERY_MS = 100;
 /** A session that has reached its end is cut off no later. */
 const SWEEP_EVERY_MS = 5_000;
@@ -82,6 +85,7 @@ export class InterfaceService {
   readonly log: (message: string) => void;
   readonly #unsubscribe: readonly (() => void)[];
   readonly #gone = new Set<(connectionId: string) => void>();
+  readonly #earlyRefusals: RateLimiter;
   #lastStatus: SystemStatus | null = null;
   #running = 0;
   #closed = false;
@@ -94,6 +98,7 @@ export class InterfaceService {
     this.board = board;
     this.clock = clock;
     this.#orchestrator = orchestrator;
+    this.#earlyRefusals = new RateLimiter(clock, EARLY_REFUSALS);
     this.#latch = parts.latch;
     this.log = parts.log ?? (() => undefined);
     this.picture = new DevicePicture(clock, board, () => this.#latch?.engaged() ?? false);
@@ -183,6 +188,13 @@ export class InterfaceService {
   /** Hears of the end or the lock of a connection's session, whoever caused it; returns the way to stop listening. */
   watchSession(connection: Connection, watcher: SessionWatcher): () => void {
     return this.#admission.watch(connection, watcher);
+  }
+
+  /** Refused before anybody asked whose it is: a page of another site, a certificate of a foreign authority. */
+  refusedEarly(found: Fault, connection: Connection): void {
+    const { admitted } = this.#earlyRefusals.take(connection.address);
+    if (admitted) this.#admission.report(found, connection, null, []);
+    else this.metrics.refused(found.code);
   }
 
   /** Connections whose session is over for good: what else was kept for them is worth nothing any more. */

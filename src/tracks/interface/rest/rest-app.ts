@@ -107,7 +107,9 @@ export class RestApp {
       if (coding === undefined && (length ?? '0') === '0')
         delete request.raw.headers['content-type'];
       const refused = this.#refuseEarly(request.raw);
-      if (refused !== null) return send(reply, problemAnswer(refused));
+      if (refused === null) return;
+      this.#service.refusedEarly(refused, this.peers.connectionOf(request.raw, 'rest'));
+      return send(reply, problemAnswer(refused));
     });
     app.setErrorHandler<FastifyError>((error, request, reply) => {
       if (reply.sent) return;

@@ -71,6 +71,7 @@ export class WebSocketServer {
     stream.on('error', () => stream.destroy());
     const refused = this.#refusal(request);
     if (refused !== null) {
+      this.#service.refusedEarly(refused, this.#connectionOf(request));
       refuseUpgrade(stream, refused);
       return;
     }
