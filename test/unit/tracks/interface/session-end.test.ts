@@ -186,6 +186,36 @@ describe('a lock', () => {
     expect(socket.closed).toBeNull();
   });
 
+  it('of an account closes what its person has open elsewhere, unless security lets it go on', async () => {
+    bench.orchestrator.answers.set('sessions', { sessions: [] });
+    const socket = await bench.socket(alice).opened();
+    await socket.take('CONNECTION_ESTABLISHED');
+    const status = async () => {
+      socket.send({ type: 'REQUEST_STATUS' });
+      await expect.poll(() => socket.messages.length).toBe(1);
+      return socket.messages.pop()?.error?.code ?? '';
+    };
+    const alert = { type: EventType.SECURITY_ALERT, severity: Severity.WARNING } as const;
+    const told = (account: string) =>
+      bench.orchestrator.emit({
+        ...alert,
+        source: 'security',
+        data: { reason: 'account locked', account, finding: 'three failed sign-ins' },
+      });
+    const asked = () =>
+      bench.orchestrator.administered.filter(({ key }) => key === 'sessions').length;
+    // Somebody guesses at her password: her own session goes on.
+    told('alice');
+    await expect.poll(asked).toBe(1);
+    expect(await status()).toBe('');
+    for (const id of bench.sessionIds()) bench.orchestrator.lockedSessions.add(id);
+    told('bob');
+    expect(await status()).toBe('');
+    told('alice');
+    await expect.poll(status).toBe('ACCOUNT_LOCKED');
+    expect(asked()).toBe(2);
+  });
+
   it('ends a gRPC event stream as locked, and leaves its channel open for a stop', async () => {
     const pair = await authority.client('urn:dsmil:person:alice');
     const client = bench.communication(pair);
