@@ -9,10 +9,10 @@ import { Rings } from '#drivers/native/rings';
 import { Doorbell } from '#drivers/native/signal';
 import { type Clock, systemClock } from '#foundation/clock';
 import { Deadline } from '#foundation/deadline';
-import type { Outcome } from '#foundation/outcome';
+import { type Outcome, succeed } from '#foundation/outcome';
 import { SharedLink, SLOTS_DEFAULT } from '#link/shared-link';
 import { kernelTrackClient } from '#link/track-client';
-import { type Authorization, RELEASE_STOP_ACT } from '#model/authorization';
+import { type Authorization, type AuthorizationKeys, RELEASE_STOP_ACT } from '#model/authorization';
 import { NO_REQUIREMENTS, OperationType } from '#model/operation';
 import type { RegisterPlan } from '#model/plan';
 import type { KernelTrack } from '#model/track';
@@ -267,6 +267,45 @@ describe('a plan sent straight into the kernel ring', () => {
     expect(codeOf(await commit(old, act))).toBe('AUTHORIZATION_INVALID');
     expect(window()).toEqual(before);
   });
+
+  it.each([
+    ['a moment ago still counts', 0, 'ok'],
+    ['more than 30 s ago is refused', 31_000, 'AUTHORIZATION_INVALID'],
+  ])(
+    'under a key that was replaced %s, though it has not expired itself',
+    async (_when, agoMs, code) => {
+      let backMs = 0;
+      const clock = { ...pastClock, nowMs: () => systemClock.nowMs() - backMs };
+      const rotating = new AuthorizationSigner(clock);
+      const offer = (keys: AuthorizationKeys) => kernel.trust(keys, soon());
+      expect(await offer(rotating.keys())).toMatchObject({ ok: true });
+      const { digest } = await planToWrite(0x3cn);
+      const act = { operationId: newId(), planDigest: digest };
+      const old = rotating.grant(act.operationId, digest, PEOPLE);
+      backMs = agoMs;
+      expect(await rotating.rotate(offer, async () => succeed(undefined))).toMatchObject({
+        ok: true,
+      });
+      expect(await offer(rotating.keys())).toMatchObject({ ok: true });
+      backMs = 0;
+      const before = window();
+      expect(codeOf(await prepare(old, act))).toBe(code);
+      if (code === 'ok') await kernel.abort(act.operationId, soon());
+      else expect(codeOf(await commit(old, act))).toBe(code);
+      expect(window()).toEqual(before);
+      // Nor does the old key's name help a new signature, nor the new name the old one.
+      const next = rotating.grant(act.operationId, digest, PEOPLE);
+      expect(next.keyId).not.toBe(old.keyId);
+      for (const forged of [
+        { ...next, keyId: old.keyId },
+        { ...old, keyId: next.keyId },
+      ]) {
+        expect(codeOf(await prepare(forged, act))).toBe('AUTHORIZATION_INVALID');
+      }
+      expect(codeOf(await prepare(next, act))).toBe('ok');
+      await kernel.abort(act.operationId, soon());
+    },
+  );
 
   it('is refused without a prepare, however well it is signed', async () => {
     const { digest } = await planToWrite(0xdeadn);
