@@ -30,6 +30,8 @@ let names: readonly string[];
 let revokedServers: readonly string[];
 let listNumber: number;
 let away: boolean;
+/** Until security begins to answer about a certificate. */
+let slowMs: number;
 let asked: string[];
 let changed: () => void;
 let notes: string[];
@@ -45,6 +47,7 @@ beforeEach(async () => {
   revokedServers = [];
   listNumber = 1;
   away = false;
+  slowMs = 0;
   asked = [];
   notes = [];
 });
@@ -57,13 +60,17 @@ async function begin(): Promise<Authority> {
 /** Security, at the other end of the link. */
 const client: CertificateClient = {
   trust: () => answer(async () => succeed(await trust())),
-  certify: ({ publicKeyPem }) =>
-    answer(async () => {
-      asked.push(publicKeyPem);
+  certify: async ({ publicKeyPem }, deadline) => {
+    asked.push(publicKeyPem);
+    if (slowMs > 0) await clock.sleep(Math.min(slowMs, deadline.remainingMs()));
+    if (deadline.expired())
+      return refuse(fault('DEADLINE_EXCEEDED', { place: 'link', finding: '' }));
+    return answer(async () => {
       const key = createPublicKey(publicKeyPem);
       const issued = must(await authority.issueServer(names, key, clock.wallMs()));
       return succeed({ certificatePem: issued.certificatePem, ...(await trust()) });
-    }),
+    });
+  },
   onTrustChanged: (listen) => {
     changed = listen;
   },
@@ -148,6 +155,16 @@ describe('the first start', () => {
 });
 
 describe('a later start', () => {
+  it('waits for a security that takes long, and asks for one certificate alone', async () => {
+    slowMs = 40_000;
+    const first = identity().first();
+    await pass(0);
+    for (let second = 0; second < 45; second++) await pass(1_000);
+    const { key, certificate } = await first;
+    expect(new X509Certificate(certificate).checkPrivateKey(createPrivateKey(key))).toBe(true);
+    expect(asked).toHaveLength(1);
+  });
+
   it('needs no security while what is kept is good', async () => {
     const before = await identity().first();
     away = true;
