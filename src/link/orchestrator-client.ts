@@ -132,7 +132,7 @@ class OrchestratorClient implements OrchestratorPort {
   }
 
   stop(
-    sessionId: string,
+    sessionId: string | null,
     request: StopRequest,
     origin: Origin,
     deadline: Deadline,

@@ -71,8 +71,13 @@ const operationsShape = object<InSession & { readonly limit: number }>({
   sessionId,
   limit: integer(1, LIST_MAX),
 });
-const stopShape = object<InSessionFrom & { readonly request: StopRequest }>({
-  sessionId,
+const stopShape = object<
+  Omit<InSessionFrom, 'sessionId'> & {
+    readonly sessionId: string | null;
+    readonly request: StopRequest;
+  }
+>({
+  sessionId: nullable(sessionId),
   request: stopRequestShape,
   origin: originShape,
 });

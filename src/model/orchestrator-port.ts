@@ -159,8 +159,9 @@ export interface OrchestratorPort {
     limit: number,
     deadline: Deadline,
   ): Promise<Outcome<readonly OperationReceipt[]>>;
+  /** `sessionId` is null for a connection that is authenticated and has no session: it may stop all the same. */
   stop(
-    sessionId: string,
+    sessionId: string | null,
     request: StopRequest,
     origin: Origin,
     deadline: Deadline,

@@ -184,12 +184,15 @@ export class Orchestrator implements OrchestratorPort {
   // --- Stop --------------------------------------------------------------------------------------
 
   async stop(
-    sessionId: string,
+    sessionId: string | null,
     request: StopRequest,
     origin: Origin,
   ): Promise<Outcome<StopReport>> {
     const { sessions, stops, announcer, desk } = this.#parts;
-    const actor = stopActor(sessions.session(sessionId));
+    const actor =
+      sessionId === null
+        ? succeed(`${origin.peer}, without a session`)
+        : stopActor(sessions.session(sessionId));
     if (!actor.ok) return actor;
     const report = await stops.stop(request, 'interface', actor.value);
     announcer.stopped(actor.value, origin, request.reason, report);

@@ -300,10 +300,11 @@ export class ScriptedOrchestrator implements OrchestratorPort {
     return session.ok ? succeed(this.receipts.slice(-limit)) : session;
   }
 
-  async stop(sessionId: string, request: StopRequest): Promise<Outcome<StopReport>> {
-    const session = this.#session(sessionId);
-    // A locked person too may see something burn.
-    if (!session.ok && session.fault.code !== 'ACCOUNT_LOCKED') return session;
+  async stop(sessionId: string | null, request: StopRequest): Promise<Outcome<StopReport>> {
+    if (this.broken !== null) return refuse(this.broken);
+    const session = sessionId === null ? null : this.#session(sessionId);
+    // A locked person too may see something burn, and who has no session at all.
+    if (session?.ok === false && session.fault.code !== 'ACCOUNT_LOCKED') return session;
     this.stops.push(request);
     const devices = [
       ...new Set([

@@ -182,7 +182,7 @@ export class StopDesk {
     const { origin } = caller.connection;
     const report =
       caller.session === null
-        ? refuse(unknownConnection())
+        ? await orchestrator.stop(null, request, origin, deadline.within(STOP_TIMEOUT_MS))
         : await admission.asSession(caller, deadline, (sessionId) =>
             orchestrator.stop(sessionId, request, origin, deadline.within(STOP_TIMEOUT_MS)),
           );

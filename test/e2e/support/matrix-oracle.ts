@@ -51,12 +51,9 @@ export function expected(
   if (kind === 'unlisted') return reached;
   const { who } = OPERATION_TABLE[key] as OperationRow;
   if (who === 'anyone') return reached;
-  if (key === 'stop') {
-    if (standing.is === 'locked in') return reached;
-    // Without a session nobody asks security: the stop of everything works by the latch, one of a single device does not.
-    if (standing.is === 'local stranger' || standing.is === 'locked out')
-      return ['TRACK_UNAVAILABLE'];
-  }
+  // Whoever the connection belongs to may see something burn.
+  const onConnection = ['locked in', 'locked out', 'local stranger'].includes(standing.is);
+  if (key === 'stop' && onConnection) return reached;
   switch (standing.is) {
     case 'nobody':
     case 'local stranger':

@@ -76,7 +76,10 @@ it('stops for a local person who has no account at all', async () => {
   expect(me.status).toBe(401);
   const call = { socketPath: path, method: 'POST', path: '/api/v1/emergency-stop' };
   const stop = await httpCall({ ...call, body: { reason: 'smoke' } });
-  expect(stop.json).toMatchObject({ scope: 'whole system; latch engaged, receipts missing' });
+  expect(stop.json).toMatchObject({ success: true, scope: 'whole system' });
+  expect(engaged).toBe(1);
+  const one = await httpCall({ ...call, body: { reason: 'smoke', devices: [1] } });
+  expect(one.json).toMatchObject({ success: true, scope: 'devices 1' });
   expect(engaged).toBe(1);
   await bareServer.close();
   await bareApp.close();
