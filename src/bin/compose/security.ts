@@ -38,29 +38,12 @@ import { StopSelfTest } from '#orchestrator/stop-self-test';
 import { Supervision } from '#orchestrator/supervision';
 import { TransactionRecovery } from '#orchestrator/transaction-recovery';
 import { type AccessQuestion, decideAccess } from '#tracks/security/access-table';
-import { Administration, recordActs } from '#tracks/security/administration';
+import { Administration } from '#tracks/security/administration';
 import type { AuditCare } from '#tracks/security/audit/audit-care';
 import type { AuditChain } from '#tracks/security/audit/audit-chain';
 import type { AuthorizationSigner } from '#tracks/security/authorization';
-import { CertificateBook } from '#tracks/security/certificates/certificate-book';
 import { ChaosDesk } from '#tracks/security/chaos/chaos-desk';
 import { ExerciseBook } from '#tracks/security/chaos/exercise-book';
-import { AccountBook } from '#tracks/security/identity/account-book';
-import { AdministratorRecovery } from '#tracks/security/identity/administrator-recovery';
-import { CredentialBook } from '#tracks/security/identity/credential-book';
-import { EntryDesk } from '#tracks/security/identity/entry-desk';
-import { FirstRun } from '#tracks/security/identity/first-run';
-import { Invitations } from '#tracks/security/identity/invitations';
-import { Lockouts } from '#tracks/security/identity/lockouts';
-import { Passwords } from '#tracks/security/identity/passwords';
-import { Principals } from '#tracks/security/identity/principals';
-import { SecondAdministrator } from '#tracks/security/identity/second-administrator';
-import { SignIns } from '#tracks/security/identity/sign-ins';
-import { Sources } from '#tracks/security/identity/sources';
-import { TokenBook } from '#tracks/security/identity/token-book';
-import { Turns } from '#tracks/security/identity/turns';
-import { WallFloor } from '#tracks/security/identity/wall-floor';
-import type { RecordAct } from '#tracks/security/ports';
 import type { ThreatMonitor } from '#tracks/security/threats/threat-monitor';
 import { SecurityTrack } from '#tracks/security/track';
 import { InterfaceByDoor } from '../console/interface-by-door.ts';
@@ -68,6 +51,7 @@ import { recordUnsupervised } from '../console/security-console.ts';
 import { composeAudit } from './audit.ts';
 import { composeCertificates, type KeyMaterial } from './certificates.ts';
 import { composeDesks } from './desks.ts';
+import { type ComposedIdentity, composeIdentity } from './identity.ts';
 import { KernelKeys } from './kernel-keys.ts';
 import { type ComposedState, composeState } from './state.ts';
 import { type ComposedThreats, composeThreats } from './threats.ts';
@@ -98,25 +82,13 @@ export interface SecurityParts {
   readonly onState?: (state: TransactionState, operationId: string) => void;
 }
 
-export interface ComposedSecurity {
+export interface ComposedSecurity extends ComposedIdentity {
   readonly orchestrator: Orchestrator;
   readonly announcer: Announcer;
   readonly audit: AuditChain;
   readonly auditCare: AuditCare;
   readonly track: SecurityTrack;
   readonly threats: ThreatMonitor;
-  readonly principals: Principals;
-  readonly accounts: AccountBook;
-  readonly tokens: TokenBook;
-  readonly certificates: CertificateBook;
-  readonly lockouts: Lockouts;
-  readonly credentials: CredentialBook;
-  readonly invitations: Invitations;
-  readonly firstRun: FirstRun;
-  readonly administratorRecovery: AdministratorRecovery;
-  readonly record: RecordAct;
-  /** The wall time that expiry is judged by. */
-  readonly floor: WallFloor;
   readonly holds: HoldBook;
   readonly holdDesk: HoldDesk;
   readonly journal: Journal;
@@ -166,74 +138,20 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     onNote: parts.onNote,
   });
   const announcer = new Announcer(clock, events, audit);
-  const accounts = new AccountBook(store);
-  // Whoever judges whether something has expired asks this, not the clock.
-  const floor = new WallFloor(store, clock);
-  const { wallMs } = floor;
-  const tokens = new TokenBook(store, wallMs);
-  const certificates = new CertificateBook(store, wallMs);
-  const lockouts = new Lockouts({
-    store,
-    wallMs,
-    isAccount: (name) => accounts.account(name) !== undefined,
-    policy: policy.identity,
-  });
-  const sources = new Sources(clock);
-  const signIns = new SignIns({ store, clock, wallMs, policy: policy.identity });
-  const principals = new Principals({
-    clock,
-    wallMs,
+  const identity = composeIdentity({ clock, store, policy: policy.identity, audit, announcer });
+  const {
     accounts,
-    tokens,
     certificates,
+    entryDesk,
+    floor,
     lockouts,
-    sources,
-    signIns,
-    onLocked: (account, because) => {
-      announcer.accountLocked(account, because);
-      void announcer.record('ACCOUNT_LOCKED', 'security', null, [], because, {
-        details: { account },
-      });
-    },
-  });
-  const record = recordActs(audit);
-  const turns = new Turns();
-  const credentials = new CredentialBook(store);
-  const invitations = new Invitations({ store, credentials, wallMs });
-  const firstRun = new FirstRun({ accounts, credentials, tokens, invitations, record });
-  const administratorRecovery = new AdministratorRecovery({
-    accounts,
-    invitations,
-    lockouts,
-    sessions: principals,
+    principals,
     record,
+    second,
+    tokens,
     turns,
-    wallMs,
-    onRecovered: (account, finding) => announcer.administratorRecovered(account, finding),
-  });
-  const entryDesk = new EntryDesk({
-    clock,
-    wallMs,
-    accounts,
-    credentials,
-    invitations,
-    passwords: new Passwords(),
-    lockouts,
-    sources,
-    signIns,
-    sessions: principals,
-    record,
-    onLocked: (account, finding) => announcer.accountLocked(account, finding),
-  });
-  // For every desk whose changes give rights.
-  const second = new SecondAdministrator({
-    clock,
-    accounts,
-    record,
-    wallMs,
-    // Failed sign-ins are a stranger's doing, and must not undo what a person proposed.
-    locked: (account) => lockouts.lockOf(account)?.standing === true,
-  });
+  } = identity;
+  const { wallMs } = floor;
   const threats: ComposedThreats = composeThreats({
     clock,
     store,
@@ -285,18 +203,10 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
       ...threats.handlers,
       ...chaos.handlers(),
       ...composeDesks({
+        ...identity,
         devices,
         policy,
-        accounts,
-        tokens,
-        certificates,
-        lockouts,
-        credentials,
-        invitations,
         sessions: principals,
-        record,
-        second,
-        turns,
         wallMs,
         isQuarantined: (device) => track.isQuarantined(device),
         incidentOn: (device) => track.threats.openOn(device.id),
@@ -537,23 +447,13 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
   }
 
   return {
+    ...identity,
     orchestrator,
     announcer,
     audit,
     auditCare: care,
     track,
     threats: threats.monitor,
-    principals,
-    accounts,
-    tokens,
-    certificates,
-    lockouts,
-    credentials,
-    invitations,
-    firstRun,
-    administratorRecovery,
-    record,
-    floor,
     holds,
     holdDesk,
     journal,
