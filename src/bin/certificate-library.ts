@@ -5,6 +5,7 @@
 import 'reflect-metadata';
 import { createPublicKey, type KeyObject, webcrypto } from 'node:crypto';
 import {
+  AsnEcSignatureFormatter,
   AuthorityKeyIdentifierExtension,
   BasicConstraintsExtension,
   cryptoProvider,
@@ -102,12 +103,22 @@ async function readRequest({ requestPem }: Asked<'readRequest'>): Promise<Reques
 }
 
 /** A signature that cannot be tried is none. */
-async function isProven(request: Pkcs10CertificateRequest): Promise<boolean> {
+async function isProven(request: Request): Promise<boolean> {
   try {
-    return await request.verify();
+    return hasOneSpelling(request) && (await request.verify());
   } catch {
     return false;
   }
+}
+
+/** The package reads an ECDSA signature also where another reader would not (RFC 3279 section 2.2.3, in DER). */
+function hasOneSpelling({ publicKey, signature }: Request): boolean {
+  const { algorithm } = publicKey;
+  if (algorithm.name !== 'ECDSA') return true;
+  const formatter = new AsnEcSignatureFormatter();
+  const plain = formatter.toWebSignature(algorithm, signature);
+  const again = plain === null ? null : formatter.toAsnSignature(algorithm, plain);
+  return again !== null && Buffer.from(again).equals(Buffer.from(signature));
 }
 
 async function signAuthority(asked: Asked<'signAuthority'>): Promise<string> {

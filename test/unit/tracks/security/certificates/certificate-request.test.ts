@@ -122,18 +122,11 @@ describe('a request is refused', () => {
   it('with any bit changed', async () => {
     const { pem } = await makeRequest();
     const bytes = bytesOf(pem);
-    const flip = fc.record({
-      at: fc.integer({ min: 0, max: bytes.length - 1 }),
-      bit: fc.integer({ min: 0, max: 7 }),
-    });
-    await fc.assert(
-      fc.asyncProperty(flip, async ({ at, bit }) => {
-        const changed = Buffer.from(bytes);
-        changed[at] = (changed[at] ?? 0) ^ (1 << bit);
-        return (await findingOf(pemOf(changed))) !== 'taken';
-      }),
-      { numRuns: 300 },
-    );
+    for (let bit = 0; bit < bytes.length * 8; bit++) {
+      const changed = Buffer.from(bytes);
+      changed[bit >> 3] = (changed[bit >> 3] ?? 0) ^ (1 << (bit & 7));
+      expect([bit, await findingOf(pemOf(changed))]).not.toEqual([bit, 'taken']);
+    }
   });
 
   it('with any bytes at all, without throwing', async () => {
