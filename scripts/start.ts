@@ -20,7 +20,8 @@ const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 const DEFAULT_BOARD = join(root, 'drivers/profiles/boards/default.yaml');
 /** sun_path of unix(7) holds 108 bytes; the longest socket name below needs 27 of them. */
 const DIRECTORY_LENGTH_MAX = 78;
-const READY_LIMIT_MS = 60_000;
+/** The first start makes certificates, which on an emulated machine alone takes most of a minute. */
+const READY_LIMIT_MS = 120_000;
 /** A board file that names it lives in the simulator's directory. */
 const SIMULATOR_VARIABLE = `$\{SIMULATOR}`;
 const FAILPOINT_BACKOFF_MS = 100;

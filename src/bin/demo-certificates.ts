@@ -10,6 +10,7 @@ import type { DurableStore } from '#foundation/durable-store';
 import { describeFault } from '#foundation/fault';
 import type { Outcome } from '#foundation/outcome';
 import { CertificateBook } from '#tracks/security/certificates/certificate-book';
+import type { CertificateMaker } from '#tracks/security/certificates/certificate-maker';
 import { openAuthority } from './key-material.ts';
 import { KeyStore } from './key-store.ts';
 
@@ -24,6 +25,14 @@ export function clientFiles(layout: Layout, id: string): ClientFiles {
   return { certificate: `${base}.pem`, key: `${base}-key.pem` };
 }
 
+/** In this process: nobody minds its memory, and on a slow machine a thread for each job is most of the start. */
+const here: CertificateMaker = {
+  make: async (job, asked) => {
+    const { certificateLibrary } = await import('./certificate-library.ts');
+    return certificateLibrary.make(job, asked);
+  },
+};
+
 /** Throws where the authority of the state directory cannot be used. */
 export async function certifyDemo(
   layout: Layout,
@@ -36,7 +45,7 @@ export async function certifyDemo(
   const { authorityKey } = layout.pki;
   const { checkpointKey } = layout;
   const keys = new KeyStore({ credentials: undefined, authorityKey, checkpointKey, onNote });
-  const authority = need(await openAuthority({ layout, wallMs: now, onNote }, keys));
+  const authority = need(await openAuthority({ layout, wallMs: now, onNote }, keys, here));
   const book = new CertificateBook(store, now);
   mkdirSync(layout.pki.peopleDirectory, { recursive: true, mode: 0o700 });
   for (const id of ids) {

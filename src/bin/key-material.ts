@@ -21,6 +21,7 @@ import { keyIdOf } from '#model/authorization';
 import { SERVER_NAMES_MAX, serverNameRefusal } from '#model/server-certificate';
 import type { AuditChain } from '#tracks/security/audit/audit-chain';
 import { Authority } from '#tracks/security/certificates/authority';
+import type { CertificateMaker } from '#tracks/security/certificates/certificate-maker';
 import { CertificateThreads } from './certificate-maker.ts';
 import type { KeyMaterial } from './compose/certificates.ts';
 import { KeyStore } from './key-store.ts';
@@ -105,6 +106,7 @@ export function serverNames(asked: readonly string[]): Outcome<readonly string[]
 export async function openAuthority(
   { layout, wallMs, onNote }: Pick<KeyMaterialOptions, 'layout' | 'wallMs' | 'onNote'>,
   keys: KeyStore,
+  maker: CertificateMaker = new CertificateThreads(),
 ): Promise<Outcome<Authority>> {
   const { authority: path } = layout.pki;
   const exists = existsSync(path);
@@ -112,7 +114,6 @@ export async function openAuthority(
   if (!found.ok) return found;
   const { key } = found.value;
   const place = 'certificate authority';
-  const maker = new CertificateThreads();
   try {
     if (exists) {
       const certificatePem = readFileSync(path, 'utf8');
