@@ -83,6 +83,8 @@ const REACHED: Partial<Record<OperationKey, readonly string[]>> = {
   approve: ['APPROVAL_INVALID'],
   acknowledgeStop: ['', 'STOP_NOT_ENGAGED'],
   reset: ['', 'STOP_NOT_ENGAGED', 'RESET_REFUSED'],
+  // Taken, though on a busy machine not every track may have vouched for the device in time.
+  stop: ['', 'STOP_INCOMPLETE'],
   publishEvent: [],
   enrol: ['PASSWORD_UNSUITABLE'],
   confirmEnrolment: ['INVITATION_INVALID'],
