@@ -83,7 +83,7 @@ const REACHED: Partial<Record<OperationKey, readonly string[]>> = {
   approve: ['APPROVAL_INVALID'],
   acknowledgeStop: ['', 'STOP_NOT_ENGAGED'],
   reset: ['', 'STOP_NOT_ENGAGED', 'RESET_REFUSED'],
-  // Taken, though on a busy machine not every track may have vouched for the device in time.
+  // Taken, though a panel that was just closing may not have been told.
   stop: ['', 'STOP_INCOMPLETE'],
   publishEvent: [],
   enrol: ['PASSWORD_UNSUITABLE'],
@@ -174,7 +174,16 @@ function httpCells(): readonly Cell[] {
     if (key !== 'operate') return [listed];
     // A stop in the shape of an operation is a stop.
     const stop = { method, path, body: STOP_OPERATION };
-    return [listed, { ...listed, key: 'stop', door: `${listed.door} as a stop`, send: () => stop }];
+    return [
+      listed,
+      {
+        ...listed,
+        key: 'stop',
+        reached: reachedOf('stop'),
+        door: `${listed.door} as a stop`,
+        send: () => stop,
+      },
+    ];
   });
 }
 
@@ -238,7 +247,13 @@ function grpcCells(): readonly Cell[] {
       const bytes = OperationCoordinationRequest.encode(STOP_WIRE).finish();
       return [
         listed,
-        { ...listed, key: 'stop', door: `${name} as a stop`, send: () => ({ method, bytes }) },
+        {
+          ...listed,
+          key: 'stop',
+          reached: reachedOf('stop'),
+          door: `${name} as a stop`,
+          send: () => ({ method, bytes }),
+        },
       ];
     });
   });
@@ -282,7 +297,13 @@ function socketCells(): readonly Cell[] {
       const message = { type, ...ID, request: STOP_OPERATION };
       return [
         listed,
-        { ...listed, key: 'stop', door: `${type} as a stop`, send: () => ({ message }) },
+        {
+          ...listed,
+          key: 'stop',
+          reached: reachedOf('stop'),
+          door: `${type} as a stop`,
+          send: () => ({ message }),
+        },
       ];
     });
   });
