@@ -32,7 +32,8 @@ type Program = TrackName | 'simulator';
 const BOARD = join(REPOSITORY, 'drivers/profiles/boards/default.yaml');
 /** What the bundles load at run time; scripts/bundle.ts leaves it outside. */
 const PACKAGES = ['@grpc/grpc-js', '@grpc/reflection', 'serialport', 'i2c-bus'];
-const READY_MS_MAX = 30_000;
+/** A disk that is still writing back what was installed before can hold a first start up for half a minute. */
+const READY_MS_MAX = 90_000;
 /** The simulated hardware belongs to kernel's user: its files are the devices. */
 const USER_OF: Readonly<Record<Program, TrackName>> = {
   kernel: 'kernel',
