@@ -8,8 +8,12 @@ import { type AgentEvent, EventType, Severity } from '#model/event';
 import { ClearanceLevel, type Principal } from '#model/principal';
 import type { StopOrder } from '#model/stop';
 
-/** True when the event was sent or queued for sending, or was not for this client. */
-export type EventListener = (event: AgentEvent) => boolean;
+/**
+ * `taken`: sent, queued for sending, or not for this client. `missed`: it should have had it. `gone`: it has left by
+ * itself, so that there was nobody to tell.
+ */
+export type Delivery = 'taken' | 'missed' | 'gone';
+export type EventListener = (event: AgentEvent) => Delivery;
 
 export interface Replay {
   readonly events: readonly AgentEvent[];
@@ -132,15 +136,16 @@ export class EventHub {
     let told = 0;
     let missed = 0;
     for (const listener of [...this.#listeners]) {
-      let taken = false;
+      let delivery: Delivery = 'missed';
       try {
-        taken = listener(event);
+        delivery = listener(event);
       } catch {
         this.#listeners.delete(listener);
         this.#dropped += 1;
       }
-      if (taken) told += 1;
-      else missed += 1;
+      if (delivery === 'taken') told += 1;
+      else if (delivery === 'missed') missed += 1;
+      else this.#listeners.delete(listener);
     }
     return { told, missed };
   }

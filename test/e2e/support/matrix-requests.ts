@@ -83,8 +83,6 @@ const REACHED: Partial<Record<OperationKey, readonly string[]>> = {
   approve: ['APPROVAL_INVALID'],
   acknowledgeStop: ['', 'STOP_NOT_ENGAGED'],
   reset: ['', 'STOP_NOT_ENGAGED', 'RESET_REFUSED'],
-  // Taken, though a panel that was just closing may not have been told.
-  stop: ['', 'STOP_INCOMPLETE'],
   publishEvent: [],
   enrol: ['PASSWORD_UNSUITABLE'],
   confirmEnrolment: ['INVITATION_INVALID'],
@@ -174,16 +172,7 @@ function httpCells(): readonly Cell[] {
     if (key !== 'operate') return [listed];
     // A stop in the shape of an operation is a stop.
     const stop = { method, path, body: STOP_OPERATION };
-    return [
-      listed,
-      {
-        ...listed,
-        key: 'stop',
-        reached: reachedOf('stop'),
-        door: `${listed.door} as a stop`,
-        send: () => stop,
-      },
-    ];
+    return [listed, { ...listed, key: 'stop', door: `${listed.door} as a stop`, send: () => stop }];
   });
 }
 
@@ -247,13 +236,7 @@ function grpcCells(): readonly Cell[] {
       const bytes = OperationCoordinationRequest.encode(STOP_WIRE).finish();
       return [
         listed,
-        {
-          ...listed,
-          key: 'stop',
-          reached: reachedOf('stop'),
-          door: `${name} as a stop`,
-          send: () => ({ method, bytes }),
-        },
+        { ...listed, key: 'stop', door: `${name} as a stop`, send: () => ({ method, bytes }) },
       ];
     });
   });
@@ -297,13 +280,7 @@ function socketCells(): readonly Cell[] {
       const message = { type, ...ID, request: STOP_OPERATION };
       return [
         listed,
-        {
-          ...listed,
-          key: 'stop',
-          reached: reachedOf('stop'),
-          door: `${type} as a stop`,
-          send: () => ({ message }),
-        },
+        { ...listed, key: 'stop', door: `${type} as a stop`, send: () => ({ message }) },
       ];
     });
   });

@@ -67,7 +67,8 @@ export function streamEvents(
   for (const event of replay?.events ?? []) if (forClient(event)) call.write(eventToWire(event));
 
   const stop = service.events.listen((event) => {
-    if (!forClient(event)) return true;
+    if (call.cancelled || call.destroyed) return 'gone';
+    if (!forClient(event)) return 'taken';
     if (call.writableLength >= QUEUE_MAX) {
       stop();
       service.metrics.slowClient();
@@ -82,10 +83,10 @@ export function streamEvents(
           }),
         ),
       );
-      return false;
+      return 'missed';
     }
     call.write(eventToWire(event));
-    return true;
+    return 'taken';
   });
   endWithSession(service, caller.connection, call, 'ends');
   call.on('cancelled', stop);

@@ -16,7 +16,7 @@ import { linearIdOf } from '#model/device';
 import { type AgentEvent, EventType } from '#model/event';
 import type { Session } from '#model/orchestrator-port';
 import type { Connection } from '../connection.ts';
-import { devicesOfEvent, maySeeEvent } from '../event-hub.ts';
+import { type Delivery, devicesOfEvent, maySeeEvent } from '../event-hub.ts';
 import type { Caller, InterfaceService } from '../service.ts';
 import type { SessionChange } from '../session-watches.ts';
 import { closeTextOf } from './close-text.ts';
@@ -290,17 +290,20 @@ export class WebSocketClient {
 
   // --- Outgoing ----------------------------------------------------------------------------------
 
-  #onEvent(event: AgentEvent, session: Session): boolean {
+  #onEvent(event: AgentEvent, session: Session): Delivery {
+    // Its close frame came, and its connection may stay half open for a while: it is no panel any more.
+    const { socket } = this.#parts;
+    if (socket.readyState !== socket.OPEN) return 'gone';
     const text = this.#parts.textOf;
     if (event.type === EventType.EMERGENCY_STOP) {
       this.#remember(stopIdOf(event), text(event));
       return this.#send(text(event));
     }
-    if (this.#locked || !maySeeEvent(session.principal, event)) return true;
+    if (this.#locked || !maySeeEvent(session.principal, event)) return 'taken';
     for (const filter of this.#subscriptions.values()) {
       if (filter(event)) return this.#send(text(event));
     }
-    return true;
+    return 'taken';
   }
 
   /** Sends the stop again until it is acknowledged, at most twelve times. */
@@ -322,15 +325,15 @@ export class WebSocketClient {
     this.#unacknowledged.set(id, { text, cancel });
   }
 
-  /** False when the client is gone or was cut off because it does not read. */
-  #send(text: string): boolean {
+  /** `missed` when it was cut off because it does not read. */
+  #send(text: string): Delivery {
     const { socket, stream, service } = this.#parts;
-    if (socket.readyState !== socket.OPEN) return false;
+    if (socket.readyState !== socket.OPEN) return 'gone';
     if (socket.bufferedAmount > UNSENT_BYTES_MAX) {
       service.log(`websocket ${this.id}: cut off with ${socket.bufferedAmount} bytes unread`);
       service.metrics.slowClient();
       socket.terminate();
-      return false;
+      return 'missed';
     }
     if (!this.#corked) {
       this.#corked = true;
@@ -341,7 +344,7 @@ export class WebSocketClient {
       });
     }
     socket.send(text);
-    return true;
+    return 'taken';
   }
 
   #beat(): void {

@@ -45,7 +45,7 @@ function listening() {
   const told: string[] = [];
   hub.listen(({ data }) => {
     told.push(data.scope ?? '');
-    return true;
+    return 'taken';
   });
   const event = (sequence: number, scope: string, reason = 'no reason given'): AgentEvent => ({
     sequence,

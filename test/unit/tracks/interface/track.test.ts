@@ -121,8 +121,9 @@ it('refuses the sixty-fifth promise', async () => {
 });
 
 it('says in its receipt which clients could not be told of a stop', async () => {
-  service.events.listen(() => true);
-  service.events.listen(() => false);
+  service.events.listen(() => 'taken');
+  service.events.listen(() => 'missed');
+  service.events.listen(() => 'gone');
   service.events.listen(() => {
     throw new Error('gone');
   });
@@ -140,7 +141,7 @@ it('tells clients by itself when the latch engages while security is away', asyn
   const told: string[] = [];
   watching.events.listen((event) => {
     told.push(event.data.reason ?? '');
-    return true;
+    return 'taken';
   });
   engaged = true;
   await clock.advance(300);

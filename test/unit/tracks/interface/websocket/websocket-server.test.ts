@@ -193,6 +193,26 @@ it('tells every client of a stop once, whatever is subscribed, and takes the ack
   expect(orchestrator.acknowledged.map(({ by }) => by)).toEqual(['alice', 'bob']);
 });
 
+it('misses nobody at a stop because a client is on its way out', async () => {
+  const track = new InterfaceTrack(service);
+  await signedIn(bob);
+  const leaving = await signedIn();
+  // It says goodbye and never closes its end, so that the server waits for it.
+  leaving.socket.pause();
+  leaving.socket.close();
+  const cause = stopCause({ source: 'kernel', reason: 'heat', triggeredBy: 'kernel' });
+  const said: string[] = [];
+  const stop = async () => {
+    const receipt = await track.stop({ cause });
+    said.push(receipt.ok ? receipt.value.message : receipt.fault.code);
+    return said.at(-1);
+  };
+  await expect.poll(stop, { interval: 20 }).toBe('1 client told');
+  expect(said.filter((message) => message.includes('not reached'))).toEqual([]);
+  expect(service.events.listeners).toBe(1);
+  leaving.socket.terminate();
+});
+
 it('performs operations and stops by request, each answered with its id', async () => {
   const client = await signedIn();
   const request = {
