@@ -7,15 +7,9 @@ import type { Deadline } from '#foundation/deadline';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse } from '#foundation/outcome';
 import type { TrackName } from '#model/track-name';
-import {
-  type Link,
-  type LinkCounters,
-  MESSAGE_BYTES_MAX,
-  type MessageType,
-  type PeerState,
-  type RequestHandler,
-} from './link.ts';
-import { LinkCore } from './link-core.ts';
+import { type Link, MESSAGE_BYTES_MAX, type MessageType } from './link.ts';
+import type { LinkCore } from './link-core.ts';
+import { LinkEnd } from './link-end.ts';
 import { bytesOf, type Message } from './message.ts';
 import type { SendResult } from './request-server.ts';
 
@@ -36,44 +30,33 @@ const CAPACITY = 256;
 /** From the start of a process until its peer sees it, milliseconds. */
 const CONNECT_MS = 0.2;
 
-class CableEnd implements Link {
-  readonly self: TrackName;
-  readonly peer: TrackName;
-  readonly core: LinkCore;
+class CableEnd extends LinkEnd {
   readonly #cable: LoopbackCable;
   underWay = 0;
   lastArrivalMs = 0;
   alive = true;
 
   constructor(self: TrackName, peer: TrackName, clock: Clock, cable: LoopbackCable) {
-    this.self = self;
-    this.peer = peer;
+    super({ self, peer, clock, onError: cable.options.onError });
     this.#cable = cable;
-    const { onError } = cable.options;
-    this.core = new LinkCore({
-      self,
-      peer,
-      clock,
-      onError,
-      send: (message) => this.#cable.send(this, message),
-    });
   }
 
-  get peerState(): PeerState {
-    return this.core.peerState;
+  /** For the cable, which carries what this end sends. */
+  get line(): LinkCore {
+    return this.core;
   }
 
-  request(
+  override request(
     type: MessageType,
     method: string,
     body: unknown,
     deadline: Deadline,
   ): Promise<Outcome<unknown>> {
-    return this.#whileAlive(() => this.core.request(type, method, body, deadline));
+    return this.#whileAlive(() => super.request(type, method, body, deadline));
   }
 
-  notify(type: MessageType, method: string, body: unknown): Outcome<void> {
-    if (this.alive) return this.core.notify(type, method, body);
+  override notify(type: MessageType, method: string, body: unknown): Outcome<void> {
+    if (this.alive) return super.notify(type, method, body);
     return refuse(
       fault('TRACK_UNAVAILABLE', { place: this.peer, finding: 'this process is dead' }),
     );
@@ -85,24 +68,12 @@ class CableEnd implements Link {
     return this.alive && answer !== undefined ? answer : new Promise(() => undefined);
   }
 
-  serve(method: string, handler: RequestHandler): void {
-    this.core.serve(method, handler);
-  }
-
-  onNotice(method: string, listener: (body: unknown) => void): void {
-    this.core.onNotice(method, listener);
-  }
-
-  onPeer(listener: (state: PeerState) => void): () => void {
-    return this.core.onPeer(listener);
-  }
-
-  counters(): LinkCounters {
-    return this.core.counters();
-  }
-
   close(): void {
     this.#cable.cut(this.self);
+  }
+
+  protected send(message: Message): SendResult {
+    return this.#cable.send(this, message);
   }
 }
 
@@ -132,13 +103,13 @@ export class LoopbackCable {
     if (end === undefined) return;
     this.#ends.delete(name);
     end.alive = false;
-    this.#ends.get(this.#otherName(name))?.core.setPeer('lost');
+    this.#ends.get(this.#otherName(name))?.line.setPeer('lost');
   }
 
   /** Both live and cannot reach each other. */
   part(): void {
     this.#parted = true;
-    for (const end of this.#ends.values()) end.core.setPeer('lost');
+    for (const end of this.#ends.values()) end.line.setPeer('lost');
   }
 
   mend(): void {
@@ -157,7 +128,7 @@ export class LoopbackCable {
     if (from.underWay >= CAPACITY) return 'full';
     const { clock, latencyMs, onSent } = this.options;
     from.underWay += 1;
-    from.core.counts.framesSent += 1;
+    from.line.counts.framesSent += 1;
     from.lastArrivalMs = Math.max(from.lastArrivalMs, clock.nowMs() + latencyMs());
     clock.after(from.lastArrivalMs - clock.nowMs(), () => this.#deliver(from, to, message));
     onSent(from.self, message);
@@ -170,17 +141,17 @@ export class LoopbackCable {
     this.options.onReceived(to.self, message);
     // Whoever watches may have killed the sender too; what it had sent is read all the same, as from a ring.
     if (!to.alive) return;
-    to.core.counts.framesReceived += 1;
-    to.core.receive(message);
-    if (from.alive) from.core.flush();
+    to.line.counts.framesReceived += 1;
+    to.line.receive(message);
+    if (from.alive) from.line.flush();
   }
 
   #connect(end: CableEnd): void {
     const other = this.#ends.get(end.peer);
     if (this.#parted || !end.alive || other === undefined) return;
     // What the survivor had asked the process before this one is over.
-    other.core.peerReplaced();
-    for (const each of [other, end]) each.core.setPeer('up');
+    other.line.peerReplaced();
+    for (const each of [other, end]) each.line.setPeer('up');
   }
 
   #otherName(name: TrackName): TrackName {
