@@ -1,7 +1,6 @@
 // The safety orchestrator's front: every request that people and panels may make, each in a live session, to its desk.
 // Invariants: every request carries a live session or is refused; the stop needs nothing of all this.
 
-import type { Clock } from '#foundation/clock';
 import type { Deadline } from '#foundation/deadline';
 import { describeFault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
@@ -11,7 +10,6 @@ import type {
   AdministrationRequest,
 } from '#model/administration';
 import type { AuditEntry, AuditEventName } from '#model/audit-entry';
-import type { Board } from '#model/board';
 import { callRefusal } from '#model/call-rule';
 import type { LinearId } from '#model/device';
 import { type AgentEvent, Severity } from '#model/event';
@@ -31,7 +29,7 @@ import type {
 } from '#model/orchestrator-port';
 import type { Credential, Origin, Principal } from '#model/principal';
 import type { RiskLevel } from '#model/risk';
-import type { KernelSnapshot, TrackHealth } from '#model/snapshot';
+import type { KernelSnapshot } from '#model/snapshot';
 import type { StopAcknowledgment, StopCause, StopReceipt } from '#model/stop';
 import {
   type Conflict,
@@ -40,40 +38,19 @@ import {
   SyncTrigger,
   type UnifiedDeviceState,
 } from '#model/unified-state';
-import type { Announcer } from './announcer.ts';
 import type { ApprovalDesk } from './approval-desk.ts';
-import { Attempts } from './attempts.ts';
+import { Attempts, type AttemptsParts } from './attempts.ts';
 import type { EventHub } from './event-hub.ts';
-import type { HoldBook } from './hold-book.ts';
 import type { HoldDesk } from './hold-desk.ts';
-import type { Asker, OperationDesk } from './operation-desk.ts';
-import type { AdministrationPort, AuditPort, SessionPort, ThreatPort } from './ports.ts';
-import type { StateSynchronizer } from './state-sync.ts';
-import type { StopCoordinator } from './stop.ts';
-import type { StopSelfTest } from './stop-self-test.ts';
-import { systemStatus } from './system-status.ts';
+import type { Asker } from './operation-desk.ts';
+import type { AdministrationPort } from './ports.ts';
+import { type StatusParts, systemStatus } from './system-status.ts';
 
-export interface OrchestratorParts {
-  readonly clock: Clock;
-  readonly board: Board;
-  readonly bootId: string;
-  readonly desk: OperationDesk;
+export interface OrchestratorParts extends StatusParts, AttemptsParts {
   readonly approvalDesk: ApprovalDesk;
-  readonly stops: StopCoordinator;
-  readonly stopTest: StopSelfTest;
-  readonly holds: HoldBook;
   readonly holdDesk: HoldDesk;
-  readonly sync: StateSynchronizer;
-  readonly sessions: SessionPort;
   readonly administration: AdministrationPort;
-  readonly threats: ThreatPort;
-  readonly audit: AuditPort;
   readonly events: EventHub;
-  readonly announcer: Announcer;
-  readonly stopEngaged: () => boolean;
-  readonly health: () => readonly TrackHealth[];
-  /** True once kernel has taken the holds and may write. */
-  readonly inCharge: () => boolean;
 }
 
 export class Orchestrator implements OrchestratorPort {

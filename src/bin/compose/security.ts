@@ -373,7 +373,6 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     onError,
   });
   const orchestrator: Orchestrator = new Orchestrator({
-    clock,
     board,
     bootId: parts.bootId,
     desk: new OperationDesk({

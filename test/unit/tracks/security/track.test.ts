@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { VirtualClock } from '#foundation/clock';
 import { DurableStore } from '#foundation/durable-store';
+import { blankRecord } from '#model/audit-entry';
 import { OperationType } from '#model/operation';
 import { planOf, type RegisterPlan } from '#model/plan';
 import { RiskLevel } from '#model/risk';
@@ -106,21 +107,7 @@ it('votes no while the audit chain cannot be written, and says so when it is sto
   expect(must(await track.stop(stop)).ok).toBe(true);
   store.database.exec('DROP TABLE audit');
   store.database.exec('CREATE VIEW audit AS SELECT 1 AS sequence, 2 AS hash WHERE 0');
-  const refused = await track.audit.append({
-    event: 'AGENT_STARTED',
-    actor: '',
-    origin: null,
-    devices: [],
-    operationId: '',
-    operation: '',
-    risk: '',
-    planDigest: '',
-    decision: '',
-    reason: '',
-    result: '',
-    tracks: [],
-    details: {},
-  });
+  const refused = await track.audit.append(blankRecord('AGENT_STARTED', ''));
   expect(codeOf(refused)).toBe('AUDIT_UNAVAILABLE');
   expect(codeOf(await track.prepare(request))).toBe('AUDIT_UNAVAILABLE');
   expect(must(await track.stop(stop))).toMatchObject({ ok: false, track: 'security' });
