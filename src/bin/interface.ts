@@ -1,5 +1,5 @@
 // Composition root of the interface process: one service behind gRPC, REST, WebSocket and the local socket.
-// Invariants: no devices, no signing key, no state; asks security for everything that matters.
+// Invariants: no devices, no signing key, no state but its own TLS key; asks security for everything that matters.
 
 import { linkDirectoryOf } from '#config/layout';
 import { peerCredentials } from '#drivers/native/host';
@@ -117,8 +117,9 @@ webSockets.attach(httpServer.server);
 doors.push(grpcServer, httpServer);
 
 identity.follow((fresh) => {
-  httpServer.replaceTls(fresh);
-  grpcServer.replaceTls(fresh);
+  for (const replaced of [httpServer.replaceTls(fresh), grpcServer.replaceTls(fresh)]) {
+    if (!replaced.ok) log.error(replaced.fault, 'a server goes on with the certificate it had');
+  }
 });
 // A security that starts again may have another list or other names.
 link.onPeer((state) => {
