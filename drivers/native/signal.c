@@ -6,10 +6,12 @@
 #include "signal-watch.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -221,6 +223,21 @@ static napi_value doorbell_open_to_ring(napi_env env, napi_callback_info info) {
   return result;
 }
 
+// Made under a name of its own and put into place whole: another user must never find it with half its mode.
+static int make_bell(const char *path, mode_t mode) {
+  char name[4096];
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  int length = snprintf(name, sizeof name, "%s.%d.%lx.new", path, (int)getpid(), (unsigned long)now.tv_nsec);
+  if (length < 0 || (size_t)length >= sizeof name) return -ENAMETOOLONG;
+  if (mkfifo(name, mode) < 0) return -errno;
+  int result = 0;
+  // The maker's umask must not keep the peer out; losing the race to another maker is fine.
+  if (chmod(name, mode) < 0 || (link(name, path) < 0 && errno != EEXIST)) result = -errno;
+  unlink(name);
+  return result;
+}
+
 // doorbellOpen(path, mode) -> descriptor of the FIFO, made with this mode when absent.
 static napi_value doorbell_open(napi_env env, napi_callback_info info) {
   size_t count = 2, length = 0;
@@ -233,17 +250,16 @@ static napi_value doorbell_open(napi_env env, napi_callback_info info) {
     dsmil_throw_errno(env, EINVAL, "doorbellOpen");
     return NULL;
   }
-  if (mkfifo(path, mode) == 0) {
-    // The maker's umask must not keep the peer out.
-    if (chmod(path, mode) < 0) {
-      dsmil_throw_errno(env, errno, "doorbellOpen");
+  const int flags = O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW;
+  int fd = open(path, flags);
+  if (fd < 0 && errno == ENOENT) {
+    int made = make_bell(path, (mode_t)mode);
+    if (made < 0) {
+      dsmil_throw_errno(env, -made, "doorbellOpen");
       return NULL;
     }
-  } else if (errno != EEXIST) {
-    dsmil_throw_errno(env, errno, "doorbellOpen");
-    return NULL;
+    fd = open(path, flags);
   }
-  int fd = open(path, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
   if (fd < 0) {
     dsmil_throw_errno(env, errno, "doorbellOpen");
     return NULL;
