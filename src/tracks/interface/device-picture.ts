@@ -103,9 +103,18 @@ export class DevicePicture {
     this.#takenAtMs = this.#clock.nowMs();
   }
 
-  /** Takes the unified states that changed. */
+  /**
+   * Takes the unified states that changed. One made for a person rests on a look whose snapshot kernel has yet to
+   * publish; what arrives after kernel's last word and has a higher version is of the same life, so it is the newer.
+   */
   takeUnified(states: readonly UnifiedDeviceState[]): void {
-    for (const state of states) this.#unified.set(state.device, state);
+    for (const state of states) {
+      this.#unified.set(state.device, state);
+      const held = this.#states.get(state.device);
+      if (held !== undefined && held.version < state.kernel.version) {
+        this.#states.set(state.device, state.kernel);
+      }
+    }
   }
 
   /** Takes every hold on record. */

@@ -50,6 +50,16 @@ it('takes the worse of both while kernel is ahead of the comparison', () => {
   expect(entry(1).status).toBe(OverallStatus.DEGRADED);
 });
 
+it('shows what a comparison saw on the metal before kernel has published it', () => {
+  seen([1, { version: 1, status: OverallStatus.UNKNOWN }]);
+  const kernel = kernelDevice(1, { version: 2, status: OverallStatus.OPERATIONAL });
+  picture.takeUnified([unifiedState(1, { kernel, overall: OverallStatus.OPERATIONAL })]);
+  expect(entry(1)).toMatchObject({ status: OverallStatus.OPERATIONAL, state: { version: 2 } });
+  // A new life of kernel counts from one again.
+  seen([1, { version: 1, status: OverallStatus.UNKNOWN }]);
+  expect(entry(1).status).toBe(OverallStatus.UNKNOWN);
+});
+
 it('shows a device that a conflict overrides as the conflict says', () => {
   seen([1]);
   picture.takeUnified([unifiedState(1, { displayOverride: DisplayState.CRITICAL })]);
