@@ -48,5 +48,6 @@ export function approvalToWire(approval: ApprovalRequest): appliance.Approval {
     transactions: [...approval.transactions],
     expiresAt: timestampToWire(approval.expiresAtWallMs),
     approvedBy: approval.approvedBy,
+    risk: approval.risk,
   };
 }

@@ -152,6 +152,7 @@ export function approvalToJson(approval: ApprovalRequest) {
     devices: approval.devices.map((id) => deviceRef(id)),
     requestedBy: approval.requestedBy,
     justification: approval.justification,
+    risk: riskName(approval.risk),
     transactions: approval.transactions,
     expiresAt: new Date(approval.expiresAtWallMs).toISOString(),
     approvedBy: approval.approvedBy,

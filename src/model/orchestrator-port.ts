@@ -104,6 +104,8 @@ export interface ApprovalRequest {
   readonly devices: readonly LinearId[];
   readonly requestedBy: string;
   readonly justification: string;
+  /** Of the exact plan, when it was asked for; an approval is void once it has risen. */
+  readonly risk: RiskLevel;
   readonly transactions: readonly string[];
   readonly expiresAtWallMs: number;
   /** Empty while open. */

@@ -86,8 +86,9 @@ export class ApprovalDesk {
   }
 
   /** The approver has to be somebody who could have asked for it, and is shown the risk by the request itself. */
-  #entitled({ intent, risk }: ApprovalQuestion, { principal }: Signatory): Outcome<void> {
+  #entitled({ intent, request }: ApprovalQuestion, { principal }: Signatory): Outcome<void> {
     const { authority, devices } = this.#parts;
+    const { risk } = request;
     const requirements = {
       ...intent.requirements,
       riskDisclosureRequired: false,
@@ -104,11 +105,11 @@ export class ApprovalDesk {
   }
 }
 
-function aboutOf({ intent, risk }: ApprovalQuestion) {
+function aboutOf({ intent, request }: ApprovalQuestion) {
   return {
     operationId: intent.operationId,
     operation: operationName(intent.type),
-    risk: riskName(risk),
+    risk: riskName(request.risk),
     reason: intent.justification,
   };
 }

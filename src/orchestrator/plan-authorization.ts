@@ -160,7 +160,6 @@ export class PlanAuthorization {
     }
     const request = approvals.ask({
       intent,
-      risk,
       basis,
       credential: credential ?? '',
       request: {
@@ -169,6 +168,7 @@ export class PlanAuthorization {
         devices: intent.targets.map((target) => target.device),
         requestedBy: principal.id,
         justification: intent.justification,
+        risk,
         transactions: describePlan(plan, devices),
       },
     });

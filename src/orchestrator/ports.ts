@@ -85,7 +85,6 @@ export interface Signatory {
 /** What a second person is asked for. */
 export interface ApprovalQuestion {
   readonly intent: Intent;
-  readonly risk: RiskLevel;
   /** State of the devices it is asked for, see `RegisterPlan.basis`. */
   readonly basis: string;
   /** Of the requester, see `Signatory`. */

@@ -594,6 +594,7 @@ export class ScriptedOrchestrator implements OrchestratorPort {
       devices: [0],
       requestedBy: 'bob',
       justification: 'routine calibration',
+      risk: RiskLevel.HIGH,
       transactions: ['write tpm-control.CONTROL 0x00000001'],
       expiresAtWallMs: 1_800_000_000_000,
       approvedBy,

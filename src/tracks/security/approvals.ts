@@ -23,7 +23,6 @@ export interface Signatory {
 
 export interface ApprovalQuestion {
   readonly intent: Intent;
-  readonly risk: RiskLevel;
   /** State of the devices it is asked for, see `RegisterPlan.basis`. */
   readonly basis: string;
   /** Of the requester. */
@@ -127,7 +126,7 @@ export class Approvals {
       return refuse(voidFault(planDigest, finding));
     }
     // Who approved it has seen a lower risk, and may not be cleared for this one.
-    if (riskRank(risk) > riskRank(question.risk)) return succeed(undefined);
+    if (riskRank(risk) > riskRank(kept.request.risk)) return succeed(undefined);
     return succeed(request.approvedBy);
   }
 

@@ -106,7 +106,10 @@ it('lists devices and status, approvals, and checks the chain', async () => {
   expect(list.stdout).toMatch(/0x8009 +9 +emergency-wipe +memory +LOW +UNKNOWN +QUARANTINED/);
   expect(list.stderr).toContain('stale');
   expect((await dsmil('status')).stdout).toMatch(/^state +READY$/m);
-  expect((await dsmil('approvals')).stdout).toContain('ab'.repeat(32));
+  const approvals = (await dsmil('approvals')).stdout;
+  expect(approvals).toContain('ab'.repeat(32));
+  expect(approvals).toMatch(/^risk +HIGH$/m);
+  expect(approvals).toMatch(/^reason +routine calibration$/m);
   expect((await dsmil('approve', 'AB'.repeat(32))).code).toBe(0);
   expect((await dsmil('audit', 'verify')).stdout).toContain('intact');
   expect((await dsmil('reset', '--reason', 'the leak is closed')).code).toBe(5);

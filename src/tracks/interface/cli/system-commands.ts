@@ -6,6 +6,7 @@ import { REST_BASE } from '#model/operation-table';
 import { securityIsAway } from './agent-client.ts';
 import type { Run } from './cli-parts.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
+import type { Table } from './output.ts';
 import type { CliSession } from './session.ts';
 import { statusUnsupervised, whyUnsupervised } from './unsupervised.ts';
 
@@ -95,24 +96,6 @@ function holdRows({ holds }: StatusJson): readonly (readonly string[])[] {
 }
 
 export function addApprovals(program: Command, run: Run): void {
-  const row = (one: ApprovalJson) => [
-    one.planDigest,
-    one.operation,
-    one.devices.map(({ token }) => token).join(' '),
-    one.requestedBy,
-    one.expiresAt,
-    one.approvedBy,
-    one.transactions.join('; '),
-  ];
-  const head = [
-    'plan',
-    'operation',
-    'devices',
-    'asked by',
-    'expires',
-    'approved by',
-    'transactions',
-  ];
   program
     .command('approvals')
     .description('plans that wait for a second person')
@@ -120,7 +103,8 @@ export function addApprovals(program: Command, run: Run): void {
       run((open) =>
         open.show(open.client.get(`${REST_BASE}/approvals`), (json) => {
           const { approvals } = json as { readonly approvals: readonly ApprovalJson[] };
-          open.output.data(json, head, approvals.map(row));
+          if (approvals.length > 0) open.output.tables(json, approvals.map(approvalTable));
+          else open.output.text(json, 'no plan waits for a second person');
         }),
       ),
     );
@@ -132,8 +116,25 @@ export function addApprovals(program: Command, run: Run): void {
       run((open) =>
         open.show(
           open.client.post(`${REST_BASE}/approvals`, { planDigest: digest.toLowerCase() }),
-          (json) => open.output.data(json, head, [row(json as ApprovalJson)]),
+          (json) => open.output.tables(json, [approvalTable(json as ApprovalJson)]),
         ),
       ),
     );
+}
+
+/** All that the second person answers for: what is asked, by whom and why, how dangerous it is, and every register touched. */
+function approvalTable(one: ApprovalJson): Table {
+  return {
+    head: ['plan', one.planDigest],
+    rows: [
+      ['operation', one.operation],
+      ['devices', one.devices.map(({ token }) => token).join(' ')],
+      ['risk', one.risk],
+      ['asked by', one.requestedBy],
+      ['reason', one.justification],
+      ['expires', one.expiresAt],
+      ['approved by', one.approvedBy === '' ? 'nobody yet' : one.approvedBy],
+      ...one.transactions.map((transaction, index) => [`step ${index + 1}`, transaction]),
+    ],
+  };
 }

@@ -30,7 +30,6 @@ function ask(
 ) {
   return approvals.ask({
     intent: intentFor(OperationType.WRITE),
-    risk,
     basis: more.basis ?? BASIS,
     credential: more.credential ?? `token of ${requester.id}`,
     request: {
@@ -39,6 +38,7 @@ function ask(
       devices: [0],
       requestedBy: requester.id,
       justification: 'routine maintenance',
+      risk,
       transactions: ['write pump.DATA 0x00000001'],
     },
   });

@@ -199,6 +199,8 @@ export interface Approval {
     | undefined;
   /** Empty while open. */
   approvedBy: string;
+  /** Of the exact plan, when it was asked for. */
+  risk: RiskLevel;
 }
 
 export interface ApproveRequest {
@@ -1294,6 +1296,7 @@ function createBaseApproval(): Approval {
     transactions: [],
     expiresAt: undefined,
     approvedBy: "",
+    risk: 0,
   };
 }
 
@@ -1326,6 +1329,9 @@ export const Approval: MessageFns<Approval> = {
     }
     if (message.approvedBy !== "") {
       writer.uint32(66).string(message.approvedBy);
+    }
+    if (message.risk !== 0) {
+      writer.uint32(72).int32(message.risk);
     }
     return writer;
   },
@@ -1417,6 +1423,14 @@ export const Approval: MessageFns<Approval> = {
             message.approvedBy = reader.string();
             continue;
           }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.risk = reader.int32() as any;
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1444,6 +1458,7 @@ export const Approval: MessageFns<Approval> = {
       ? Timestamp.fromPartial(object.expiresAt)
       : undefined;
     message.approvedBy = object.approvedBy ?? "";
+    message.risk = object.risk ?? 0;
     return message;
   },
 };
