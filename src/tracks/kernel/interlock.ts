@@ -25,6 +25,8 @@ export class Interlock {
   readonly #latch: StopLatch;
   #quarantine: QuarantineMemory | null = null;
   readonly #holds = new Map<LinearId, Map<HoldKind, DeviceHold>>();
+  /** Driven to their safe values for the last time; their quarantine follows. */
+  readonly #leaving = new Set<LinearId>();
   #holdReason: string | null = null;
   #holdCount = 0;
 
@@ -36,7 +38,17 @@ export class Interlock {
 
   /** True when the executor must not write another register of this device. */
   stopEngaged(device: LinearId): boolean {
-    return this.#latch.engaged() || this.has(device, 'stopped');
+    return this.#latch.engaged() || this.has(device, 'stopped') || this.leaving(device);
+  }
+
+  /** True from `leave` on, and in quarantine: nothing but its own safe values may reach the device. */
+  leaving(device: LinearId): boolean {
+    return this.#leaving.has(device) || this.has(device, 'quarantined');
+  }
+
+  /** The device goes into quarantine: no operation writes it any more, its safe values still do; ends with that hold. */
+  leave(device: LinearId): void {
+    this.#leaving.add(device);
   }
 
   /** Why writes are on hold everywhere, or null. */
@@ -66,7 +78,9 @@ export class Interlock {
     if (held.has(hold.kind)) return;
     held.set(hold.kind, hold);
     this.#holds.set(hold.device, held);
-    if (hold.kind === 'quarantined') this.#rememberQuarantine();
+    if (hold.kind !== 'quarantined') return;
+    this.#leaving.delete(hold.device);
+    this.#rememberQuarantine();
   }
 
   lift(device: LinearId, kind: HoldKind): void {
@@ -100,6 +114,10 @@ export class Interlock {
     const held = this.#holds.get(device.id);
     if (held?.has('quarantined') === true) {
       const finding = `device ${formatToken(device.id)} was quarantined: ${held.get('quarantined')?.reason}`;
+      return refuse(fault('DEVICE_QUARANTINED', { place, finding }));
+    }
+    if (this.#leaving.has(device.id)) {
+      const finding = `device ${formatToken(device.id)} goes into quarantine`;
       return refuse(fault('DEVICE_QUARANTINED', { place, finding }));
     }
     if (effect === 'reads') return succeed(undefined);

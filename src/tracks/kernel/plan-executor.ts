@@ -32,6 +32,8 @@ export interface ExecutorParts {
   readonly clock: Clock;
   /** Asked between any two writes. */
   readonly stopEngaged: (device: LinearId) => boolean;
+  /** Whether that is because the device goes into quarantine; never where absent. */
+  readonly leaving?: (device: LinearId) => boolean;
   /** Why no further write may be made although nothing is stopped, or null; what was written is undone. */
   readonly holdReason: () => string | null;
 }
@@ -175,10 +177,18 @@ export class PlanExecutor {
     return undefined;
   }
 
+  #whatStops({ device }: WriteStep): string {
+    const leaving = this.#parts.leaving?.(device) === true;
+    return leaving ? 'the device went into quarantine' : 'the stop came';
+  }
+
   #obstacle(step: WriteStep, deadline: Deadline): Fault | undefined {
     const place = this.#parts.access.placeOf(step);
     if (this.#parts.stopEngaged(step.device)) {
-      return fault('STOPPED_MIDWAY', { place, finding: 'the stop came before this write' });
+      return fault('STOPPED_MIDWAY', {
+        place,
+        finding: `${this.#whatStops(step)} before this write`,
+      });
     }
     const held = this.#parts.holdReason();
     if (held !== null) return fault('INTERLOCK_OPEN', { place, finding: held });
@@ -224,9 +234,14 @@ export class PlanExecutor {
     done: readonly MadeWrite[],
     readings: readonly RegisterReading[],
   ): Promise<Execution> {
-    const stopped = done.some(({ step }) => this.#parts.stopEngaged(step.device));
-    if (stopped || cause.code === 'STOPPED_MIDWAY') {
-      return this.#stopped(plan, cause, done, readings);
+    const stopped = done.find(({ step }) => this.#parts.stopEngaged(step.device));
+    if (stopped !== undefined || cause.code === 'STOPPED_MIDWAY') {
+      // A safe value that arrives between a write and its read-back looks like a mismatch, and is none.
+      const finding =
+        cause.code === 'STOPPED_MIDWAY' || stopped === undefined
+          ? cause.finding
+          : `${this.#whatStops(stopped.step)} during this write`;
+      return this.#stopped(plan, { ...cause, finding }, done, readings);
     }
     if (done.length === 0) {
       return { effect: 'none', readings, fault: { ...cause, metal: 'untouched' }, inDoubt: [] };
@@ -262,12 +277,9 @@ export class PlanExecutor {
     const total = plan.steps.filter((step) => step.kind === 'write').length;
     const stuck = await this.undo(done.filter(({ step }) => !this.#parts.stopEngaged(step.device)));
     const inDoubt = [...new Set(stuck)];
-    // A safe value that arrives between a write and its read-back looks like a mismatch, and is none.
-    const finding =
-      cause.code === 'STOPPED_MIDWAY' ? cause.finding : 'the stop came during this write';
     const told = fault('STOPPED_MIDWAY', {
       place: cause.place,
-      finding,
+      finding: cause.finding,
       consequence: `${done.length} of ${total} writes were made; the stopped devices go to their safe values`,
       metal: done.length === 0 ? 'untouched' : 'touched',
     });

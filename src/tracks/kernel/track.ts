@@ -111,6 +111,7 @@ export class KernelDeviceTrack implements KernelTrack {
       access,
       clock,
       stopEngaged: (device) => this.interlock.stopEngaged(device),
+      leaving: (device) => this.interlock.leaving(device),
       holdReason: () => this.interlock.holdReason,
     });
     // After the last drive that follows a quarantine the device is never written again.
@@ -246,7 +247,9 @@ export class KernelDeviceTrack implements KernelTrack {
       // Last chance to reach a device that goes into quarantine: after this it is never touched.
       // What is in doubt belongs into its safe state, also after a restart that knows nothing of it.
       if (hold.kind !== 'deactivated') driven.push(hold.device);
-      if (hold.kind !== 'quarantined') this.interlock.add(hold);
+      // An operation at work on it would write over its safe values, and nobody could put that right afterwards.
+      if (hold.kind === 'quarantined') this.interlock.leave(hold.device);
+      else this.interlock.add(hold);
     }
     if (driven.length > 0) await this.#driveSafe(driven);
     for (const hold of order.holds) this.interlock.add(hold);

@@ -58,6 +58,19 @@ describe('the interlock', () => {
     ]);
   });
 
+  it('lets no operation touch a device that is on its way into quarantine', () => {
+    bench.interlock.leave(PUMP);
+    expect([check(WRITE), check(READ, 'reads')]).toEqual([
+      'DEVICE_QUARANTINED',
+      'DEVICE_QUARANTINED',
+    ]);
+    expect([PUMP, VALVE].map((id) => bench.interlock.stopEngaged(id))).toEqual([true, false]);
+    bench.interlock.add(hold('quarantined'));
+    expect(bench.interlock.stopEngaged(PUMP)).toBe(true);
+    bench.interlock.lift(PUMP, 'quarantined');
+    expect([bench.interlock.stopEngaged(PUMP), check(WRITE)]).toEqual([false, 'no fault']);
+  });
+
   it('says the gravest reason first', () => {
     bench.interlock.add(hold('deactivated'));
     bench.interlock.add(hold('in-doubt'));

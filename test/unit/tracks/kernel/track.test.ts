@@ -12,6 +12,7 @@ import {
   FORBIDDEN,
   HEATER,
   KernelBench,
+  LAMP,
   must,
   OFFSET,
   PUMP,
@@ -517,6 +518,29 @@ describe('a device in quarantine', () => {
     must(await bench.run(bench.track.stop({ cause: STOP_CAUSE })));
     expect(bench.peek(PUMP, OFFSET.DATA)).toBe(8);
     expect(bench.peek(VALVE, OFFSET.DATA)).toBe(0x5afe);
+  });
+
+  it('keeps its safe values when an operation is at work on it, and what that did elsewhere is undone', async () => {
+    must(await bench.run(bench.track.supervise({ holds: [], writes: 'allow', accounted: [] })));
+    const intent = bench.intent(WRITE, FAN, { LEVEL: 0x21n, MODE: 5n });
+    const targets = [{ device: LAMP, registers: requests({ LEVEL: 0x7n }) }, ...intent.targets];
+    const request = await planned({ ...intent, targets });
+    must(await prepare(request));
+    let quarantining: Promise<unknown> = Promise.resolve();
+    bench.peer.onAccess = ({ kind, place }) => {
+      if (kind !== 'write' || place !== 'fan.LEVEL') return;
+      bench.peer.onAccess = () => undefined;
+      quarantining = bench.track.supervise(order(FAN, 'allow'));
+    };
+    const receipt = must(await commit(request));
+    await bench.run(quarantining);
+    const finding = 'the device went into quarantine before this write';
+    const fault = { code: 'STOPPED_MIDWAY', finding };
+    expect(receipt).toMatchObject({ effect: 'stopped', fault });
+    const ofFan = bench.peer.written().filter((write) => write.startsWith('fan.'));
+    expect(ofFan).toEqual(['fan.LEVEL=21', 'fan.MODE=0']);
+    expect(bench.peer.words.get('lamp.LEVEL')).toBe(0n);
+    expect(bench.interlock.has(FAN, 'quarantined')).toBe(true);
   });
 
   it('is not touched at all by a kernel that starts after it was quarantined', async () => {
