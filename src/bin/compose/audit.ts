@@ -42,10 +42,12 @@ export interface ComposedAudit {
 
 /** Beside the database. */
 const SEGMENTS = 'audit-segments';
+const TAMPER_FILE = 'audit-tampered.json';
 
 export function composeAudit(parts: AuditParts): ComposedAudit {
   const { store, clock, policy, databaseFile, publish, onNote, onError } = parts;
-  const witness = policy.witnessFile === null ? null : new WitnessFile(policy.witnessFile, onNote);
+  const { witnessFile: path } = policy;
+  const witness = path === null ? null : new WitnessFile({ path, clock, onNote });
   const directory = databaseFile === undefined ? undefined : dirname(databaseFile);
   const room =
     directory === undefined
@@ -69,7 +71,12 @@ export function composeAudit(parts: AuditParts): ComposedAudit {
       ? {}
       : { otherCheckpointKeys: parts.otherCheckpointKeys }),
     board: parts.boardName,
-    ...(directory === undefined ? {} : { segmentDirectory: join(directory, SEGMENTS) }),
+    ...(directory === undefined
+      ? {}
+      : {
+          segmentDirectory: join(directory, SEGMENTS),
+          tamperFile: join(directory, TAMPER_FILE),
+        }),
     shortage: () => room?.shortage ?? '',
     witnessFinding: () => witness?.finding ?? '',
     onRefused: () => room?.look(),

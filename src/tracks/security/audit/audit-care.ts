@@ -52,6 +52,8 @@ export class AuditCare {
     room?.stop();
     chain.seal();
     await Promise.race([witness?.settled(), clock.sleep(WITNESS_WAIT_MS)]);
+    // What came in while the witness had its moment; nothing comes between this and the end of the store.
+    chain.seal();
   }
 
   #every(periodMs: number, act: () => Promise<void>): void {
@@ -70,6 +72,7 @@ export class AuditCare {
 
   async #retain(): Promise<void> {
     const { retention, chain, onNote, onDamage } = this.#parts;
+    await chain.recordMark();
     if (!retention.due) return;
     const archived = await retention.archive();
     if (archived.ok) return;

@@ -49,6 +49,8 @@ export interface AuditChainParts {
   readonly board?: string;
   /** Where sealed segments go; nothing is archived without. */
   readonly segmentDirectory?: string;
+  /** Where the mark of a damaged chain is kept beside the database. */
+  readonly tamperFile?: string;
 }
 
 export class AuditChain {
@@ -62,8 +64,12 @@ export class AuditChain {
   readonly #insert: StatementSync;
   readonly #rows: StatementSync;
   readonly #last: StatementSync;
+  readonly #hash: StatementSync;
   #nextSequence = 1;
   #lastHash = GENESIS_HASH;
+  /** The last entry of which somebody has heard that it is on disk. */
+  #durable = 0;
+  #takeBackKey: () => void = () => undefined;
   #appends = true;
   #walking: Promise<ChainVerdict> | null = null;
   #turn: Promise<void> = Promise.resolve();
@@ -83,8 +89,9 @@ export class AuditChain {
     this.#last = database.prepare(
       'SELECT sequence, hash FROM audit ORDER BY sequence DESC LIMIT 1',
     );
+    this.#hash = database.prepare('SELECT hash FROM audit WHERE sequence = ?');
     this.board = parts.board ?? '';
-    this.mark = new TamperMark(database);
+    this.mark = new TamperMark(database, parts.tamperFile);
     this.book = new CheckpointBook({
       database,
       clock: parts.clock,
@@ -106,8 +113,13 @@ export class AuditChain {
       book: this.book,
       archive: this.archive,
       lastSequence: () => this.lastSequence,
+      // An entry that says so is a mark too, wherever it lies by now.
+      onEarlierFinding: (finding) => {
+        if (this.mark.first === null) this.mark.set(finding);
+      },
     });
     this.#resume();
+    this.#durable = this.lastSequence;
   }
 
   get lastSequence(): number {
@@ -172,6 +184,7 @@ export class AuditChain {
       this.book.addChange(newKey, { body, hash: made.hash, checkpoint: signed });
       // Before anything else of this group can be signed; a group that is lost takes it back.
       takeBack = this.book.useKey(newKey);
+      this.#takeBackKey = takeBack;
       return signed;
     });
     if (!entry.ok) {
@@ -183,8 +196,8 @@ export class AuditChain {
 
   /** The newest checkpoint, after signing one where the newest is not the chain's end; null for an empty chain. */
   async checkpoint(): Promise<Outcome<SignedCheckpoint | null>> {
-    this.#parts.store.flush();
     try {
+      this.#settle();
       const { newest } = this.book;
       if (this.lastSequence === 0 || newest?.sequence === this.lastSequence) return succeed(newest);
       const signed = await this.#parts.store.transact(() =>
@@ -199,8 +212,8 @@ export class AuditChain {
 
   /** Signs the chain's end, after what still waits to be written; at shutdown. */
   seal(): Outcome<void> {
-    this.#parts.store.flush();
     try {
+      this.#settle();
       const { newest } = this.book;
       if (this.lastSequence === 0 || newest?.sequence === this.lastSequence)
         return succeed(undefined);
@@ -260,7 +273,7 @@ export class AuditChain {
   /** The last part of the chain, from its last checkpoint on: on record only where something is wrong. */
   async verifyEnd(): Promise<ChainVerdict> {
     const kept = (await this.#parts.keptElsewhere?.()) ?? [];
-    this.#parts.store.flush();
+    this.#settle();
     const verdict = this.walk.end(kept);
     return verdict.intact ? verdict : this.#report(verdict, {});
   }
@@ -275,12 +288,30 @@ export class AuditChain {
     };
     if (damage === null) {
       await this.append({ ...told, details: { entries, signedThrough } });
-      return verdict;
+    } else {
+      const { kind, sequence } = damage;
+      await this.#tampered({ ...told, details: { entries, kind, firstBad: sequence } });
     }
-    const { write } = this.mark.set({ finding, wallMs: this.#parts.clock.wallMs() });
-    const { kind, sequence } = damage;
-    await this.append({ ...told, details: { entries, kind, firstBad: sequence } }, write);
     return verdict;
+  }
+
+  /** The mark and the entry that says why are one transaction. */
+  async #tampered(record: AuditRecord): Promise<void> {
+    const wallMs = this.#parts.clock.wallMs();
+    const { write } = this.mark.set({ finding: record.result, wallMs });
+    if ((await this.append(record, write)).ok) this.mark.noteWritten();
+  }
+
+  /** Puts a mark on record that the disk did not take before, or that somebody took out of the database. */
+  async recordMark(): Promise<void> {
+    const { pending } = this.mark;
+    if (pending === null) return;
+    await this.#tampered({
+      ...blankRecord('AUDIT_TAMPERED', 'security'),
+      operation: 'verifyAudit',
+      result: pending.finding,
+      details: { foundWallMs: pending.wallMs },
+    });
   }
 
   async #append(
@@ -309,10 +340,11 @@ export class AuditChain {
         this.#appends = false;
         this.#parts.onRefused?.();
       }
-      this.#resume();
+      this.#recover();
       return refuse(unavailable('the entry could not be made durable', describeError(error)));
     }
     this.#appends = true;
+    this.#durable = Math.max(this.#durable, done.made.sequence);
     this.#parts.onAppended(done.made);
     if (done.signed !== null) this.#parts.onCheckpoint?.(done.signed);
     return succeed(done.made);
@@ -339,6 +371,42 @@ export class AuditChain {
     const entries = this.#rows.all(from, limit) as unknown as readonly StoredEntry[];
     const last = entries.at(-1)?.sequence;
     return { entries, checkpoints: last === undefined ? new Map() : this.book.between(from, last) };
+  }
+
+  /** Writes what waits, and goes by what is on disk then: who was in a group that was lost hears of it only later. */
+  #settle(): void {
+    this.#parts.store.flush();
+    const last = this.lastSequence;
+    // One that was there and is gone is not for this to take as it is: its end is signed all the same.
+    if (last <= this.#durable || this.#hash.get(last)?.hash === this.#lastHash) return;
+    this.#recover();
+    // Also a key that was to sign from an entry of that group on.
+    if (this.book.keyFinding() !== null) this.#takeBackKey();
+  }
+
+  /**
+   * After a group that was lost: what is on disk counts. Entries there that this process did not write, and some of its own
+   * that are gone, are somebody else's doing: the chain goes on behind what is there, and bears the mark.
+   */
+  #recover(): void {
+    const known = this.lastSequence;
+    const knownHash = this.#lastHash;
+    this.#resume();
+    const last = this.lastSequence;
+    const foreign = last > known || (last === known && this.#lastHash !== knownHash);
+    const gone = last < this.#durable;
+    const durable = this.#durable;
+    this.#durable = Math.min(durable, last);
+    if (!foreign && !gone) return;
+    const firstBad = foreign ? Math.min(known + 1, last) : last + 1;
+    void this.#tampered({
+      ...blankRecord('AUDIT_TAMPERED', 'security'),
+      operation: 'append',
+      result: foreign
+        ? `entry ${firstBad} was not written by this agent`
+        : `entries ${firstBad} to ${durable} are gone`,
+      details: { entries: 0, kind: foreign ? 'spliced' : 'truncated', firstBad },
+    });
   }
 
   /** After a start or a lost group: what is on disk counts. */

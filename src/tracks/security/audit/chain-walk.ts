@@ -10,6 +10,7 @@ import { GENESIS_HASH } from '#model/audit-hash';
 import { type ChainVerdict, ChainVerifier } from '#model/audit-verifier';
 import type { CheckpointBook } from './checkpoint-book.ts';
 import type { Segment, SegmentArchive } from './segment-archive.ts';
+import { type TamperFinding, TamperMark } from './tamper-mark.ts';
 
 /** Longest time that the walk keeps the event loop, milliseconds. */
 const SLICE_MS = 4;
@@ -22,6 +23,8 @@ export interface ChainWalkParts {
   readonly archive: SegmentArchive | null;
   /** The entry that the chain ends with, as this process knows it. */
   readonly lastSequence: () => number;
+  /** An archived entry says that the chain was found damaged before. */
+  readonly onEarlierFinding: (finding: TamperFinding) => void;
 }
 
 export class ChainWalk {
@@ -45,7 +48,7 @@ export class ChainWalk {
 
   /** All of it. `kept` are checkpoints from other media. */
   async full(kept: readonly SignedCheckpoint[]): Promise<ChainVerdict> {
-    const { archive, book } = this.#parts;
+    const { archive, book, onEarlierFinding } = this.#parts;
     const end = this.#end();
     const line = book.keyLine(1);
     const first = publicKeyOf(line.publicKey);
@@ -60,7 +63,7 @@ export class ChainWalk {
     let place = '';
     for (const segment of archive?.segments ?? []) {
       if (verifier.broken || archive === null) break;
-      await walkSegment(archive, segment, verifier, pace);
+      await walkSegment(archive, segment, { verifier, pace, onEarlierFinding });
       if (verifier.broken) place = `segment ${segment.file}`;
     }
     await this.#walkRows(verifier, archive?.through ?? 0, end, pace);
@@ -163,11 +166,15 @@ function misplaced(verifier: ChainVerifier, sequence: number, body: string): voi
   verifier.fail('reordered', verifier.next, finding);
 }
 
+interface SegmentWalk extends Pick<ChainWalkParts, 'onEarlierFinding'> {
+  readonly verifier: ChainVerifier;
+  readonly pace: Pace;
+}
+
 async function walkSegment(
   archive: SegmentArchive,
   segment: Segment,
-  verifier: ChainVerifier,
-  pace: Pace,
+  { verifier, pace, onEarlierFinding }: SegmentWalk,
 ): Promise<void> {
   const { first, last, file } = segment;
   if (first !== verifier.next) {
@@ -186,8 +193,11 @@ async function walkSegment(
         break;
       }
       const read = readLine(next.value);
-      if (read?.kind === 'entry') verifier.entry(read.body, read.hash);
-      else if (read?.kind === 'checkpoint') verifier.checkpoint(read.checkpoint);
+      if (read?.kind === 'entry') {
+        verifier.entry(read.body, read.hash);
+        const earlier = TamperMark.inEntry(read.body);
+        if (earlier !== null) onEarlierFinding(earlier);
+      } else if (read?.kind === 'checkpoint') verifier.checkpoint(read.checkpoint);
       if (count % LINES === 0) await pace.rest();
     }
   } catch (error) {

@@ -1,7 +1,9 @@
 // A file that keeps a copy of every signed checkpoint, best on media that is not the database's: proof of an end cut off.
-// Invariants: nothing waits for it; each line is flushed before the next; what cannot be written is a finding, never a block.
+// Invariants: nothing waits for it longer than two seconds; each line is flushed before the next; one call to the medium is under
+// way for reading and one for writing, so that one that never answers costs no more threads; what cannot be done is a finding.
 
 import { open } from 'node:fs/promises';
+import type { Clock } from '#foundation/clock';
 import { describeError } from '#foundation/fault';
 import { asCheckpoint, type SignedCheckpoint } from '#model/audit-checkpoint';
 
@@ -9,23 +11,37 @@ const WAITING_MAX = 256;
 /** The newest checkpoints: each of them vouches for all that came before. */
 const TAIL_BYTES = 16_384;
 const READ_MAX = 16;
+/** A medium that takes longer (a network share that is gone, a pipe that nobody reads) does not answer. */
+const ANSWER_MS = 2_000;
+
+export interface WitnessFileParts {
+  readonly path: string;
+  readonly clock: Clock;
+  readonly onNote: (detail: object, message: string) => void;
+}
 
 export class WitnessFile {
   readonly #path: string;
-  readonly #onNote: (detail: object, message: string) => void;
+  readonly #clock: Clock;
+  readonly #onNote: WitnessFileParts['onNote'];
   #waiting: SignedCheckpoint[] = [];
   #writing: Promise<void> | null = null;
+  #reading: Promise<readonly SignedCheckpoint[]> | null = null;
   #finding = '';
   #lost = 0;
 
-  constructor(path: string, onNote: (detail: object, message: string) => void) {
+  constructor({ path, clock, onNote }: WitnessFileParts) {
     this.#path = path;
+    this.#clock = clock;
     this.#onNote = onNote;
   }
 
   /** What is wrong with it, one sentence; empty for nothing. */
   get finding(): string {
-    return this.#finding;
+    const lost = this.#lost === 1 ? '1 checkpoint is' : `${this.#lost} checkpoints are`;
+    return this.#finding === '' || this.#lost === 0
+      ? this.#finding
+      : `${this.#finding}: ${lost} not in it`;
   }
 
   /** Checkpoints that it never took. */
@@ -49,8 +65,25 @@ export class WitnessFile {
     while (this.#writing !== null) await this.#writing;
   }
 
-  /** The newest checkpoints in it; none where there is no file yet. */
-  async newest(): Promise<readonly SignedCheckpoint[]> {
+  /** The newest checkpoints in it; none where there is no file yet, or where the medium does not answer. */
+  newest(): Promise<readonly SignedCheckpoint[]> {
+    this.#reading ??= this.#read().finally(() => {
+      this.#reading = null;
+    });
+    const reading = this.#reading;
+    return new Promise((resolve) => {
+      const cancel = this.#clock.after(ANSWER_MS, () => {
+        this.#fail(new Error(`no answer after ${ANSWER_MS} ms`), 'read');
+        resolve([]);
+      });
+      void reading.then((found) => {
+        cancel();
+        resolve(found);
+      });
+    });
+  }
+
+  async #read(): Promise<readonly SignedCheckpoint[]> {
     try {
       const file = await open(this.#path, 'r');
       try {
@@ -81,6 +114,9 @@ export class WitnessFile {
     while (this.#waiting.length > 0) {
       const lines = this.#waiting;
       this.#waiting = [];
+      const cancel = this.#clock.after(ANSWER_MS, () =>
+        this.#fail(new Error(`no answer after ${ANSWER_MS} ms`), 'written'),
+      );
       try {
         const file = await open(this.#path, 'a', 0o640);
         try {
@@ -93,6 +129,8 @@ export class WitnessFile {
       } catch (error) {
         this.#lost += lines.length;
         this.#fail(error, 'written');
+      } finally {
+        cancel();
       }
     }
   }

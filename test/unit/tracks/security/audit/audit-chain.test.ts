@@ -316,6 +316,64 @@ describe('what is written beside an entry', () => {
   });
 });
 
+describe('a group that is lost at its commit', () => {
+  /** A key that leads nowhere is seen when the whole group is committed (sqlite.org/foreignkeys.html section 4.2). */
+  const loseGroup = () =>
+    store.transact((database) => database.exec('INSERT INTO child VALUES (7)')).catch(() => 'lost');
+  beforeEach(() =>
+    store.database.exec(`
+      CREATE TABLE parent (id INTEGER PRIMARY KEY) STRICT;
+      CREATE TABLE child (id INTEGER REFERENCES parent(id) DEFERRABLE INITIALLY DEFERRED) STRICT;
+    `),
+  );
+
+  it('is refused to everyone in it, and the chain goes on behind what is on disk', async () => {
+    await append(2);
+    const outcomes = append(3);
+    expect(await loseGroup()).toBe('lost');
+    expect((await outcomes).map(codeOf)).toEqual(Array(3).fill('AUDIT_UNAVAILABLE'));
+    expect([appended.length, chain.lastSequence, chain.writable]).toEqual([2, 2, false]);
+    expect((await append(1)).map(must)[0]?.sequence).toBe(3);
+    expect((await chain.verify()).finding).toBe('3 links checked');
+  });
+
+  it('has nothing of it signed as the end at a shutdown, and nothing taken for tampering', async () => {
+    await append(2);
+    const lost = append(3);
+    void loseGroup();
+    must(chain.seal());
+    await lost;
+    restart();
+    expect((await chain.verifyEnd()).finding).toBe('1 links checked');
+    expect([chain.book.newest?.sequence, chain.findings]).toEqual([2, []]);
+  });
+
+  it('is not missed by a check, nor signed on request', async () => {
+    await append(2);
+    const lost = append(3);
+    void loseGroup();
+    const checked = chain.verifyEnd();
+    const again = append(3);
+    void loseGroup();
+    const signed = chain.checkpoint();
+    expect((await checked).intact).toBe(true);
+    expect(must(await signed)?.sequence).toBe(2);
+    await Promise.all([lost, again]);
+    expect(chain.findings).toEqual([]);
+  });
+
+  it('takes back the key that was to sign from then on', async () => {
+    await append(2);
+    const { publicKey } = chain.book;
+    const rotated = chain.rotate(generateKeyPairSync('ed25519').privateKey);
+    void loseGroup();
+    must(chain.seal());
+    expect(codeOf(await rotated)).toBe('AUDIT_UNAVAILABLE');
+    expect(chain.book.publicKey.equals(publicKey)).toBe(true);
+    expect((await chain.verify()).intact).toBe(true);
+  });
+});
+
 it('an end of the process signs also what was still waiting to be written', async () => {
   const pending = append(3);
   must(chain.seal());

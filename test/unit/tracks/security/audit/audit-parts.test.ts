@@ -1,22 +1,36 @@
 // The smaller parts of the audit chain: bytes of an entry, secrets, room on disk, witness file, mark, start and migration.
 
+import { execFileSync } from 'node:child_process';
 import { createPublicKey, sign } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Canonical, canonicalText } from '#foundation/canonical';
-import { VirtualClock } from '#foundation/clock';
+import { type Clock, systemClock, VirtualClock } from '#foundation/clock';
 import { checkpointHolds, type SignedCheckpoint } from '#model/audit-checkpoint';
 import type { AuditEntry } from '#model/audit-entry';
 import { sequenceIn } from '#model/audit-hash';
 import { OPERATION_TABLE, type OperationRow } from '#model/operation-table';
+import { DEFAULT_POLICY } from '#model/safety-policy';
+import { AuditCare } from '#tracks/security/audit/audit-care';
 import { DiskRoom } from '#tracks/security/audit/disk-room';
 import { entryText } from '#tracks/security/audit/entry-text';
+import { Retention } from '#tracks/security/audit/retention';
 import { REDACTED, withoutSecrets } from '#tracks/security/audit/secret-guard';
 import { WitnessFile } from '#tracks/security/audit/witness-file';
-import { must } from '../../../../support/kernel-bench.ts';
+import { codeOf, must } from '../../../../support/kernel-bench.ts';
 import { ChainBench, newKey, recordOf } from './chains.ts';
 
 let directory: string;
@@ -24,6 +38,21 @@ beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'dsmil-audit-'));
 });
 afterEach(() => rmSync(directory, { recursive: true, force: true }));
+
+function witnessAt(path: string, clock: Clock = systemClock, notes: string[] = []): WitnessFile {
+  return new WitnessFile({ path, clock, onNote: (_, message) => notes.push(message) });
+}
+
+/** A medium that never answers: opening a pipe waits for somebody at its other end (fifo(7)). */
+function pipeAt(path: string): string {
+  execFileSync('mkfifo', [path]);
+  return path;
+}
+
+/** Lets go whoever waits there. */
+function releasePipe(path: string): void {
+  closeSync(openSync(path, constants.O_RDWR | constants.O_NONBLOCK));
+}
 
 const text = fc.string({ unit: 'binary' });
 const details: fc.Arbitrary<Canonical> = fc.letrec<{ readonly value: Canonical }>((tie) => ({
@@ -200,7 +229,7 @@ describe('the witness file', () => {
 
   it('takes every checkpoint on a line of its own, and gives the newest back', async () => {
     const path = join(directory, 'witness.jsonl');
-    const witness = new WitnessFile(path, () => undefined);
+    const witness = witnessAt(path);
     expect(await witness.newest()).toEqual([]);
     for (let sequence = 1; sequence <= 200; sequence++) witness.keep(checkpoint(sequence));
     await witness.settled();
@@ -217,12 +246,14 @@ describe('the witness file', () => {
   it('that cannot be written is a finding, costs nobody time, and works again', async () => {
     const notes: string[] = [];
     const path = join(directory, 'missing', 'witness.jsonl');
-    const witness = new WitnessFile(path, (_, message) => notes.push(message));
+    const witness = witnessAt(path, systemClock, notes);
     witness.keep(checkpoint(1));
     await witness.settled();
     witness.keep(checkpoint(2));
     await witness.settled();
-    expect(witness.finding).toBe('the witness file of the audit chain cannot be written');
+    expect(witness.finding).toBe(
+      'the witness file of the audit chain cannot be written: 2 checkpoints are not in it',
+    );
     expect([notes.length, witness.lost]).toEqual([1, 2]);
     mkdirSync(join(directory, 'missing'));
     witness.keep(checkpoint(3));
@@ -230,8 +261,43 @@ describe('the witness file', () => {
     expect([witness.finding, (await witness.newest()).length]).toEqual(['', 1]);
   });
 
+  it('on a medium that never answers is a finding after two seconds, and blocks neither start nor end', async () => {
+    const path = pipeAt(join(directory, 'pipe'));
+    const clock = new VirtualClock();
+    const notes: string[] = [];
+    const witness = witnessAt(path, clock, notes);
+    const bench = new ChainBench({ clock, keptElsewhere: () => witness.newest() });
+    await bench.append(2);
+    const looked = bench.chain.verifyEnd();
+    const again = witness.newest();
+    expect(witness.finding).toBe('');
+    await clock.advance(2_000);
+    expect([(await looked).intact, await again]).toEqual([true, []]);
+    expect(witness.finding).toBe('the witness file of the audit chain cannot be read');
+    expect(notes).toEqual(['the witness file of the audit chain cannot be read']);
+    bench.close();
+    releasePipe(path);
+  });
+
+  it('that is stuck while it is written says so, keeps no more than its bound, and goes on', async () => {
+    const path = pipeAt(join(directory, 'pipe'));
+    const clock = new VirtualClock();
+    const witness = witnessAt(path, clock);
+    for (let sequence = 1; sequence <= 300; sequence++) witness.keep(checkpoint(sequence));
+    await clock.advance(1_999);
+    expect(witness.finding).toBe('');
+    await clock.advance(1);
+    expect(witness.finding).toBe(
+      'the witness file of the audit chain cannot be written: 43 checkpoints are not in it',
+    );
+    const reader = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+    await witness.settled();
+    closeSync(reader);
+    expect(witness.lost).toBeGreaterThanOrEqual(43);
+  });
+
   it('shows an end that was cut off together with its checkpoints', async () => {
-    const witness = new WitnessFile(join(directory, 'w'), () => undefined);
+    const witness = witnessAt(join(directory, 'w'));
     const keeping = {
       onCheckpoint: (one: SignedCheckpoint) => witness.keep(one),
       keptElsewhere: () => witness.newest(),
@@ -283,6 +349,163 @@ describe('the mark of tampering', () => {
     expect(bench.chain.findings).toHaveLength(1);
     bench.close();
   });
+});
+
+describe('the mark of tampering is there again', () => {
+  let bench: ChainBench;
+  beforeEach(async () => {
+    bench = new ChainBench();
+    await bench.append(1_100);
+    const [good] = bench.appended.filter(({ sequence }) => sequence === 3);
+    bench.tamper(`UPDATE audit SET hash = '${'0'.repeat(64)}' WHERE sequence = 3`);
+    expect((await bench.chain.verify()).intact).toBe(false);
+    bench.tamper(`UPDATE audit SET hash = '${good?.hash}' WHERE sequence = 3`);
+  });
+  afterEach(() => bench.close());
+  const marked = [
+    expect.stringMatching(/^the audit chain was found damaged at .*: entry 3 was changed/),
+  ];
+
+  it('by its file, when an older database is put in the place of this one', async () => {
+    bench.store.close();
+    const older = new ChainBench();
+    await older.append(5);
+    older.store.close();
+    for (const suffix of ['', '-wal', '-shm']) rmSync(`${bench.file}${suffix}`, { force: true });
+    copyFileSync(older.file, bench.file);
+    older.open();
+    older.close();
+    bench.open();
+    expect(bench.chain.findings).toEqual(marked);
+    await bench.chain.recordMark();
+    expect(bench.appended.at(-1)).toMatchObject({
+      event: 'AUDIT_TAMPERED',
+      result: expect.stringMatching(/^entry 3/),
+    });
+    // And from then on without the file.
+    rmSync(bench.tamperFile);
+    bench.restart();
+    expect(bench.chain.findings).toEqual(marked);
+  });
+
+  it('by the entry in the chain, when row and file are taken away', () => {
+    bench.tamper('DELETE FROM audit_tamper');
+    rmSync(bench.tamperFile);
+    bench.restart();
+    expect(bench.chain.findings).toEqual(marked);
+    expect(JSON.parse(readFileSync(bench.tamperFile, 'utf8')).finding).toMatch(/^entry 3/);
+  });
+
+  it('by the archived entry, at the next check of the whole chain', async () => {
+    await bench.append(1_000);
+    const policy = { entriesMax: 1_000, segmentEntries: 2_000 };
+    must(await new Retention({ chain: bench.chain, store: bench.store, policy }).archive());
+    expect(bench.chain.archive?.through).toBe(2_000);
+    bench.tamper('DELETE FROM audit_tamper');
+    rmSync(bench.tamperFile);
+    bench.restart();
+    expect((await bench.chain.verify()).intact).toBe(true);
+    expect(bench.chain.findings).toEqual(marked);
+  });
+
+  it.each([
+    ['empty', ''],
+    ['no JSON', '{'],
+    ['of another shape', '[1]'],
+  ])('by a file that is %s', (_, content) => {
+    bench.tamper(`DELETE FROM audit_tamper; DELETE FROM audit WHERE sequence > 1100`);
+    writeFileSync(bench.tamperFile, content);
+    bench.restart();
+    expect(bench.chain.findings).toEqual([
+      expect.stringMatching(/what was found is not known any more$/),
+    ]);
+  });
+
+  it('and a text that quotes such an entry is none', async () => {
+    const other = new ChainBench();
+    must(await other.chain.append(recordOf('"event":"AUDIT_TAMPERED"', 1)));
+    must(await other.chain.append({ ...recordOf('one', 2), details: { event: 'AUDIT_TAMPERED' } }));
+    other.restart();
+    expect(other.chain.findings).toEqual([]);
+    other.close();
+  });
+});
+
+describe('the mark of a disk that takes nothing', () => {
+  it('is put on record once it takes something again', async () => {
+    const bench = new ChainBench();
+    await bench.append(5);
+    bench.tamper('DELETE FROM audit WHERE sequence = 3');
+    const { page_count: pages } = bench.store.database.prepare('PRAGMA page_count').get() as {
+      readonly page_count: number;
+    };
+    bench.store.database.exec(`PRAGMA max_page_count = ${pages}`);
+    await bench.chain.verify({ reason: 'x'.repeat(60_000) });
+    expect(bench.appended.at(-1)?.event).not.toBe('AUDIT_TAMPERED');
+    bench.store.database.exec('PRAGMA max_page_count = 1000000');
+    await bench.chain.recordMark();
+    await bench.chain.recordMark();
+    const said = bench.chain.read(4, 100).filter(({ event }) => event === 'AUDIT_TAMPERED');
+    expect(said.map(({ result }) => result)).toEqual(['entry 3 is missing, 4 follows']);
+    expect(bench.store.database.prepare('SELECT count(*) AS n FROM audit_tamper').get()?.n).toBe(1);
+    bench.close();
+  });
+});
+
+describe('an entry that somebody else wrote while the agent runs', () => {
+  it('is never taken for one of its own', async () => {
+    const bench = new ChainBench();
+    await bench.append(5);
+    bench.tamper(
+      `INSERT INTO audit SELECT 6, replace(body, '"sequence":5,', '"sequence":6,'), hash FROM audit WHERE sequence = 5`,
+    );
+    expect(must(await bench.chain.checkpoint())?.sequence).toBe(5);
+    expect(codeOf(await bench.chain.append(recordOf('next', 1)))).toBe('AUDIT_UNAVAILABLE');
+    expect(bench.chain.findings).toEqual([
+      expect.stringMatching(/entry 6 was not written by this agent$/),
+    ]);
+    must(await bench.chain.append(recordOf('next', 1)));
+    const [said] = bench.chain.read(7, 1);
+    expect(said).toMatchObject({ event: 'AUDIT_TAMPERED', details: { kind: 'spliced' } });
+    bench.close();
+  });
+
+  it('nor are entries missed that somebody takes away from its end', async () => {
+    const bench = new ChainBench();
+    await bench.append(5);
+    bench.tamper('DELETE FROM audit WHERE sequence > 3');
+    const refused = () => {
+      throw new Error('the journal refused');
+    };
+    await bench.chain.append(recordOf('next', 1), refused);
+    expect(bench.chain.findings).toEqual([expect.stringMatching(/entries 4 to 5 are gone$/)]);
+    bench.close();
+  });
+});
+
+it('an end that grew while the witness had its moment is signed again', async () => {
+  const bench = new ChainBench();
+  await bench.append(3);
+  const clock = new VirtualClock();
+  const path = pipeAt(join(directory, 'pipe'));
+  const witness = witnessAt(path, clock);
+  const [kept] = [must(await bench.chain.checkpoint())];
+  if (kept !== null) witness.keep(kept);
+  await bench.append(1);
+  const { audit: policy } = DEFAULT_POLICY;
+  const { chain, store } = bench;
+  const retention = new Retention({ chain, store, policy: policy.retention });
+  const unused = () => undefined;
+  const told = { onError: unused, onNote: unused, onDamage: unused };
+  const care = new AuditCare({ chain, retention, room: null, witness, clock, policy, ...told });
+  const closing = care.close();
+  expect(chain.book.newest?.sequence).toBe(4);
+  await bench.append(2);
+  await clock.advance(1_000);
+  await closing;
+  expect(chain.book.newest?.sequence).toBe(6);
+  bench.close();
+  releasePipe(path);
 });
 
 describe('at the start', () => {

@@ -21,6 +21,7 @@ export class ChainBench {
   readonly directory = mkdtempSync(join(tmpdir(), 'dsmil-chain-'));
   readonly file = join(this.directory, 'agent.db');
   readonly segments = join(this.directory, 'audit-segments');
+  readonly tamperFile = join(this.directory, 'audit-tampered.json');
   readonly checkpoints: SignedCheckpoint[] = [];
   readonly appended: AuditEntry[] = [];
   readonly key: KeyObject;
@@ -49,6 +50,7 @@ export class ChainBench {
       checkpointKey: this.key,
       board: 'test board',
       segmentDirectory: this.segments,
+      tamperFile: this.tamperFile,
       onAppended: (entry) => this.appended.push(entry),
       onCheckpoint: (checkpoint) => this.checkpoints.push(checkpoint),
       ...this.options,
