@@ -4,7 +4,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
-import { fault } from '#foundation/fault';
 import type { Credential, Transport } from '#model/principal';
 import type { Connection } from './connection.ts';
 import { bearerCredential, certificateCredential, networkOf } from './peer.ts';
@@ -62,22 +61,13 @@ export class HttpPeers {
     const address = socket.remoteAddress ?? 'unknown';
     const verified = socket instanceof TLSSocket && socket.authorized;
     const certificate = verified ? socket.getPeerCertificate() : undefined;
-    const known = this.#remember(socket, {
+    return this.#remember(socket, {
       id: `http ${++this.#count}`,
       peer: `${address}:${socket.remotePort ?? 0}`,
       address: networkOf(address),
       local: 'network',
       credential: certificate?.raw === undefined ? null : certificateCredential(certificate),
     });
-    // Whoever shows one that is worth nothing did not come by accident; one who shows none may be a browser.
-    if (!verified && socket instanceof TLSSocket && hasShown(socket)) {
-      const finding = 'was not signed by the authority of this appliance, or is not good any more';
-      const found = fault('CERTIFICATE_REFUSED', { place: 'client certificate', finding });
-      const origin = { transport: 'rest', peer: known.peer } as const;
-      const { address, id } = known;
-      this.#service.refusedEarly(found, { origin, address, id, credential: null });
-    }
-    return known;
   }
 
   #remember(socket: Socket, known: KnownSocket): KnownSocket {
@@ -85,13 +75,6 @@ export class HttpPeers {
     socket.once('close', () => this.#service.closeConnection(known.id));
     return known;
   }
-}
-
-/** Node gives an empty object where the client showed no certificate. */
-function hasShown(socket: TLSSocket): boolean {
-  const shown: Partial<ReturnType<TLSSocket['getPeerCertificate']>> | null =
-    socket.getPeerCertificate();
-  return shown?.raw !== undefined;
 }
 
 /** True when a browser sent the request from a page of another site (Fetch Metadata, RFC 6454). */

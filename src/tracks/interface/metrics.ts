@@ -6,6 +6,8 @@ import type { OperationKey } from '#model/operation-table';
 import type { Transport } from '#model/principal';
 import type { BusState } from '#model/snapshot';
 import type { WitnessCounts } from './checkpoint-witness.ts';
+import type { ConnectionGate } from './connection-gate.ts';
+import { STRANGE_KINDS, type StrangerReports } from './stranger-reports.ts';
 
 export interface MetricSources {
   readonly sessions: () => number;
@@ -99,6 +101,34 @@ export class InterfaceMetrics {
     this.#gauge(name('waiting'), 'Checkpoints that wait for the witness.', () => counts().waiting);
   }
 
+  /** Connections at the network doors, and what came there that was foreign. */
+  countDoors(gate: ConnectionGate, strangers: StrangerReports): void {
+    const name = (what: string) => `dsmil_interface_connections${what}`;
+    const { total, perAddress } = gate.limits;
+    this.#gauge(name('_total_max'), 'Places for connections in all.', () => total);
+    this.#gauge(name('_address_max'), 'Places for connections of one address.', () => perAddress);
+    this.#gauge(name('_addresses'), 'Addresses that are connected.', () => gate.counts.addresses);
+    this.#labelled(name(''), 'Open connections at the network doors.', 'state', () => {
+      const { known, strangers } = gate.counts;
+      return [
+        ['known', known],
+        ['stranger', strangers],
+      ];
+    });
+    this.#labelled(name('_refused'), 'Connections that the gate refused or cut.', 'reason', () => {
+      const { refusedForAddress, refusedForTotal, displaced } = gate.counts;
+      return [
+        ['address', refusedForAddress],
+        ['total', refusedForTotal],
+        ['displaced', displaced],
+      ];
+    });
+    const help = 'What came to the network doors that was foreign.';
+    this.#labelled('dsmil_interface_strange', help, 'kind', () =>
+      STRANGE_KINDS.map((kind) => [kind, strangers.counts.get(kind) ?? 0]),
+    );
+  }
+
   /** Prometheus text exposition format 0.0.4. */
   text(): Promise<string> {
     return this.#registry.metrics();
@@ -131,6 +161,23 @@ export class InterfaceMetrics {
       registers: [this.#registry],
       collect() {
         this.set(read());
+      },
+    });
+  }
+
+  #labelled(
+    name: string,
+    help: string,
+    label: string,
+    read: () => readonly (readonly [string, number])[],
+  ): void {
+    new Gauge({
+      name,
+      help,
+      labelNames: [label],
+      registers: [this.#registry],
+      collect() {
+        for (const [value, count] of read()) this.set({ [label]: value }, count);
       },
     });
   }

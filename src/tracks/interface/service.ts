@@ -30,6 +30,7 @@ import { AdministrationDesk } from './administration-desk.ts';
 import { Admission, type Caller } from './admission.ts';
 import { assessInterfaceRisk } from './assess.ts';
 import type { Connection } from './connection.ts';
+import { ConnectionGate } from './connection-gate.ts';
 import { DeviceAttention } from './device-attention.ts';
 import { DeviceDesk } from './device-desk.ts';
 import { DevicePicture } from './device-picture.ts';
@@ -37,10 +38,10 @@ import { EventHub } from './event-hub.ts';
 import { DEFAULT_LIMITS, type InterfaceLimits } from './limits.ts';
 import { InterfaceMetrics } from './metrics.ts';
 import { checkOperation, chooseOperationId, quarantineReceipt } from './operation-check.ts';
-import { RateLimiter } from './rate-limiter.ts';
 import type { SessionWatcher } from './session-watches.ts';
 import { statusWithoutSecurity } from './snapshot.ts';
 import { StopDesk } from './stop-desk.ts';
+import { StrangerReports } from './stranger-reports.ts';
 
 export interface InterfaceServiceParts {
   readonly orchestrator: OrchestratorPort;
@@ -56,8 +57,6 @@ export interface InterfaceServiceParts {
 export type { Caller } from './admission.ts';
 export { DEFAULT_LIMITS, type InterfaceLimits } from './limits.ts';
 
-/** Of what one address sends that is refused unread, this much goes on record. */
-const EARLY_REFUSALS = { perSecond: 0.1, burst: 5 };
 const LATCH_WATCH_EVERY_MS = 100;
 /** A session that has reached its end is cut off no later. */
 const SWEEP_EVERY_MS = 5_000;
@@ -72,6 +71,10 @@ export class InterfaceService {
   readonly events: EventHub;
   readonly metrics: InterfaceMetrics;
   readonly limits: InterfaceLimits;
+  /** Asked by every network door before TLS. */
+  readonly gate: ConnectionGate;
+  /** What nobody with an identity did. */
+  readonly strangers: StrangerReports;
   /** Engaging, acknowledging and resetting the emergency stop. */
   readonly stops: StopDesk;
   /** Devices as a whole: picture, comparison, history, holds and conflicts. */
@@ -85,7 +88,6 @@ export class InterfaceService {
   readonly log: (message: string) => void;
   readonly #unsubscribe: readonly (() => void)[];
   readonly #gone = new Set<(connectionId: string) => void>();
-  readonly #earlyRefusals: RateLimiter;
   #lastStatus: SystemStatus | null = null;
   #running = 0;
   #closed = false;
@@ -98,7 +100,11 @@ export class InterfaceService {
     this.board = board;
     this.clock = clock;
     this.#orchestrator = orchestrator;
-    this.#earlyRefusals = new RateLimiter(clock, EARLY_REFUSALS);
+    this.gate = new ConnectionGate(this.limits.connections);
+    this.strangers = new StrangerReports({
+      clock,
+      tell: (code, origin, text) => orchestrator.reportRefusal(null, origin, code, text, []),
+    });
     this.#latch = parts.latch;
     this.log = parts.log ?? (() => undefined);
     this.picture = new DevicePicture(clock, board, () => this.#latch?.engaged() ?? false);
@@ -117,6 +123,7 @@ export class InterfaceService {
       pictureAgeMs: () => this.picture.ageMs(),
       buses: () => this.picture.buses(),
     });
+    this.metrics.countDoors(this.gate, this.strangers);
     this.#admission = new Admission({
       orchestrator,
       clock,
@@ -157,6 +164,7 @@ export class InterfaceService {
     this.#closed = true;
     this.#cancelSweep();
     this.#cancelWatch();
+    this.strangers.close();
     for (const stop of this.#unsubscribe) stop();
   }
 
@@ -177,8 +185,10 @@ export class InterfaceService {
   }
 
   /** Presents the connection's credential to security now (sign-in). */
-  authenticate(connection: Connection, deadline: Deadline): Promise<Outcome<Session>> {
-    return this.#admission.authenticate(connection, deadline);
+  async authenticate(connection: Connection, deadline: Deadline): Promise<Outcome<Session>> {
+    const session = await this.#admission.authenticate(connection, deadline);
+    if (session.ok) this.gate.prove(connection.origin.peer);
+    return session;
   }
 
   closeConnection(connectionId: string): void {
@@ -190,11 +200,10 @@ export class InterfaceService {
     return this.#admission.watch(connection, watcher);
   }
 
-  /** Refused before anybody asked whose it is: a page of another site, a certificate of a foreign authority. */
-  refusedEarly(found: Fault, connection: Connection): void {
-    const { admitted } = this.#earlyRefusals.take(connection.address);
-    if (admitted) this.#admission.report(found, connection, null, []);
-    else this.metrics.refused(found.code);
+  /** Refused before anybody asked whose it is, such as a page of another site. */
+  refusedEarly(found: Fault, { origin, address }: Connection): void {
+    this.metrics.refused(found.code);
+    this.strangers.take(found, origin, address);
   }
 
   /** Connections whose session is over for good: what else was kept for them is worth nothing any more. */
@@ -213,6 +222,7 @@ export class InterfaceService {
     let answer: Outcome<T>;
     try {
       const caller = await this.#admission.admit(key, connection, deadline);
+      if (caller.ok && caller.value.session !== null) this.gate.prove(connection.origin.peer);
       answer = caller.ok ? await perform(caller.value) : caller;
     } catch (error) {
       const internal = describeError(error);

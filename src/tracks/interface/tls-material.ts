@@ -1,6 +1,6 @@
-// What a TLS server of ours needs, as PEM texts, and what it does with a certificate that is on the revocation list.
+// What a TLS server of ours needs, as PEM texts, and the context that is made of them.
 
-import { createSecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
+import { createSecureContext, type SecureContextOptions } from 'node:tls';
 import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 
@@ -53,14 +53,4 @@ export function checkedContext(tls: TlsMaterial): Outcome<SecureContextOptions> 
     const place = 'TLS material';
     return refuse(fault('CONFIG_INVALID', { place, finding, consequence, internal }));
   }
-}
-
-/**
- * A listener for `secureConnection`: who presents a revoked certificate gets no connection at all. This is where Node
- * itself rejects certificates; it has no earlier place for "optional, but not revoked".
- */
-export function cutRevoked(socket: TLSSocket): void {
-  // Declared as an error, and a text in truth: the code of OpenSSL.
-  const found = socket.authorizationError as unknown;
-  if (found === 'CERT_REVOKED') socket.destroy();
 }

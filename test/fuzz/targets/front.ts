@@ -9,9 +9,10 @@ import type { Outcome } from '#foundation/outcome';
 import { loopbackPair } from '#link/loopback';
 import { orchestratorClient } from '#link/orchestrator-client';
 import { serveOrchestrator } from '#link/orchestrator-server';
+import { DEFAULT_LIMITS, type InterfaceLimits } from '#tracks/interface/limits';
 import { LocalServer } from '#tracks/interface/local/local-server';
 import { RestApp } from '#tracks/interface/rest/rest-app';
-import { type InterfaceLimits, InterfaceService } from '#tracks/interface/service';
+import { InterfaceService } from '#tracks/interface/service';
 import { WebSocketServer } from '#tracks/interface/websocket/websocket-server';
 import { ScriptedOrchestrator } from '../../support/scripted-orchestrator.ts';
 import { smallBoard } from '../../support/small-board.ts';
@@ -24,6 +25,7 @@ const LIMITS: InterfaceLimits = {
   perPrincipal: ENOUGH,
   perAddress: ENOUGH,
   signInFailures: ENOUGH,
+  connections: DEFAULT_LIMITS.connections,
   callTimeoutMs: 5_000,
   callTimeoutMsMax: 30_000,
 };

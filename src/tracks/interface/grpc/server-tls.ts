@@ -1,42 +1,64 @@
-// TLS of the gRPC server: asks for a client certificate, goes on without one, and can be given new material while it runs.
-// Invariants: a certificate on the revocation list gets no connection; new material counts for the next handshake.
+// TLS of the gRPC server: a server of our own that shakes hands and hands what speaks HTTP/2 over to grpc-js.
+// Invariants: grpc-js sees no connection before its handshake is over, and none but HTTP/2; a certificate on the revocation
+// list gets no connection; new material counts for the next handshake.
 
-import type { Http2SecureServer } from 'node:http2';
+import type { Http2Server, ServerHttp2Session } from 'node:http2';
+import type { Socket } from 'node:net';
+import { createServer, type TLSSocket, type Server as TlsServer } from 'node:tls';
 import { type Server, ServerCredentials } from '@grpc/grpc-js';
-import { type Outcome, succeed } from '#foundation/outcome';
-import { checkedContext, cutRevoked, secureContext, type TlsMaterial } from '../tls-material.ts';
+import { HANDSHAKE_MS, type NetworkDoor } from '../network-door.ts';
+import type { Stranger } from '../stranger-reports.ts';
+import { secureContext, type TlsMaterial } from '../tls-material.ts';
 
-const HANDSHAKE_MS = 10_000;
-
-/** `createSsl` offers only "demand" or "do not ask", and nothing that can be replaced. */
-export class ReplaceableTls extends ServerCredentials {
-  constructor(tls: TlsMaterial) {
-    const asking = { requestCert: true, rejectUnauthorized: false } as const;
-    super({ ...asking, handshakeTimeout: HANDSHAKE_MS }, secureContext(tls));
-  }
-
-  replace(tls: TlsMaterial): Outcome<void> {
-    const context = checkedContext(tls);
-    if (!context.ok) return context;
-    this.updateSecureContextOptions(context.value);
-    return succeed(undefined);
-  }
-
-  _equals(other: ServerCredentials): boolean {
-    return this === other;
-  }
-}
+const ALPN = 'h2';
 
 /**
- * Has every HTTP/2 server below cut connections with a revoked certificate. grpc-js shows its servers nowhere else,
- * and has no place for "optional, but not revoked".
+ * The server that listens. grpc-js takes connections that were made elsewhere (its `createConnectionInjector`) and reads
+ * the client's certificate from the TLS socket that it is given; "insecure" is what it calls not doing TLS itself.
  */
-export function cutRevokedConnections(server: Server): void {
-  const { http2Servers } = server as unknown as {
-    readonly http2Servers?: ReadonlyMap<Http2SecureServer, unknown>;
+export function tlsServerFor(grpc: Server, door: NetworkDoor, tls: TlsMaterial): TlsServer {
+  const injector = grpc.createConnectionInjector(ServerCredentials.createInsecure());
+  hearBrokenRules(grpc, door);
+  const server = createServer(
+    {
+      ...secureContext(tls),
+      requestCert: true,
+      // Without a certificate a token may still identify the caller; `authorized` is checked where it is read.
+      rejectUnauthorized: false,
+      handshakeTimeout: HANDSHAKE_MS,
+      ALPNProtocols: [ALPN],
+      noDelay: true,
+    },
+    (socket: TLSSocket) => {
+      // An error of the connection ends the session on it, which tells nobody here.
+      socket.on('error', () => undefined);
+      if (socket.destroyed) return;
+      if (socket.alpnProtocol === ALPN) {
+        injector.injectConnection(socket);
+        return;
+      }
+      door.strange('other-protocol', door.strangerOf(socket));
+      socket.destroy();
+    },
+  );
+  door.guard(server);
+  return server;
+}
+
+/** grpc-js shows the HTTP/2 server that it injects into nowhere else, and drops sessions that break the rules in silence. */
+function hearBrokenRules(grpc: Server, door: NetworkDoor): void {
+  const { http2Servers } = grpc as unknown as {
+    readonly http2Servers?: ReadonlyMap<Http2Server, unknown>;
   };
-  if (http2Servers === undefined || http2Servers.size === 0) {
+  const [below] = http2Servers?.keys() ?? [];
+  if (below === undefined) {
     throw new Error('this version of grpc-js keeps its HTTP/2 servers elsewhere');
   }
-  for (const below of http2Servers.keys()) below.prependListener('secureConnection', cutRevoked);
+  below.on('session', (session: ServerHttp2Session) => {
+    // Asked for now: a session that broke down has no socket any more.
+    const stranger: Stranger = door.strangerOf(session.socket as Socket);
+    session.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'ERR_HTTP2_ERROR') door.strange('no-http2', stranger);
+    });
+  });
 }

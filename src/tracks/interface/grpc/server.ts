@@ -1,6 +1,8 @@
 // The gRPC server: TLS with optional client certificates, the two services, health, and reflection when asked.
 // Faults: a port that cannot be bound is CONFIG_INVALID with the address.
 
+import type { AddressInfo } from 'node:net';
+import type { Server as TlsServer } from 'node:tls';
 import {
   logVerbosity,
   Server,
@@ -11,14 +13,16 @@ import { ApplianceServiceService } from '#contract/appliance';
 import { DsmilCommunicationServiceService } from '#contract/communication';
 import { HealthService } from '#contract/health';
 import type { Clock } from '#foundation/clock';
-import { describeError, fault } from '#foundation/fault';
+import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import { listenOn } from '../listen.ts';
+import { NetworkDoor } from '../network-door.ts';
 import type { InterfaceService } from '../service.ts';
-import type { TlsMaterial } from '../tls-material.ts';
+import { checkedContext, type TlsMaterial } from '../tls-material.ts';
 import { applianceService } from './appliance.ts';
 import { communicationService } from './communication.ts';
 import { HealthState } from './health.ts';
-import { cutRevokedConnections, ReplaceableTls } from './server-tls.ts';
+import { tlsServerFor } from './server-tls.ts';
 
 /** Reflection shows the definitions to anyone who connects; off unless asked for. */
 export type Reflection = 'off' | 'on';
@@ -45,13 +49,16 @@ export class GrpcServer {
   readonly #service: InterfaceService;
   readonly #reflection: Reflection;
   readonly #clock: Clock;
-  #tls: ReplaceableTls | null = null;
+  readonly #door: NetworkDoor;
+  #tls: TlsServer | null = null;
   #cancel: () => void = () => undefined;
 
   constructor(service: InterfaceService, reflection: Reflection = 'off') {
     this.#reflection = reflection;
     this.#service = service;
     this.#clock = service.clock;
+    const { gate, strangers, clock } = service;
+    this.#door = new NetworkDoor({ name: 'gRPC', transport: 'grpc', gate, strangers, clock });
     // The library would write what a stranger sends, headers with tokens among it, past our log to standard error.
     setLogVerbosity(logVerbosity.NONE);
     this.#server = new Server({
@@ -81,40 +88,40 @@ export class GrpcServer {
       const { addReflection } = await import('./reflection.ts');
       addReflection(this.#server);
     }
-    const host = options.host.includes(':') ? `[${options.host}]` : options.host;
-    const address = `${host}:${options.port}`;
-    const tls = new ReplaceableTls(options.tls);
-    const port = await new Promise<number | Error>((resolve) => {
-      this.#server.bindAsync(address, tls, (error, bound) => resolve(error ?? bound));
-    });
-    if (typeof port !== 'number') {
-      const finding = 'the address cannot be bound';
-      return refuse(
-        fault('CONFIG_INVALID', {
-          place: `gRPC ${address}`,
-          finding,
-          internal: describeError(port),
-        }),
-      );
-    }
-    cutRevokedConnections(this.#server);
+    const { host, port } = options;
+    const shown = host.includes(':') ? `[${host}]` : host;
+    const tls = tlsServerFor(this.#server, this.#door, options.tls);
+    const listening = await listenOn(tls, { host, port }, `gRPC ${shown}:${port}`);
+    if (!listening.ok) return listening;
     this.#tls = tls;
     await this.#updateHealth();
-    return succeed(port);
+    return succeed((tls.address() as AddressInfo).port);
   }
 
   /** For connections from now on; those that are open keep what they were made with. */
   replaceTls(tls: TlsMaterial): Outcome<void> {
-    if (this.#tls !== null) return this.#tls.replace(tls);
-    return refuse(fault('CONFIG_INVALID', { place: 'gRPC', finding: 'does not listen yet' }));
+    const server = this.#tls;
+    if (server === null) {
+      return refuse(fault('CONFIG_INVALID', { place: 'gRPC', finding: 'does not listen yet' }));
+    }
+    const context = checkedContext(tls);
+    if (!context.ok) return context;
+    server.setSecureContext(context.value);
+    return succeed(undefined);
   }
 
   /** Lets open calls end for half a second, then cuts them. */
   async close(): Promise<void> {
     this.#cancel();
+    const closed = new Promise<void>((resolve) => {
+      if (this.#tls === null) resolve();
+      else this.#tls.close(() => resolve());
+    });
     const drained = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
     await Promise.race([drained, this.#clock.sleep(DRAIN_MS)]);
     this.#server.forceShutdown();
+    this.#door.cutAll();
+    await closed;
   }
 
   #add(definition: object, implementation: object): void {

@@ -8,6 +8,7 @@ import { connect, type Socket } from 'node:net';
 import { basename } from 'node:path';
 import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import { listenOn } from '../listen.ts';
 import { http } from '../node-http.ts';
 import {
   answerBadRequest,
@@ -15,7 +16,7 @@ import {
   HEADERS_MAX,
   HTTP_BOUNDS,
   HTTP_TIMES,
-  listenOn,
+  isNoHttp,
 } from '../rest/http-server.ts';
 import type { RestApp } from '../rest/rest-app.ts';
 
@@ -36,11 +37,23 @@ export class LocalServer {
     this.server = http.createServer({ ...HTTP_TIMES, ...HTTP_BOUNDS }, app.serve);
     this.server.maxHeadersCount = HEADERS_MAX;
     this.server.maxConnections = CONNECTIONS_MAX;
-    this.server.on('clientError', answerBadRequest);
+    const users = new WeakMap<object, string>();
+    this.server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      const user = users.get(socket);
+      if (user !== undefined && isNoHttp(error)) {
+        const from = { transport: 'local', peer: user, address: user } as const;
+        app.service.strangers.strange('no-http', { door: 'local socket', ...from });
+      }
+      answerBadRequest(error, socket);
+    });
     this.server.prependListener('connection', (socket: Socket) => {
       const peer = readPeer(socket);
-      if (peer.ok) app.peers.addLocal(socket, { kind: 'local', ...peer.value });
-      else socket.destroy();
+      if (!peer.ok) {
+        socket.destroy();
+        return;
+      }
+      users.set(socket, `uid ${peer.value.uid}`);
+      app.peers.addLocal(socket, { kind: 'local', ...peer.value });
     });
   }
 

@@ -1,13 +1,14 @@
-// The HTTPS server in front of the REST application: TLS with optional client certificates, limits and time-outs.
+// The HTTPS server in front of the REST application: TLS with optional client certificates behind the gate, and time-outs.
 // Faults: an address that cannot be bound is CONFIG_INVALID with the address.
 
 import type { Server, ServerOptions } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
-import type { AddressInfo, ListenOptions } from 'node:net';
-import { describeError, fault } from '#foundation/fault';
-import { type Outcome, refuse, succeed } from '#foundation/outcome';
+import type { AddressInfo, Socket } from 'node:net';
+import { type Outcome, succeed } from '#foundation/outcome';
+import { listenOn } from '../listen.ts';
+import { HANDSHAKE_MS, NetworkDoor } from '../network-door.ts';
 import { https } from '../node-http.ts';
-import { checkedContext, cutRevoked, secureContext, type TlsMaterial } from '../tls-material.ts';
+import { checkedContext, secureContext, type TlsMaterial } from '../tls-material.ts';
 import type { RestApp } from './rest-app.ts';
 
 export interface HttpListenOptions {
@@ -16,8 +17,6 @@ export interface HttpListenOptions {
   readonly port: number;
   readonly tls: TlsMaterial;
 }
-
-const CONNECTIONS_MAX = 512;
 
 /** Time-outs of every HTTP server of ours: a slow or silent client loses its connection. */
 export const HTTP_TIMES = {
@@ -41,27 +40,37 @@ export type HttpTimes = { readonly [K in keyof typeof HTTP_TIMES]: number } & {
 
 export class HttpServer {
   readonly server: HttpsServer;
+  readonly #door: NetworkDoor;
 
   constructor(app: RestApp, tls: TlsMaterial, given: Partial<HttpTimes> = {}) {
-    const { silenceMs = SILENCE_MS, ...times } = given;
+    const { silenceMs = SILENCE_MS, handshakeTimeout = HANDSHAKE_MS, ...times } = given;
+    const { gate, strangers, clock } = app.service;
     this.server = https.createServer(
       {
         ...secureContext(tls),
         requestCert: true,
         // Without a certificate a token may still identify the caller; `authorized` is checked where it is read.
         rejectUnauthorized: false,
-        handshakeTimeout: 10_000,
+        handshakeTimeout,
         ...HTTP_BOUNDS,
         ...HTTP_TIMES,
         ...times,
       },
       app.serve,
     );
-    this.server.maxConnections = CONNECTIONS_MAX;
     this.server.setTimeout(silenceMs);
     this.server.maxHeadersCount = HEADERS_MAX;
-    this.server.prependListener('secureConnection', cutRevoked);
-    this.server.on('clientError', answerBadRequest);
+    this.#door = new NetworkDoor({
+      name: 'HTTPS',
+      transport: 'rest',
+      handshakeMs: handshakeTimeout,
+      ...{ gate, strangers, clock },
+    });
+    this.#door.guard(this.server);
+    this.server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      if (isNoHttp(error)) this.#door.strange('no-http', this.#door.strangerOf(socket as Socket));
+      answerBadRequest(error, socket);
+    });
   }
 
   /** For connections from now on; those that are open keep what they were made with. */
@@ -80,8 +89,16 @@ export class HttpServer {
   }
 
   async close(): Promise<void> {
-    await closeServer(this.server);
+    const closed = closeServer(this.server);
+    // Handshakes belong to no request, and would keep the server open until their deadline.
+    this.#door.cutAll();
+    await closed;
   }
+}
+
+/** The parser gave up at bytes that are no HTTP; a request that is only slow, or was cut short, is none of these. */
+export function isNoHttp({ code = '' }: NodeJS.ErrnoException): boolean {
+  return code.startsWith('HPE_') && code !== 'HPE_INVALID_EOF_STATE';
 }
 
 /**
@@ -89,7 +106,7 @@ export class HttpServer {
  * whether the client closes its half or not: one that waits for it would keep a place that others need.
  */
 export function answerBadRequest(
-  error: Error & { readonly code?: string },
+  error: NodeJS.ErrnoException,
   socket: {
     readonly writable: boolean;
     end(text: string, written: () => void): unknown;
@@ -103,24 +120,6 @@ export function answerBadRequest(
   }
   const answer = 'HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n';
   socket.end(answer, () => socket.destroy());
-}
-
-export async function listenOn(
-  server: Server | HttpsServer,
-  options: ListenOptions,
-  place: string,
-): Promise<Outcome<void>> {
-  return new Promise((resolve) => {
-    const failed = (error: Error): void => {
-      const finding = 'the address cannot be bound';
-      resolve(refuse(fault('CONFIG_INVALID', { place, finding, internal: describeError(error) })));
-    };
-    server.once('error', failed);
-    server.listen(options, () => {
-      server.off('error', failed);
-      resolve(succeed(undefined));
-    });
-  });
 }
 
 /** Stops taking connections and cuts the open ones. */

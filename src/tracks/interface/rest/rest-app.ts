@@ -74,6 +74,10 @@ export class RestApp {
     });
   }
 
+  get service(): InterfaceService {
+    return this.#service;
+  }
+
   static async start(service: InterfaceService, options: RestOptions = {}): Promise<RestApp> {
     const app = new RestApp(service, options);
     app.#register();

@@ -110,6 +110,12 @@ export class WebSocketServer {
   }
 
   #welcome(socket: WebSocket, stream: Duplex, connection: Connection): void {
+    socket.on('error', ({ code }: NodeJS.ErrnoException) => {
+      if (code?.startsWith('WS_ERR_') !== true) return;
+      const { origin, address } = connection;
+      const stranger = { door: 'WebSocket', address, ...origin };
+      this.#service.strangers.strange('no-websocket', stranger);
+    });
     const client: WebSocketClient = new WebSocketClient({
       service: this.#service,
       socket,

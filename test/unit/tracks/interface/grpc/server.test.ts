@@ -323,7 +323,7 @@ it('refuses the seventeenth operation at once while sixteen run', async () => {
   });
   const read = { deviceId: 0, operationType: OperationType.READ } as const;
   const running = Array.from({ length: 16 }, () => coordinate(read));
-  await expect.poll(() => orchestrator.intents.length).toBe(16);
+  await expect.poll(() => orchestrator.intents.length, { timeout: 10_000 }).toBe(16);
   const error = await refusal(coordinate(read));
   expect(codeOf(error)).toBe('BUSY');
   open();
