@@ -52,7 +52,7 @@ export class I2cBus implements RegisterBus {
   }
 
   async read(cell: Cell, deadline: Deadline): Promise<Outcome<Word>> {
-    const location = this.#locate(cell);
+    const location = locateI2c(cell);
     const outcome = location.ok
       ? await this.#turnstile.run(cell.place, deadline, () =>
           this.#transfer(cell.place, 'read', deadline.within(this.#accessTimeoutMs), () =>
@@ -65,7 +65,7 @@ export class I2cBus implements RegisterBus {
 
   async write(cell: Cell, word: Word, deadline: Deadline): Promise<Outcome<void>> {
     const fits = checkWord(cell, word);
-    const location = fits.ok ? this.#locate(cell) : fits;
+    const location = fits.ok ? locateI2c(cell) : fits;
     const outcome = location.ok
       ? await this.#turnstile.run(cell.place, deadline, () =>
           this.#transfer(cell.place, 'write', deadline.within(this.#accessTimeoutMs), () =>
@@ -95,25 +95,6 @@ export class I2cBus implements RegisterBus {
       return succeed(undefined);
     });
     if (!closed.ok) this.#adapter.abandon();
-  }
-
-  #locate(cell: Cell): Outcome<I2cLocation> {
-    const located = locationOn(cell, 'i2c');
-    if (!located.ok) return located;
-    const { protocol, chip, command } = located.value;
-    const carries = protocol === 'byte' ? 8 : protocol === 'raw' ? cell.widthBits : 16;
-    if (carries !== cell.widthBits) {
-      const finding = `its protocol ${protocol} carries ${carries} bits, the register has ${cell.widthBits}`;
-      return refuse(misplaced(cell, finding));
-    }
-    // Addresses 0x00..0x07 and 0x78..0x7F are reserved (UM10204 section 3.1.12); 0 would reach every chip.
-    if (!Number.isInteger(chip) || chip < 0x08 || chip > 0x77) {
-      return refuse(misplaced(cell, `${chip} is no 7-bit chip address`));
-    }
-    if (!Number.isInteger(command) || command < 0 || command > 0xff) {
-      return refuse(misplaced(cell, `${command} is no command byte`));
-    }
-    return located;
   }
 
   async #read(location: I2cLocation, cell: Cell): Promise<Transfer<Word>> {
@@ -207,6 +188,26 @@ export class I2cBus implements RegisterBus {
       );
     });
   }
+}
+
+/** Where a cell is, when its chip, command and protocol can be those of a register of its width. */
+export function locateI2c(cell: Cell): Outcome<I2cLocation> {
+  const located = locationOn(cell, 'i2c');
+  if (!located.ok) return located;
+  const { protocol, chip, command } = located.value;
+  const carries = protocol === 'byte' ? 8 : protocol === 'raw' ? cell.widthBits : 16;
+  if (carries !== cell.widthBits) {
+    const finding = `its protocol ${protocol} carries ${carries} bits, the register has ${cell.widthBits}`;
+    return refuse(misplaced(cell, finding));
+  }
+  // Addresses 0x00..0x07 and 0x78..0x7F are reserved (UM10204 section 3.1.12); 0 would reach every chip.
+  if (!Number.isInteger(chip) || chip < 0x08 || chip > 0x77) {
+    return refuse(misplaced(cell, `${chip} is no 7-bit chip address`));
+  }
+  if (!Number.isInteger(command) || command < 0 || command > 0xff) {
+    return refuse(misplaced(cell, `${command} is no command byte`));
+  }
+  return located;
 }
 
 function asWord(result: Transfer<number>): Transfer<Word> {

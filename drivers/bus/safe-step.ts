@@ -1,6 +1,6 @@
 // Safe values as lines of a plan that a program without Node carries out (drivers/native/safe-drive): where each register
-// is on this machine now, and the exact bytes that put it into its safe state.
-// Invariants: one bus, one set of encoders, the same as its driver's; what the program cannot reach is refused, never guessed.
+// is on this machine now, what puts it into its safe state, and which of its bits are read back.
+// Invariants: a register is found and checked as its driver does; what the program cannot reach is refused, never guessed.
 // Faults: those of finding the bus (BUS_ABSENT, BUS_PERMISSION, CONFIG_INVALID) and BUS_EXCEPTION for what only Node can reach.
 
 import { realpathSync } from 'node:fs';
@@ -12,11 +12,10 @@ import type { Cell } from '#model/bus';
 import type { DeviceDescriptor } from '#model/device';
 import type { WidthBits, Word } from '#model/register';
 import { checkWord, type LocationOf, locationOn } from './cell-check.ts';
-import type { I2cDescription } from './i2c.ts';
+import { type I2cDescription, locateI2c } from './i2c.ts';
 import { findAdapter, I2C_DEVICES } from './i2c-kernel.ts';
 import { locateFile } from './memory.ts';
-import { writeRequest } from './modbus-cell.ts';
-import { encodeRequest, encodeRtuFrame } from './modbus-frame.ts';
+import { locateModbus, writeRequest } from './modbus-cell.ts';
 import type { SerialDescription } from './modbus-rtu.ts';
 import { locateBar } from './pci.ts';
 import type { SysfsDescription } from './sysfs.ts';
@@ -48,11 +47,10 @@ const BAUD_RATES: ReadonlySet<number> = new Set([
   1_200, 2_400, 4_800, 9_600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600,
 ]);
 const PARITIES = { none: 'n', even: 'e', odd: 'o' } as const;
-/** An answer to a write: unit, function, two words and the CRC. */
-const ANSWER_BYTES = 8;
-const ANSWER_PDU_BYTES = 5;
-const FRAME_BYTES_MAX = 64;
+/** The longest exchange: four registers written by function 16, and its answer. */
+const EXCHANGE_BYTES_MAX = 17 + 8;
 const TIMEOUT_MS_MAX = 5_000;
+const PATH_LENGTH_MAX = 1_023;
 
 export function safeBusOf(
   description: BusDescription,
@@ -117,6 +115,10 @@ function windowStep(
     const finding = 'the register is outside the window of its device';
     return refuse(fault('WINDOW_EXCEEDED', { place: cell.place, finding }));
   }
+  if (position % (cell.widthBits / 8) !== 0) {
+    const finding = 'the register is not on a boundary of its width';
+    return refuse(fault('WINDOW_MISALIGNED', { place: cell.place, finding }));
+  }
   // Where the file's size says nothing, the range was checked above and is mapped from the beginning.
   const mapping = source.mappingOffset ?? (source.sizeLimit === 'file-size' ? '-' : 0);
   return succeed(`${mapping} ${position} ${words(order)}`);
@@ -170,7 +172,8 @@ function sysfsStep(
       ? 'direction'
       : 'word';
   // A name with a space (`Not charging`) has no place in a line of the plan.
-  if (/\s/.test(text)) return unreachable(description, `"${text}" is not written without Node`);
+  if (!/^[\x21-\x7e]{1,24}$/.test(text))
+    return unreachable(description, `"${text}" is not written without Node`);
   return succeed(`${words(order)} ${form} ${text} ${path.value}`);
 }
 
@@ -201,16 +204,13 @@ function adapterPath(description: I2cDescription): Outcome<string> {
   );
 }
 
-/** Command byte, then the word as each protocol of i2c.ts puts it on the wire: SMBus words go low byte first. */
 function i2cStep(order: SafeOrder): Outcome<string> {
   const { cell, word } = order;
-  const located = placedOn(order, 'i2c');
+  const fits = checkWord(cell, word);
+  const located = fits.ok ? locateI2c(cell) : fits;
   if (!located.ok) return located;
   const { chip, command, protocol } = located.value;
-  const bytes = Buffer.from(word.toString(16).padStart(cell.widthBits / 4, '0'), 'hex');
-  if (protocol === 'word') bytes.reverse();
-  const line = Buffer.concat([Buffer.from([command]), bytes]);
-  return succeed(`${chip.toString(16).padStart(2, '0')} ${line.toString('hex')}`);
+  return succeed(`${hexByte(chip)} ${hexByte(command)} ${protocol} ${words(order)}`);
 }
 
 // --- Serial ------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ function serialBus(description: SerialDescription): Outcome<SafeBus> {
   const path = pathField(description, description.path);
   if (!path.ok) return path;
   const bits = 1 + dataBits + (parity === 'none' ? 0 : 1) + stopBits;
-  const wireMs = ((FRAME_BYTES_MAX + ANSWER_BYTES) * 1_000 * bits) / baudRate;
+  const wireMs = (EXCHANGE_BYTES_MAX * 1_000 * bits) / baudRate;
   return succeed({
     fields: `serial ${baudRate} ${dataBits} ${PARITIES[parity]} ${stopBits} ${path.value}`,
     timeoutMs: timeoutOf(description, wireMs),
@@ -230,14 +230,14 @@ function serialBus(description: SerialDescription): Outcome<SafeBus> {
   });
 }
 
-function serialStep({ cell, word }: SafeOrder): Outcome<string> {
+function serialStep(order: SafeOrder): Outcome<string> {
+  const { cell, word } = order;
   const request = writeRequest(cell, word);
   if (!request.ok) return request;
-  const { unit } = request.value;
-  const pdu = encodeRequest(request.value);
-  // A write is answered with its function and first two words (Modbus Application Protocol 1.1b3 sections 6.5, 6.6, 6.12).
-  const answer = encodeRtuFrame(unit, pdu.subarray(0, ANSWER_PDU_BYTES));
-  return succeed(`${encodeRtuFrame(unit, pdu).toString('hex')} ${answer.toString('hex')}`);
+  const located = locateModbus(cell);
+  if (!located.ok) return located;
+  const { unit, table, address } = located.value;
+  return succeed(`${unit} ${table} ${address} ${words(order)}`);
 }
 
 // --- Fields ------------------------------------------------------------------------------------
@@ -256,6 +256,10 @@ function words({ cell, word, mask, expected }: SafeOrder): string {
   return `${widthBits} ${all.join(' ')}`;
 }
 
+function hexByte(byte: number): string {
+  return byte.toString(16).padStart(2, '0');
+}
+
 function hexWord(word: Word, widthBits: WidthBits): string {
   return word.toString(16).padStart(widthBits / 4, '0');
 }
@@ -264,9 +268,10 @@ function timeoutOf(description: BusDescription, wireMs: number): number {
   return Math.min(TIMEOUT_MS_MAX, Math.max(1, Math.ceil(description.accessTimeoutMs + wireMs)));
 }
 
-/** A line of the plan is divided at spaces, and shows everything it holds. */
+/** A line of the plan is divided at spaces, and shows everything it holds; the program refuses all of a plan for less. */
 function pathField(description: BusDescription, path: string): Outcome<string> {
-  if (/^(\/[\x21-\x2e\x30-\x7e]+)+$/.test(path)) return succeed(path);
+  const plain = /^(\/[\x21-\x2e\x30-\x7e]+)+$/.test(path) && path.length <= PATH_LENGTH_MAX;
+  if (plain && !path.split('/').includes('..')) return succeed(path);
   return unreachable(
     description,
     'its path is not absolute, or holds spaces or unusual characters',

@@ -1,8 +1,17 @@
 // Writes down what a stop would do, for `dsmil-safe-drive` to do when this process is gone: drivers/native/safe-drive.
 // Invariants: replaced as a whole; no device that may not be touched is in it; until security has said which those are, a
-// plan that an earlier life left for the same board stands, and one for another board gives way to an empty one.
+// plan that an earlier life left for the same board stands, and one for another board or of an earlier boot gives way to an
+// empty one; a plan that can no longer be replaced is not left standing.
 
-import { readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { type SafeBus, safeBusOf } from '#drivers/bus/safe-step';
 import { crc32c } from '#drivers/native/rings';
 import type { Fault } from '#foundation/fault';
@@ -26,7 +35,9 @@ interface PlacedBus {
   readonly bus: SafeBus;
 }
 
-const FORMAT = 'dsmil-safe-drive 1';
+const FORMAT = 'dsmil-safe-drive 2';
+/** Where devices are holds until the machine starts again. */
+const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 const SETTLE_MS_MAX = 5_000;
 const REASON_LENGTH_MAX = 80;
 
@@ -58,7 +69,8 @@ export class SafeDrivePlan {
     const buses = new Map<string, PlacedBus | Fault>();
     let reachable = 0;
     const lines = [this.#head()];
-    for (const description of board.buses) {
+    const used = new Set(board.devices.map(({ busId }) => busId));
+    for (const description of board.buses.filter(({ id }) => used.has(id))) {
       const bus = safeBusOf(description, board.devices);
       buses.set(description.id, bus.ok ? { index: reachable, bus: bus.value } : bus.fault);
       if (!bus.ok) continue;
@@ -81,7 +93,7 @@ export class SafeDrivePlan {
   }
 
   #head(): string {
-    return `${FORMAT} ${this.#parts.board.digest}`;
+    return `${FORMAT} ${this.#parts.board.digest} ${bootId()}`;
   }
 
   #left(): boolean {
@@ -93,13 +105,36 @@ export class SafeDrivePlan {
   }
 
   #replace(text: string): void {
+    const { path, onError } = this.#parts;
     try {
-      writeFileSync(`${this.#parts.path}.new`, text, { mode: 0o600 });
-      renameSync(`${this.#parts.path}.new`, this.#parts.path);
+      writeFileSync(`${path}.new`, text, { mode: 0o600 });
+      renameSync(`${path}.new`, path);
+    } catch (error) {
+      onError(error);
+      this.#overwrite(text);
+    }
+  }
+
+  /** No room for a second file: what stands may name a device that is quarantined by now, or a path that is another's. */
+  #overwrite(text: string): void {
+    try {
+      const file = openSync(this.#parts.path, 'r+');
+      try {
+        // Until it is whole again its last line does not fit, and the program refuses it.
+        ftruncateSync(file, 0);
+        writeSync(file, text);
+      } finally {
+        closeSync(file);
+      }
     } catch (error) {
       this.#parts.onError(error);
     }
   }
+}
+
+/** Of the running kernel, a new one with each start of the machine (random(4)). */
+export function bootId(): string {
+  return readFileSync(BOOT_ID, 'latin1').trim();
 }
 
 function stepLine(write: SafeWrite, placed: PlacedBus | Fault): string {

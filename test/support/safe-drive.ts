@@ -3,10 +3,17 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { crc32c } from '#drivers/native/rings';
+import { bootId } from '../../src/bin/safe-drive-plan.ts';
 import { REPOSITORY } from './agent.ts';
 
 export const SAFE_DRIVE = join(REPOSITORY, 'drivers/native/build/dsmil-safe-drive');
 export const PLAN_REFUSED = 254;
+export const ANY_BOARD = 'a'.repeat(64);
+
+/** First line of a plan that was written since this machine started. */
+export function planHead(board = ANY_BOARD): string {
+  return `dsmil-safe-drive 2 ${board} ${bootId()}`;
+}
 
 export interface Drove {
   readonly status: number | null;

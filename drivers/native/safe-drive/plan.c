@@ -1,18 +1,22 @@
 // Reads a plan strictly: one way to write each thing, every number in its range, a checksum over all of it.
 // Invariants: nothing is believed before the last line has confirmed the rest; permanently quarantined devices and reserved
-// addresses are refused here too, whoever wrote them.
+// addresses are refused here too, whoever wrote them; a device is on one bus and in one stage.
 
 #include "plan.h"
+#include "field.h"
 #include <string.h>
 
-enum { FIELDS_MAX = 14, FIRST_TOKEN = 0x8000, GROUPS = 7, DEVICES_PER_GROUP = 12 };
+enum { DEVICES_PER_GROUP = 12, DIGEST_DIGITS = 64, BOOT_ID_LENGTH = 36 };
+
+#define COUNT_OF(names) (sizeof(names) / sizeof *(names))
 
 struct reader {
   struct plan *plan;
-  char *fields[FIELDS_MAX];
-  size_t count;
+  struct line line;
   unsigned stage;
   bool staged;
+  // Of each device, 1 + where it was first; 0 before that.
+  unsigned stage_of[TOKENS], bus_of[TOKENS];
 };
 
 static uint32_t crc32c(const char *bytes, size_t length) {
@@ -24,140 +28,75 @@ static uint32_t crc32c(const char *bytes, size_t length) {
   return ~crc;
 }
 
-// Decimal without sign or leading zeros.
-static bool decimal(const char *text, uint64_t maximum, uint64_t *value) {
-  uint64_t result = 0;
-  if (*text == '\0' || (text[0] == '0' && text[1] != '\0')) return false;
-  for (; *text != '\0'; text++) {
-    unsigned digit = (unsigned)(*text - '0');
-    if (digit > 9 || result > (maximum - digit) / 10) return false;
-    result = result * 10 + digit;
-  }
-  *value = result;
-  return result <= maximum;
-}
-
-static bool small(const char *text, unsigned maximum, unsigned *value) {
-  uint64_t wide;
-  if (!decimal(text, maximum, &wide)) return false;
-  *value = (unsigned)wide;
-  return true;
-}
-
-static int hex_digit(char digit) {
-  if (digit >= '0' && digit <= '9') return digit - '0';
-  return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
-}
-
-// Exactly `digits` lower-case hexadecimal digits.
-static bool hexadecimal(const char *text, size_t digits, uint64_t *value) {
-  uint64_t result = 0;
-  if (strlen(text) != digits || digits > 16) return false;
-  for (; *text != '\0'; text++) {
-    int digit = hex_digit(*text);
-    if (digit < 0) return false;
-    result = result << 4 | (uint64_t)digit;
-  }
-  *value = result;
-  return true;
-}
-
-static bool hex_bytes(const char *text, size_t minimum, size_t maximum, unsigned char *bytes, size_t *count) {
-  size_t length = strlen(text);
-  if (length % 2 != 0 || length / 2 < minimum || length / 2 > maximum) return false;
-  for (size_t at = 0; at < length; at += 2) {
-    int high = hex_digit(text[at]), low = hex_digit(text[at + 1]);
-    if (high < 0 || low < 0) return false;
-    bytes[at / 2] = (unsigned char)(high << 4 | low);
-  }
-  *count = length / 2;
-  return true;
-}
-
-// Absolute, and nothing in it leads back up.
-static bool is_path(const char *text) {
-  size_t length = strlen(text);
-  return text[0] == '/' && length > 1 && length < 1024 && text[length - 1] != '/' && strstr(text, "//") == NULL &&
-         strstr(text, "/../") == NULL && (length < 3 || strcmp(text + length - 3, "/..") != 0);
-}
-
 static bool is_device(uint64_t token) {
   static const unsigned forbidden[] = {0x8009, 0x800A, 0x800B, 0x8019, 0x8029};
-  for (size_t at = 0; at < sizeof forbidden / sizeof *forbidden; at++) {
+  for (size_t at = 0; at < COUNT_OF(forbidden); at++) {
     if (token == forbidden[at]) return false;
   }
-  return token >= FIRST_TOKEN && token < FIRST_TOKEN + GROUPS * 0x10 && (token & 0xF) < DEVICES_PER_GROUP;
-}
-
-static bool is_form(const char *text, enum text_form *form) {
-  static const char *const names[] = {"number", "word", "direction"};
-  for (unsigned at = 0; at < sizeof names / sizeof *names; at++) {
-    if (strcmp(text, names[at]) != 0) continue;
-    *form = (enum text_form)at;
-    return true;
-  }
-  return false;
+  return token >= FIRST_TOKEN && token < FIRST_TOKEN + TOKENS && (token & 0xF) < DEVICES_PER_GROUP;
 }
 
 // bus INDEX window 0|1 PATH, sysfs PATH, i2c PATH, i2c-socket PATH, serial BAUD DATA-BITS n|e|o STOP-BITS PATH
 static const char *take_bus(struct reader *in) {
+  static const char *const kinds[] = {"window", "sysfs", "i2c", "i2c-socket", "serial"};
+  static const size_t counts[] = {5, 4, 4, 4, 8};
   struct plan *plan = in->plan;
+  char *const *fields = in->line.fields;
   uint64_t index;
-  if (in->staged) return "a bus after the first stage";
-  if (in->count < 4 || plan->bus_count == BUSES_MAX) return "no bus line";
-  if (!decimal(in->fields[1], BUSES_MAX, &index) || index != plan->bus_count) return "buses are not numbered in order";
-  struct bus *bus = &plan->buses[plan->bus_count];
-  const char *kind = in->fields[2];
   unsigned flag = 0;
-  if (strcmp(kind, "window") == 0) {
-    if (in->count != 5 || !small(in->fields[3], 1, &flag)) return "no window bus";
-    *bus = (struct bus){.kind = BUS_WINDOW, .synchronous = flag == 1};
-  } else if (strcmp(kind, "serial") == 0) {
-    *bus = (struct bus){.kind = BUS_SERIAL};
-    if (in->count != 8 || !small(in->fields[3], 4000000, &bus->baud) || !small(in->fields[4], 8, &bus->data_bits) ||
-        bus->data_bits < 7 || strlen(in->fields[5]) != 1 || strchr("neo", in->fields[5][0]) == NULL ||
-        !small(in->fields[6], 2, &bus->stop_bits) || bus->stop_bits < 1)
+  if (in->staged) return "a bus after the first stage";
+  if (in->line.count < 4 || plan->bus_count == BUSES_MAX) return "no bus line";
+  if (!field_decimal(fields[1], BUSES_MAX, &index) || index != plan->bus_count) return "buses are not numbered in order";
+  int kind = field_name(fields[2], kinds, COUNT_OF(kinds));
+  if (kind < 0) return "no such kind of bus";
+  if (in->line.count != counts[kind]) return "no bus line";
+  struct bus *bus = &plan->buses[plan->bus_count];
+  *bus = (struct bus){.kind = (enum bus_kind)kind, .path = fields[in->line.count - 1]};
+  if (bus->kind == BUS_WINDOW) {
+    if (!field_small(fields[3], 1, &flag)) return "no window bus";
+    bus->synchronous = flag == 1;
+  } else if (bus->kind == BUS_SERIAL) {
+    if (!field_small(fields[3], 4000000, &bus->baud) || !field_small(fields[4], 8, &bus->data_bits) || bus->data_bits < 7 ||
+        strlen(fields[5]) != 1 || strchr("neo", fields[5][0]) == NULL || !field_small(fields[6], 2, &bus->stop_bits) ||
+        bus->stop_bits < 1)
       return "no serial bus";
-    bus->parity = in->fields[5][0];
-  } else {
-    if (in->count != 4) return "no bus line";
-    if (strcmp(kind, "sysfs") == 0) *bus = (struct bus){.kind = BUS_SYSFS};
-    else if (strcmp(kind, "i2c") == 0) *bus = (struct bus){.kind = BUS_I2C};
-    else if (strcmp(kind, "i2c-socket") == 0) *bus = (struct bus){.kind = BUS_I2C_SOCKET};
-    else return "no such kind of bus";
+    bus->parity = fields[5][0];
   }
-  bus->path = in->fields[in->count - 1];
-  if (!is_path(bus->path)) return "the bus has no absolute path";
+  if (!field_is_path(bus->path)) return "the bus has no absolute path";
   plan->bus_count++;
   return NULL;
 }
 
 static const char *take_stage(struct reader *in) {
   uint64_t index;
-  if (in->count != 2 || in->plan->stage_count == STAGES_MAX) return "no stage line";
-  if (!decimal(in->fields[1], STAGES_MAX, &index) || index != in->plan->stage_count)
+  if (in->line.count != 2 || in->plan->stage_count == STAGES_MAX) return "no stage line";
+  if (!field_decimal(in->line.fields[1], STAGES_MAX, &index) || index != in->plan->stage_count)
     return "stages are not numbered in order";
-  in->stage = in->plan->stage_count++;
+  in->stage = (unsigned)in->plan->stage_count++;
   in->staged = true;
   return NULL;
 }
 
 // WIDTH VALUE MASK EXPECTED from field `at` on.
-static bool take_words(struct reader *in, size_t at, struct step *step) {
-  if (!small(in->fields[at], 64, &step->width_bits)) return false;
+static bool take_words(const struct reader *in, size_t at, struct step *step) {
+  char *const *fields = in->line.fields;
+  if (!field_small(fields[at], 64, &step->width_bits)) return false;
   unsigned width = step->width_bits;
   if (width != 8 && width != 16 && width != 32 && width != 64) return false;
-  return hexadecimal(in->fields[at + 1], width / 4, &step->value) &&
-         hexadecimal(in->fields[at + 2], width / 4, &step->mask) &&
-         hexadecimal(in->fields[at + 3], width / 4, &step->expected) && (step->expected & ~step->mask) == 0;
+  return field_hexadecimal(fields[at + 1], width / 4, &step->value) &&
+         field_hexadecimal(fields[at + 2], width / 4, &step->mask) &&
+         field_hexadecimal(fields[at + 3], width / 4, &step->expected) && (step->expected & ~step->mask) == 0;
 }
 
-static const char *take_window(struct reader *in, struct step *step) {
+// MAPPING|- POSITION and words
+static const char *take_window(const struct reader *in, struct step *step) {
+  char *const *fields = in->line.fields;
   uint64_t mapping = 0;
-  bool whole = strcmp(in->fields[6], "-") == 0;
   step->kind = STEP_WINDOW;
-  if (in->count != 12 || !(whole || decimal(in->fields[6], INT64_MAX, &mapping)) ||
-      !decimal(in->fields[7], INT64_MAX - 8, &step->position) || !take_words(in, 8, step))
+  if (in->line.count != 12) return "no window step";
+  bool whole = strcmp(fields[6], "-") == 0;
+  if (!(whole || field_decimal(fields[6], INT64_MAX, &mapping)) ||
+      !field_decimal(fields[7], INT64_MAX - 8, &step->position) || !take_words(in, 8, step))
     return "no window step";
   step->mapping = whole ? -1 : (int64_t)mapping;
   if (step->position % (step->width_bits / 8) != 0) return "the register is not on a boundary of its width";
@@ -165,60 +104,93 @@ static const char *take_window(struct reader *in, struct step *step) {
   return NULL;
 }
 
-static const char *take_sysfs(struct reader *in, const struct bus *bus, struct step *step) {
+// Words, then FORM TEXT PATH
+static const char *take_sysfs(const struct reader *in, const struct bus *bus, struct step *step) {
+  static const char *const forms[] = {"number", "word", "direction"};
+  char *const *fields = in->line.fields;
   size_t root = strlen(bus->path);
   step->kind = STEP_SYSFS;
-  if (in->count != 13 || !take_words(in, 6, step) || !is_form(in->fields[10], &step->form) ||
-      strlen(in->fields[11]) == 0 || strlen(in->fields[11]) > 24)
-    return "no sysfs step";
-  step->text = in->fields[11];
-  step->path = in->fields[12];
-  if (!is_path(step->path) || strncmp(step->path, bus->path, root) != 0 || step->path[root] != '/')
+  if (in->line.count != 13 || !take_words(in, 6, step)) return "no sysfs step";
+  int form = field_name(fields[10], forms, COUNT_OF(forms));
+  if (form < 0 || strlen(fields[11]) > 24) return "no sysfs step";
+  step->form = (enum text_form)form;
+  step->text = fields[11];
+  step->path = fields[12];
+  if (!field_is_path(step->path) || strncmp(step->path, bus->path, root) != 0 || step->path[root] != '/')
     return "the attribute is outside the root of its bus";
   return NULL;
 }
 
-static const char *take_i2c(struct reader *in, struct step *step) {
-  uint64_t chip;
+// CHIP COMMAND PROTOCOL and words
+static const char *take_i2c(const struct reader *in, struct step *step) {
+  static const char *const protocols[] = {"byte", "word", "word-swapped", "raw"};
+  char *const *fields = in->line.fields;
+  uint64_t chip, command;
   step->kind = STEP_I2C;
-  if (in->count != 8 || !hexadecimal(in->fields[6], 2, &chip) ||
-      !hex_bytes(in->fields[7], 2, 9, step->bytes, &step->byte_count))
+  if (in->line.count != 13 || !field_hexadecimal(fields[6], 2, &chip) || !field_hexadecimal(fields[7], 2, &command) ||
+      !take_words(in, 9, step))
     return "no I2C step";
+  int protocol = field_name(fields[8], protocols, COUNT_OF(protocols));
+  if (protocol < 0) return "no I2C step";
+  step->protocol = (enum i2c_protocol)protocol;
+  if (step->protocol != I2C_RAW && step->width_bits != (step->protocol == I2C_BYTE ? 8u : 16u))
+    return "a protocol that does not carry its width";
   // UM10204 section 3.1.12: the rest is reserved, and 0 would reach every chip.
   if (chip < 0x08 || chip > 0x77) return "a reserved chip address";
   step->chip = (unsigned)chip;
+  step->command = (unsigned)command;
   return NULL;
 }
 
-static const char *take_serial(struct reader *in, struct step *step) {
+// UNIT TABLE ADDRESS and words
+static const char *take_serial(const struct reader *in, struct step *step) {
+  static const char *const tables[] = {"holding", "coil"};
+  char *const *fields = in->line.fields;
   step->kind = STEP_SERIAL;
-  if (in->count != 8 || !hex_bytes(in->fields[6], 8, FRAME_BYTES_MAX, step->bytes, &step->byte_count) ||
-      !hex_bytes(in->fields[7], 8, 8, step->answer, &step->answer_count))
+  if (in->line.count != 13 || !field_small(fields[6], 255, &step->unit) || !field_small(fields[8], 0xFFFF, &step->address) ||
+      !take_words(in, 9, step))
     return "no serial step";
-  bool writes = step->bytes[1] == 5 || step->bytes[1] == 6 || step->bytes[1] == 16;
-  if (step->bytes[0] < 1 || step->bytes[0] > 247 || !writes) return "not the frame of a Modbus write to one unit";
+  int table = field_name(fields[7], tables, COUNT_OF(tables));
+  if (table < 0) return "no serial step";
+  step->table = (enum modbus_table)table;
+  // Serial Line 1.02 section 2.2: 0 is a broadcast that nobody answers, and the last ones are reserved.
+  if (step->unit < 1 || step->unit > 247) return "not one unit";
+  unsigned registers = step->table == MODBUS_COIL || step->width_bits == 8 ? 1 : step->width_bits / 16;
+  if (step->address + registers > 0x10000) return "an address behind the last one";
+  if (step->table == MODBUS_COIL && step->value > 1) return "a coil that is neither on nor off";
   return NULL;
+}
+
+// A device is driven on its bus, in its stage.
+static const char *take_device(struct reader *in, const struct step *step) {
+  unsigned index = step->device - FIRST_TOKEN;
+  if (in->stage_of[index] == 0) in->stage_of[index] = step->stage + 1;
+  if (in->stage_of[index] != step->stage + 1) return "a device in two stages";
+  if (step->kind == STEP_ABSENT) return NULL;
+  if (in->bus_of[index] == 0) in->bus_of[index] = step->bus + 1;
+  return in->bus_of[index] == step->bus + 1 ? NULL : "a device on two buses";
 }
 
 // step DEVICE PLACE BUS TIMEOUT SETTLE ..., or absent DEVICE PLACE REASON
 static const char *take_step(struct reader *in, bool absent) {
   struct plan *plan = in->plan;
+  char *const *fields = in->line.fields;
   uint64_t device, bus;
   if (!in->staged) return "a step before the first stage";
   if (plan->step_count == STEPS_MAX) return "too many steps";
   struct step *step = &plan->steps[plan->step_count];
   *step = (struct step){.stage = in->stage};
-  if (in->count < 4 || !hexadecimal(in->fields[1], 4, &device) || !is_device(device)) return "not a device to be driven";
+  if (in->line.count < 4 || !field_hexadecimal(fields[1], 4, &device) || !is_device(device)) return "not a device to be driven";
   step->device = (unsigned)device;
-  step->place = in->fields[2];
+  step->place = fields[2];
   const char *odd = NULL;
   if (absent) {
-    if (in->count != 4) return "no absent line";
-    step->reason = in->fields[3];
+    if (in->line.count != 4) return "no absent line";
+    step->reason = fields[3];
   } else {
-    if (in->count < 8 || !decimal(in->fields[3], BUSES_MAX, &bus) || bus >= plan->bus_count) return "no such bus";
-    if (!small(in->fields[4], TIMEOUT_MS_MAX, &step->timeout_ms) || step->timeout_ms == 0) return "no time-out";
-    if (!small(in->fields[5], SETTLE_MS_MAX, &step->settle_ms)) return "no settling time";
+    if (in->line.count < 8 || !field_decimal(fields[3], BUSES_MAX, &bus) || bus >= plan->bus_count) return "no such bus";
+    if (!field_small(fields[4], TIMEOUT_MS_MAX, &step->timeout_ms) || step->timeout_ms == 0) return "no time-out";
+    if (!field_small(fields[5], SETTLE_MS_MAX, &step->settle_ms)) return "no settling time";
     step->bus = (unsigned)bus;
     switch (plan->buses[bus].kind) {
       case BUS_WINDOW: odd = take_window(in, step); break;
@@ -228,29 +200,25 @@ static const char *take_step(struct reader *in, bool absent) {
       case BUS_SERIAL: odd = take_serial(in, step); break;
     }
   }
+  if (odd == NULL) odd = take_device(in, step);
   if (odd == NULL) plan->step_count++;
   return odd;
 }
 
-// Single spaces between fields of printable characters, and nothing else.
-static const char *divide(struct reader *in, char *line) {
-  in->count = 0;
-  for (char *field = line;;) {
-    size_t length = strcspn(field, " ");
-    if (length == 0) return "an empty field";
-    if (in->count == FIELDS_MAX) return "too many fields";
-    in->fields[in->count++] = field;
-    for (size_t at = 0; at < length; at++) {
-      if (field[at] < '!' || field[at] > '~') return "a character that has no business in a plan";
-    }
-    if (field[length] == '\0') return NULL;
-    field[length] = '\0';
-    field += length + 1;
-  }
+// dsmil-safe-drive 2 BOARD BOOT
+static const char *take_head(struct reader *in) {
+  char *const *fields = in->line.fields;
+  if (in->line.count != 4 || strcmp(fields[0], "dsmil-safe-drive") != 0 || strcmp(fields[1], "2") != 0)
+    return "not a plan of version 2";
+  if (!field_is_digest(fields[2], DIGEST_DIGITS)) return "no digest of a board";
+  if (strlen(fields[3]) != BOOT_ID_LENGTH) return "no boot of a machine";
+  in->plan->board = fields[2];
+  in->plan->boot = fields[3];
+  return NULL;
 }
 
 static const char *take_line(struct reader *in) {
-  const char *word = in->fields[0];
+  const char *word = in->line.fields[0];
   if (strcmp(word, "bus") == 0) return take_bus(in);
   if (strcmp(word, "stage") == 0) return take_stage(in);
   if (strcmp(word, "step") == 0) return take_step(in, false);
@@ -259,16 +227,17 @@ static const char *take_line(struct reader *in) {
 }
 
 // The last line, `end STEPS CRC32C`, confirms the bytes before it. Looked at first, because dividing changes them.
-static const char *take_end(struct reader *in, const char *text, size_t length, size_t *end, uint64_t *steps) {
-  static char copy[64];
+static const char *take_end(const char *text, size_t length, size_t *end, uint64_t *steps) {
+  char copy[64];
+  struct line line;
   uint64_t sum;
   size_t last = length;
   while (last > 0 && text[last - 1] != '\n') last--;
   if (last == 0 || length - last >= sizeof copy) return "no end line";
   memcpy(copy, text + last, length - last);
   copy[length - last] = '\0';
-  if (divide(in, copy) != NULL || in->count != 3 || strcmp(in->fields[0], "end") != 0 ||
-      !decimal(in->fields[1], STEPS_MAX, steps) || !hexadecimal(in->fields[2], 8, &sum))
+  if (field_divide(&line, copy) != NULL || line.count != 3 || strcmp(line.fields[0], "end") != 0 ||
+      !field_decimal(line.fields[1], STEPS_MAX, steps) || !field_hexadecimal(line.fields[2], 8, &sum))
     return "no end line";
   if (sum != crc32c(text, last)) return "the checksum is wrong";
   *end = last;
@@ -280,20 +249,18 @@ const char *plan_parse(struct plan *plan, char *text, size_t length, unsigned *l
   size_t end = 0;
   uint64_t steps = 0;
   *line = 0;
+  plan->board = plan->boot = NULL;
   plan->bus_count = plan->step_count = plan->stage_count = 0;
   if (length == 0 || length > PLAN_BYTES_MAX || text[length - 1] != '\n') return "the plan is cut short";
   if (memchr(text, '\0', length) != NULL) return "a character that has no business in a plan";
-  const char *odd = take_end(&in, text, length - 1, &end, &steps);
+  const char *odd = take_end(text, length - 1, &end, &steps);
   if (odd != NULL) return odd;
   for (size_t at = 0; at < end;) {
     char *stop = memchr(text + at, '\n', end - at);
     *stop = '\0';
     ++*line;
-    odd = divide(&in, text + at);
-    if (odd != NULL) return odd;
-    if (*line > 1) odd = take_line(&in);
-    else if (in.count != 3 || strcmp(in.fields[0], "dsmil-safe-drive") != 0 || strcmp(in.fields[1], "1") != 0)
-      odd = "not a plan of version 1";
+    odd = field_divide(&in.line, text + at);
+    if (odd == NULL) odd = *line == 1 ? take_head(&in) : take_line(&in);
     if (odd != NULL) return odd;
     at = (size_t)(stop - text) + 1;
   }

@@ -1,4 +1,4 @@
-// The program itself: what it refuses, what it does on plain files and a pseudo-terminal, and that no bytes make it crash.
+// The program itself: what it refuses, and what it does on plain files. Its serial lines and its parser have tests of their own.
 
 import { execFileSync } from 'node:child_process';
 import {
@@ -6,23 +6,23 @@ import {
   chownSync,
   mkdirSync,
   mkdtempSync,
-  readdirSync,
   readFileSync,
-  readSync,
   rmSync,
   symlinkSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import fc from 'fast-check';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { openPseudoTerminal, type PseudoTerminal } from '#drivers/native/host';
-import { REPOSITORY } from '../../../support/agent.ts';
-import { PLAN_REFUSED, planText, safeDrive } from '../../../support/safe-drive.ts';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import {
+  ANY_BOARD,
+  PLAN_REFUSED,
+  planHead,
+  planText,
+  safeDrive,
+} from '../../../support/safe-drive.ts';
 
-const HEAD = `dsmil-safe-drive 1 ${'a'.repeat(64)}`;
+const HEAD = planHead();
 const WINDOW_BYTES = 0x2000;
 
 let directory: string;
@@ -58,12 +58,16 @@ describe('a right plan', () => {
   it('writes windows at their exact width, and nothing beside them', async () => {
     const lines = [
       ...[HEAD, bus.window(0), 'stage 0', windowStep(0x10, 8), windowStep(0x20, 16)],
-      ...['stage 1', windowStep(0x1030), windowStep(0x40, 64)],
+      ...[windowStep(0x40, 64), 'stage 1', windowStep(0x1030, 32, '8001')],
     ];
     const drove = await safeDrive([written(lines)]);
+    const long = `0x${'0'.repeat(16)}`;
     expect([drove.status, drove.stderr]).toEqual([
       0,
-      '0x8000 safe (4 values)\ndsmil-safe-drive: 0 devices not known to be safe\n',
+      '0x8000 safe: a.b: wrote 0x00, read back 0x00; a.b: wrote 0x0000, read back 0x0000; ' +
+        `a.b: wrote ${long}, read back ${long}\n` +
+        '0x8001 safe: a.b: wrote 0x00000000, read back 0x00000000\n' +
+        'dsmil-safe-drive: 0 devices not known to be safe\n',
     ]);
     const wanted = Buffer.alloc(WINDOW_BYTES, 0xff);
     wanted.fill(0, 0x10, 0x11).fill(0, 0x20, 0x22).fill(0, 0x40, 0x48).fill(0, 0x1030, 0x1034);
@@ -95,9 +99,10 @@ describe('a right plan', () => {
     expect(['pwm1', 'offset', 'mode'].map(shown)).toEqual(['255', '-5', 'disabled']);
     // A plain file shows what was written; a GPIO line shows `out`.
     expect(shown('direction')).toBe('high');
-    expect(drove.stderr).toContain(
-      '0x8006 NOT KNOWN TO BE SAFE: a.direction: wrote out, read back high',
+    expect(drove.stderr).toMatch(
+      /^0x8006 NOT KNOWN TO BE SAFE: a.pwm1: wrote 255, read back 255; /,
     );
+    expect(drove.stderr).toContain('; a.direction: differs: wrote out, read back high\n');
   });
 
   it('says how many devices are not known to be safe, and why', async () => {
@@ -111,10 +116,10 @@ describe('a right plan', () => {
     ]);
     expect(drove.status).toBe(3);
     expect(drove.stderr.split('\n').slice(0, -1)).toEqual([
-      '0x8000 safe (1 values)',
-      '0x8001 NOT KNOWN TO BE SAFE: a.b: the window ends before the register: No such device or address',
-      '0x8002 NOT KNOWN TO BE SAFE: c.d: the window cannot be opened: No such file or directory',
-      '0x8003 NOT KNOWN TO BE SAFE: e.f: there-is-no-such-bus',
+      '0x8000 safe: a.b: wrote 0x00000000, read back 0x00000000',
+      '0x8001 NOT KNOWN TO BE SAFE: a.b: writing 0x00000000 failed: the window ends before the register: No such device or address',
+      '0x8002 NOT KNOWN TO BE SAFE: c.d: writing 0x00000000 failed: the window cannot be opened: No such file or directory',
+      '0x8003 NOT KNOWN TO BE SAFE: e.f: not written: there-is-no-such-bus',
       'dsmil-safe-drive: 3 devices not known to be safe',
     ]);
     expect(words().length).toBe(WINDOW_BYTES);
@@ -131,69 +136,9 @@ describe('a right plan', () => {
     const drove = await safeDrive([written(lines)]);
     expect([drove.status, drove.signal]).toEqual([1, null]);
     expect(drove.stderr).toContain(
-      '0x8000 NOT KNOWN TO BE SAFE: a.b: the window raised a bus error',
+      '0x8000 NOT KNOWN TO BE SAFE: a.b: writing 0x00000000 failed: the window raised a bus error',
     );
     expect(drove.stderr).toContain('0x8001 safe');
-  });
-});
-
-describe('a serial line', () => {
-  /** Unit 1, coil 2 off; its answer repeats it (Modbus Application Protocol 1.1b3 section 6.5). */
-  const FRAME = '0105000200006c0a';
-  let terminal: PseudoTerminal;
-
-  beforeEach(() => {
-    const opened = openPseudoTerminal();
-    if (!opened.ok) throw new Error(opened.fault.finding);
-    terminal = opened.value;
-  });
-
-  const lines = (timeoutMs: number) => [
-    ...[HEAD, `bus 0 serial 115200 8 n 1 ${terminal.path}`, bus.window(1), 'stage 0'],
-    `step 8010 pump.run 0 ${timeoutMs} 0 ${FRAME} ${FRAME}`,
-    'step 8000 a.b 1 100 0 - 16 32 00000000 ffffffff 00000000',
-  ];
-
-  async function heard(): Promise<string> {
-    let text = '';
-    const bytes = Buffer.alloc(64);
-    while (text.length < FRAME.length) {
-      try {
-        text += bytes.toString('hex', 0, readSync(terminal.fd, bytes));
-      } catch (error) {
-        if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error;
-        await new Promise((resolve) => setTimeout(resolve, 5));
-      }
-    }
-    return text;
-  }
-
-  it('is safe once the unit answered with every byte', async () => {
-    const driving = safeDrive([written(lines(2_000))]);
-    expect(await heard()).toBe(FRAME);
-    writeSync(terminal.fd, Buffer.from(`00${FRAME}`, 'hex'));
-    expect(await driving).toMatchObject({ status: 0 });
-  });
-
-  it('is not when the unit refuses', async () => {
-    const driving = safeDrive([written(lines(200))]);
-    for (let turn = 0; turn < 2; turn++) {
-      expect(await heard()).toBe(FRAME);
-      writeSync(terminal.fd, Buffer.from('0185040000', 'hex'));
-    }
-    const drove = await driving;
-    expect(drove.status).toBe(1);
-    expect(drove.stderr).toContain(
-      '0x8010 NOT KNOWN TO BE SAFE: pump.run: the unit refused with exception 4',
-    );
-  });
-
-  it('that stays silent keeps nobody waiting beyond its time, and the others are safe', async () => {
-    const drove = await safeDrive([written(lines(150))]);
-    expect(drove.status).toBe(1);
-    expect(drove.stderr).toContain('0x8010 NOT KNOWN TO BE SAFE: pump.run: no answer');
-    expect(drove.stderr).toContain('0x8000 safe');
-    expect(drove.ms).toBeGreaterThan(290);
   });
 });
 
@@ -210,8 +155,8 @@ describe('an odd plan', () => {
   it.each<[string, (lines: string[]) => string[], string]>([
     [
       'another version',
-      ([, ...rest]) => ['dsmil-safe-drive 2 x', ...rest],
-      'not a plan of version 1',
+      ([head = '', ...rest]) => [head.replace(' 2 ', ' 1 '), ...rest],
+      'not a plan of version 2',
     ],
     ['an unknown line', (lines) => [...lines, 'print hello'], 'no such line'],
     [
@@ -290,6 +235,51 @@ describe('an odd plan', () => {
       'not a device to be driven',
     ],
     [
+      'a permanently quarantined device that is said to be absent',
+      (lines) => [...lines, 'absent 800a a.b gone'],
+      'not a device to be driven',
+    ],
+    [
+      'a device in two stages',
+      (lines) => [...lines, 'stage 1', windowStep(0x30)],
+      'a device in two stages',
+    ],
+    [
+      'a device on two buses',
+      ([head = '', one = '', ...rest]) => [
+        ...[head, one, `bus 1 window 0 ${directory}/window`, ...rest],
+        windowStep(0x30).replace(' a.b 0 ', ' a.b 1 '),
+      ],
+      'a device on two buses',
+    ],
+    [
+      'more buses than there are devices',
+      ([head = '', , ...rest]) => [
+        head,
+        ...Array.from({ length: 129 }, (_, index) => bus.window(index)),
+        ...rest,
+      ],
+      'no bus line',
+    ],
+    [
+      'more stages than there are devices',
+      (lines) => [...lines, ...Array.from({ length: 128 }, (_, index) => `stage ${index + 1}`)],
+      'no stage line',
+    ],
+    [
+      'more steps than there can be',
+      (lines) => [
+        ...lines,
+        ...Array.from({ length: 16_400 }, () => 'step 8000 a.b 0 1 0 - 8 8 00 00 00'),
+      ],
+      'no end line',
+    ],
+    [
+      'no digest of its board',
+      ([head = '', ...rest]) => [head.replace('a'.repeat(64), 'a'.repeat(63)), ...rest],
+      'no digest of a board',
+    ],
+    [
       'a device that no board has',
       (lines) => lines.map((line) => line.replace('8000', '800c')),
       'not a device to be driven',
@@ -309,10 +299,9 @@ describe('an odd plan', () => {
       'outside the root',
     );
     const serial = `bus 0 serial 9600 8 n 1 ${directory}/window`;
-    const frame = '0005000200006c0a';
-    const step = `step 8000 a.b 0 100 0 ${frame} ${frame}`;
-    expect(await refused(written([HEAD, serial, 'stage 0', step]))).toContain('to one unit');
-    const chip = 'step 8000 a.b 0 100 0 00 0000';
+    const step = 'step 8000 a.b 0 100 0 0 coil 2 8 00 01 00';
+    expect(await refused(written([HEAD, serial, 'stage 0', step]))).toContain('not one unit');
+    const chip = 'step 8000 a.b 0 100 0 00 00 byte 8 00 ff 00';
     const i2c = `bus 0 i2c ${directory}/window`;
     expect(await refused(written([HEAD, i2c, 'stage 0', chip]))).toContain(
       'a reserved chip address',
@@ -338,140 +327,35 @@ describe('an odd plan', () => {
     await refused(join(directory, 'linked'));
     expect(await refused(join(directory, 'nowhere'))).toContain('No such file or directory');
     await refused(directory);
+    execFileSync('mkfifo', [join(directory, 'pipe')]);
+    expect(await refused(join(directory, 'pipe'))).toContain('it is no file');
+    expect(await refused('/dev/zero')).toContain('it is no file');
     if (process.getuid?.() !== 0) return;
     chownSync(plan, 61_001, 61_001);
     expect(await refused(plan)).toContain('it belongs to another user');
   });
 
+  it('of an earlier boot, or of another board than the one that is asked for, is refused', async () => {
+    const boot = '00000000-0000-4000-8000-000000000000';
+    const earlier = HEAD.replace(/ [^ ]+$/, ` ${boot}`);
+    expect(await refused(written([earlier, ...right().slice(1)]))).toContain(
+      'before the machine started',
+    );
+    written(right());
+    const other = await safeDrive(['--board', 'b'.repeat(64), plan]);
+    expect([other.status, other.stderr]).toEqual([
+      PLAN_REFUSED,
+      expect.stringContaining('it is of another board; no device was touched'),
+    ]);
+    expect(untouched()).toBe(true);
+    expect((await safeDrive(['--check', '--board', ANY_BOARD, plan])).status).toBe(0);
+    expect(untouched()).toBe(true);
+    expect((await safeDrive(['--board', ANY_BOARD, plan])).status).toBe(0);
+  });
+
   it('is no plan at all: the program says how it is called', async () => {
     expect((await safeDrive([])).status).toBe(255);
     expect((await safeDrive(['--check', plan, plan])).status).toBe(255);
-  });
-});
-
-describe('any bytes', () => {
-  let scratch: string;
-  let program: string;
-
-  // The same sources, watched for every byte read or written where none belongs.
-  beforeAll(() => {
-    scratch = mkdtempSync(join(tmpdir(), 'drive-fuzz-'));
-    program = join(scratch, 'watched');
-    const folder = join(REPOSITORY, 'drivers/native/safe-drive');
-    const sources = readdirSync(folder).filter((name) => name.endsWith('.c'));
-    execFileSync('cc', [
-      ...['-std=c11', '-O1', '-g', '-fsanitize=address,undefined', '-fno-sanitize-recover=all'],
-      ...sources.map((name) => join(folder, name)),
-      ...['-o', program],
-    ]);
-  }, 60_000);
-  afterAll(() => rmSync(scratch, { recursive: true }));
-
-  async function endures(content: Buffer | string): Promise<number | null> {
-    writeFileSync(plan, content, { mode: 0o600 });
-    const drove = await safeDrive(['--check', plan], program);
-    expect([
-      drove.signal,
-      drove.stderr.includes('Sanitizer') || drove.stderr.includes('runtime error'),
-    ]).toEqual([null, false]);
-    return drove.status;
-  }
-
-  it('are refused without a crash', async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.uint8Array({ maxLength: 400 }), async (bytes) => {
-        expect(await endures(Buffer.from(bytes))).toBe(PLAN_REFUSED);
-      }),
-      { numRuns: 60 },
-    );
-  });
-
-  it('in lines that are confirmed by the last one are taken or refused without a crash', async () => {
-    const token = fc.oneof(
-      fc.constantFrom(
-        'bus',
-        'step',
-        'absent',
-        'stage',
-        'end',
-        'window',
-        'sysfs',
-        'i2c',
-        'serial',
-        'i2c-socket',
-      ),
-      fc.constantFrom(
-        '0',
-        '1',
-        '-',
-        '8',
-        '32',
-        '64',
-        '100',
-        'n',
-        'number',
-        '8000',
-        '00000000',
-        'ffffffff',
-        '/a/b',
-        '/a',
-      ),
-      fc.stringMatching(/^[!-~]{1,12}$/),
-      fc.nat().map(String),
-      fc.bigInt({ min: 0n, max: 2n ** 70n }).map((value) => value.toString(16)),
-    );
-    const line = fc.array(token, { minLength: 1, maxLength: 16 }).map((parts) => parts.join(' '));
-    await fc.assert(
-      fc.asyncProperty(fc.array(line, { maxLength: 8 }), async (lines) => {
-        expect([0, PLAN_REFUSED]).toContain(await endures(planText([HEAD, ...lines])));
-      }),
-      { numRuns: 120 },
-    );
-  });
-
-  it('in place of one field of a right plan are taken or refused without a crash', async () => {
-    const right = [
-      ...[
-        HEAD,
-        `bus 0 window 1 /dev/none`,
-        'bus 1 sysfs /none',
-        'bus 2 i2c /dev/i2c-99',
-        'bus 3 serial 9600 8 e 1 /dev/none',
-      ],
-      'stage 0',
-      'step 8000 a.b 0 100 5 4096 4100 32 00000000 ffffffff 00000000',
-      'step 8001 a.b 1 100 0 8 ff ff ff number 255 /none/pwm1',
-      'step 8002 a.b 2 100 0 20 0001',
-      'step 8003 a.b 3 100 0 0105000200006c0a 0105000200006c0a',
-      'absent 8004 a.b gone',
-    ];
-    expect(await endures(planText(right))).toBe(0);
-    await fc.assert(
-      fc.asyncProperty(
-        fc.nat({ max: right.length - 1 }),
-        fc.nat({ max: 12 }),
-        fc.oneof(
-          fc.stringMatching(/^[!-~]{0,90}$/),
-          fc.nat().map(String),
-          fc.constantFrom('-1', '', '0x0', '99999999999999999999999'),
-        ),
-        async (at, field, text) => {
-          const parts = (right[at] ?? '').split(' ');
-          parts[field % parts.length] = text;
-          const spoiled = right.map((line, index) => (index === at ? parts.join(' ') : line));
-          expect([0, PLAN_REFUSED]).toContain(await endures(planText(spoiled)));
-        },
-      ),
-      { numRuns: 120 },
-    );
-  });
-
-  it('is driven by the watched program as by the other', async () => {
-    const lines = [HEAD, bus.window(0), 'stage 0', windowStep(0x10), windowStep(0x20, 64)];
-    const drove = await safeDrive([written(lines)], program);
-    expect([drove.status, drove.stderr]).toEqual([
-      0,
-      '0x8000 safe (2 values)\ndsmil-safe-drive: 0 devices not known to be safe\n',
-    ]);
+    expect((await safeDrive(['--board', plan])).status).toBe(255);
   });
 });
