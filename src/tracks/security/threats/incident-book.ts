@@ -1,6 +1,7 @@
 // Incidents on record: what threat detection took for an attack, how far it went, and who closed it why.
 // Invariants: one open incident for each subject; a level never falls while it is open; what changes counts here at once and
-// is on disk with its audit entry; at most 10,000 are kept, closed ones go first, and 1,000 of them open.
+// is on disk with its audit entry; at most 10,000 are kept, closed ones go first, and 1,000 of them open, of which
+// addresses give way first.
 
 import type { StatementSync } from 'node:sqlite';
 import type { DurableStore } from '#foundation/durable-store';
@@ -11,6 +12,7 @@ import {
   type ThreatLevel,
   type ThreatSubject,
 } from '#model/incident';
+import { AUDIT_CHAIN } from './threat-signs.ts';
 
 export const INCIDENTS_MAX = 10_000;
 export const OPEN_MAX = 1_000;
@@ -28,6 +30,16 @@ export function rankOf(level: ThreatLevel): number {
 
 function keyOf({ kind, id }: ThreatSubject): string {
   return `${kind} ${id}`;
+}
+
+function isAddress({ subject }: KeptIncident): boolean {
+  return subject.kind === 'source' && subject.id !== AUDIT_CHAIN;
+}
+
+function givesWay(incident: KeptIncident, other: KeptIncident): boolean {
+  if (isAddress(incident) !== isAddress(other)) return isAddress(incident);
+  const rank = rankOf(incident.level) - rankOf(other.level);
+  return rank < 0 || (rank === 0 && incident.changedWallMs < other.changedWallMs);
 }
 
 export class IncidentBook {
@@ -137,14 +149,14 @@ export class IncidentBook {
       .run(over);
   }
 
-  /** The one to give way to another: of the lowest level the one that changed longest ago. */
+  /**
+   * The one to give way to another: of the lowest level the one that changed longest ago. Addresses before anything else, whose
+   * number is a stranger's to choose: nothing is locked or restricted for them.
+   */
   leastGrave(): KeptIncident | undefined {
     let least: KeptIncident | undefined;
     for (const incident of this.#open.values()) {
-      const rank = rankOf(incident.level);
-      const other = least === undefined ? Number.POSITIVE_INFINITY : rankOf(least.level);
-      const older = least === undefined || incident.changedWallMs < least.changedWallMs;
-      if (rank < other || (rank === other && older)) least = incident;
+      if (least === undefined || givesWay(incident, least)) least = incident;
     }
     return least;
   }

@@ -155,8 +155,12 @@ export class Incidents {
     const closed = this.#closed(incident, by, because);
     const saved = await this.#record('INCIDENT_CLOSED', closed, by, origin);
     if (saved.ok) return succeed(shown(closed));
-    // Nobody may believe that it is settled: it stands as before.
-    if (this.#book.openOf(incident.subject) === undefined) this.#put(incident);
+    // Nobody may believe that it is settled: it stands as before, and whoever was told otherwise hears so.
+    if (this.#book.openOf(incident.subject) === undefined) {
+      this.#put(incident);
+      this.#lastSeenMs.set(id, this.#parts.clock.nowMs());
+      this.#parts.onIncident(shown(incident), 'opened');
+    }
     return saved;
   }
 

@@ -14,7 +14,7 @@ export interface Baseline {
   readonly daysBefore: number;
   /** Days since 1970 by the wall clock; null before the first operation. */
   readonly lastDay: number | null;
-  /** Mean operations in one window in which it operated at all, the later ones weighing more; null before the first is over. */
+  /** Mean operations in one window in which it operated at all, the later ones weighing more, a burst not; null before the first is over. */
   readonly rate: number | null;
   /** The window that is being counted, by number, and the operations in it. */
   readonly block: number;
@@ -61,6 +61,10 @@ const HOUR_MS = 3_600_000;
 const HOURS = 24;
 /** Weight of the newest window in the mean. */
 const RATE_WEIGHT = 0.1;
+/** A window counts for no more than so many times the mean: a single burst must not become what is usual. */
+const GROWTH_MAX = 2;
+/** As many teach in any case: where hardly anything is usual, work may still begin. */
+const LEARNED_AT_LEAST = 15;
 const NOTHING_UNUSUAL: Unusual = { device: false, hour: false };
 
 /** Whether enough is known to call anything unusual. */
@@ -111,13 +115,19 @@ export function learn(baseline: Baseline, seen: OperationSeen): Baseline {
     operationsBefore: newDay ? baseline.operations : baseline.operationsBefore,
     daysBefore: baseline.daysBefore + (newDay ? 1 : 0),
     lastDay: day,
-    rate: over ? (rate === null ? inBlock : rate + RATE_WEIGHT * (inBlock - rate)) : rate,
+    rate: over ? meanWith(rate, inBlock) : rate,
     block: seen.block,
     inBlock: over ? 1 : inBlock + 1,
     devices: seen.changed ? withFirst(baseline.devices, seen.devices, day) : baseline.devices,
     hours: seen.changed ? withFirst(baseline.hours, [hourOf(seen.wallMs)], day) : baseline.hours,
     learnedThrough: seen.sequence,
   };
+}
+
+function meanWith(rate: number | null, inBlock: number): number {
+  if (rate === null) return inBlock;
+  const counted = Math.min(inBlock, Math.max(LEARNED_AT_LEAST, GROWTH_MAX * rate));
+  return rate + RATE_WEIGHT * (counted - rate);
 }
 
 function withFirst(

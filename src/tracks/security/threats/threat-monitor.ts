@@ -58,6 +58,9 @@ export class ThreatMonitor {
   readonly #context: SignContext;
   readonly #windowMs: number;
   readonly #bucketMs: number;
+  /** The first entry that passed here in this life of the process; what came before is for the replay. */
+  #observedFrom: number | null = null;
+
   constructor(parts: ThreatMonitorParts) {
     this.#parts = parts;
     this.#baselines = new BaselineBook(parts.store);
@@ -111,6 +114,7 @@ export class ThreatMonitor {
 
   /** Every entry of the chain, once it is on disk. */
   observe(entry: AuditEntry): void {
+    this.#observedFrom ??= entry.sequence;
     try {
       this.#observe(entry);
     } catch (error) {
@@ -167,11 +171,10 @@ export class ThreatMonitor {
     }
   }
 
-  /** What an operation within one's rights says, and teaches. */
+  /** What an operation within one's rights says, and teaches where it succeeded; one that failed may have reached the metal. */
   #operation(entry: AuditEntry): readonly Sign[] {
     const { actor, devices, sequence, wallMs, clockQuality, risk } = entry;
     const changed = entry.operation !== READ;
-    if (entry.event === 'OPERATION_FAILED') return changed ? ['changed'] : [];
     const signs: Sign[] = changed ? ['done', 'changed'] : ['done'];
     const block = Math.floor(this.#atMs(entry) / this.#windowMs);
     const seen = { sequence, wallMs, changed, devices, clockQuality, block };
@@ -183,7 +186,7 @@ export class ThreatMonitor {
       const { criticalGroups } = this.#context;
       if (devices.some((device) => inGroups(device, criticalGroups))) signs.push('criticalDone');
     }
-    const after = learn(before, seen);
+    const after = entry.event === 'OPERATION_COMPLETED' ? learn(before, seen) : before;
     if (after !== before) this.#baselines.put(actor, after);
     return signs;
   }
@@ -287,7 +290,8 @@ export class ThreatMonitor {
 
   async #replay(): Promise<void> {
     const { audit } = this.#parts;
-    const last = audit.lastSequence;
+    // Each entry counts once: what was appended before this began has passed already.
+    const last = this.#observedFrom === null ? audit.lastSequence : this.#observedFrom - 1;
     const touched = new Map<string, ThreatSubject>();
     const touch = (subject: ThreatSubject) => touched.set(`${subject.kind} ${subject.id}`, subject);
     for (let next = await this.#firstOfWindow(last); next <= last; ) {

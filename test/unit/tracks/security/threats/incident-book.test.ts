@@ -78,6 +78,18 @@ it('shows the gravest first, and of those the oldest', () => {
   expect(book.leastGrave()?.id).toBe(1);
 });
 
+it('lets no number of addresses, however grave, push out a person, a device or the audit chain', () => {
+  const book = new IncidentBook(store);
+  book.put(incident(1, { subject: { kind: 'person', id: 'alice' }, level: 'HIGH' }));
+  book.put(incident(2, { subject: { kind: 'source', id: 'audit chain' }, level: 'CRITICAL' }));
+  book.put(incident(3, { subject: { kind: 'device', id: '9' } }));
+  book.put(incident(4, { level: 'CRITICAL', changedWallMs: 5 }));
+  book.put(incident(5, { level: 'CRITICAL', changedWallMs: 4 }));
+  expect(book.leastGrave()?.id).toBe(5);
+  for (const id of [4, 5]) book.put(incident(id, { closedWallMs: 6 }));
+  expect(book.leastGrave()?.id).toBe(3);
+});
+
 it('is bounded on disk: the oldest closed ones go, open ones stay', async () => {
   const book = new IncidentBook(store);
   const many = Array.from({ length: INCIDENTS_MAX + 50 }, () => {

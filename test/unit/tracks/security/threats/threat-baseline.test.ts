@@ -92,3 +92,14 @@ it('has the usual rate from windows in which the person worked, the later ones w
   expect(busy.rate).toBeGreaterThan(80);
   expect(busy.rate).toBeLessThan(90);
 });
+
+it('does not take one burst for what is usual: a window teaches twice the usual rate at most', () => {
+  let baseline = worked(9, 30);
+  for (let turn = 0; turn < 20_000; turn++) baseline = learn(baseline, seen(9));
+  baseline = learn(baseline, seen(10));
+  expect(baseline.rate).toBeCloseTo(33, 6);
+  // Where next to nothing is usual, work may still begin.
+  let rare = worked(200, 1);
+  for (let turn = 0; turn < 50; turn++) rare = learn(rare, seen(200));
+  expect(learn(rare, seen(201)).rate).toBeCloseTo(2.4, 6);
+});

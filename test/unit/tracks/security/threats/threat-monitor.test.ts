@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { blankRecord } from '#model/audit-entry';
+import type { LinearId } from '#model/device';
 import { DEFAULT_THREATS } from '#model/safety-policy';
 import { SUBJECTS_MAX } from '#tracks/security/threats/threat-windows';
 import { must } from '../../../../support/kernel-bench.ts';
@@ -142,6 +143,23 @@ describe('a learned person', () => {
     expect(bench.stopped).toEqual([[2]]);
     expect(bench.of(ALICE)?.responses).toContain('stop ordered for device-2');
     expect(bench.of(ALICE)?.responses.at(-1)).toBe('stopped');
+  });
+
+  it('is judged by what failed too, for the metal was touched, and nothing is learned from it', async () => {
+    const failed = (device: LinearId) =>
+      bench.add('OPERATION_FAILED', ALICE, { operation: 'WRITE', devices: [device], risk: 'HIGH' });
+    await bench.clock.advance(12 * 3_600_000);
+    await failed(40);
+    expect(bench.report(ALICE).indicators.map(({ name }) => name)).toEqual([
+      'unusual-device',
+      'unusual-hour',
+    ]);
+    await bench.clock.advance(86_400_000);
+    await failed(2);
+    expect(bench.report(ALICE)).toMatchObject({ score: 90, level: 'CRITICAL' });
+    expect(bench.stopped).toEqual([[2, 40]]);
+    await bench.times(300, () => failed(1));
+    expect(bench.report(ALICE).indicators.map(({ name }) => name)).toContain('rate');
   });
 
   it('may read what it likes whenever it likes', async () => {
@@ -371,6 +389,30 @@ it('a probe that no disk takes counts all the same, and is recorded when it does
   expect(opened).toHaveLength(1);
   const rows = bench.store.database.prepare('SELECT id FROM threat_incident').all();
   expect(rows).toHaveLength(1);
+});
+
+it('an incident whose end the disk does not take stands as before, is told again, and may close by itself', async () => {
+  await bench.times(16, () => beyond(BOB));
+  const { incidents } = bench.monitor;
+  const id = bench.of(BOB)?.id ?? 0;
+  expect(bench.of(BOB)).toMatchObject({ level: 'LOW', closedWallMs: 0 });
+  const { score } = bench.report(BOB);
+  // What came before the replay is not counted a second time by it.
+  await bench.monitor.start();
+  expect(bench.report(BOB).score).toBe(score);
+  const { page_count: pages } = bench.store.database.prepare('PRAGMA page_count').get() as {
+    readonly page_count: number;
+  };
+  bench.store.database.exec(`PRAGMA max_page_count = ${pages}`);
+  const refused = await incidents.close(id, ALICE, 'x'.repeat(90_000), null);
+  expect(refused?.ok).toBe(false);
+  expect(bench.of(BOB)).toMatchObject({ id, closedWallMs: 0, closedBy: '' });
+  expect(bench.told).toEqual([`${id} LOW opened`, `${id} LOW closed`, `${id} LOW opened`]);
+  bench.store.database.exec('PRAGMA max_page_count = 1000000');
+  await bench.clock.advance(59 * 60_000);
+  expect(bench.of(BOB)?.closedBy).toBe('');
+  await bench.clock.advance(2 * 60_000);
+  expect(bench.of(BOB)?.closedBy).toBe('quiet');
 });
 
 it('a site that forgives everything still locks whoever tries a quarantined device', async () => {
