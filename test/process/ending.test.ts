@@ -88,8 +88,10 @@ describe('the end of the agent', () => {
     expect(starts).toHaveLength(2);
     const { body } = await agent.rest(0, 'GET', 'audit/verify');
     expect(body.intact).toBe(true);
-    const status = await agent.rest(0, 'GET', 'system/status');
-    expect(status.body).toMatchObject({ state: 'READY', stopEngaged: false });
+    // Ready to be asked comes before everything has been looked at.
+    await expect
+      .poll(async () => (await agent.rest(0, 'GET', 'system/status')).body, { timeout: 20_000 })
+      .toMatchObject({ state: 'READY', stopEngaged: false });
   });
 
   it('by the death of the supervisor leaves safe devices and no process, and the next start works', async () => {
