@@ -25,12 +25,15 @@ import type { CertificateMaker } from '#tracks/security/certificates/certificate
 import { CertificateThreads } from './certificate-maker.ts';
 import type { KeyMaterial } from './compose/certificates.ts';
 import { KeyStore } from './key-store.ts';
+import { SealingKeyStore } from './sealing-key-store.ts';
 
 export interface OpenedKeys {
   readonly material: KeyMaterial;
   readonly checkpointKey: KeyObject;
   /** Others that the chain may name in place of the first. */
   readonly otherCheckpointKeys: readonly KeyObject[];
+  /** Secrets of the store are sealed with what it opens. */
+  readonly sealing: SealingKeyStore;
   /** Brings files and chain together; called once the chain is there. */
   settle(audit: AuditChain): Promise<Outcome<void>>;
 }
@@ -50,7 +53,7 @@ const ALWAYS = ['localhost', '127.0.0.1', '::1'];
 
 export async function openKeys(options: KeyMaterialOptions): Promise<Outcome<OpenedKeys>> {
   const { layout, store, credentials, onNote } = options;
-  const { checkpointKey, pki } = layout;
+  const { checkpointKey, sealingKey, pki } = layout;
   const keys = new KeyStore({ credentials, authorityKey: pki.authorityKey, checkpointKey, onNote });
   const names = serverNames(options.names);
   if (!names.ok) return names;
@@ -62,6 +65,7 @@ export async function openKeys(options: KeyMaterialOptions): Promise<Outcome<Ope
   return succeed({
     checkpointKey: first,
     otherCheckpointKeys: others,
+    sealing: new SealingKeyStore({ credentials, sealingKey, onNote }),
     material: {
       authority: authority.value,
       names: names.value,

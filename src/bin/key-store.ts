@@ -12,23 +12,19 @@ import {
   generateKeyPairSync,
   type KeyObject,
 } from 'node:crypto';
-import {
-  closeSync,
-  constants,
-  existsSync,
-  fstatSync,
-  fsyncSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  type Stats,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { describeError, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { keyIdOf } from '#model/authorization';
+import {
+  GROUP_OR_OTHERS,
+  OTHERS,
+  readKeyFile,
+  syncDirectory,
+  unfinished,
+  writeKeyFile,
+} from './key-file.ts';
 
 export interface KeyStoreOptions {
   /** `$CREDENTIALS_DIRECTORY`; undefined where systemd gives none. */
@@ -64,9 +60,6 @@ const KIND_NAMES: Readonly<Record<Kind, string>> = { ed25519: 'Ed25519', prime25
 /** Authorities may be stronger than the ones made here. */
 const AUTHORITY_KINDS = ['prime256v1', 'secp384r1'];
 const CHECKPOINT_KINDS = ['ed25519'];
-const KEY_BYTES_MAX = 16_384;
-const GROUP_OR_OTHERS = 0o077;
-const OTHERS = 0o007;
 
 export class KeyStore {
   readonly #options: KeyStoreOptions;
@@ -108,10 +101,11 @@ export class KeyStore {
         'it is given as a credential: give security another one there and start it again, it puts the change on record';
       return refuse(fault('OPERATION_UNSUPPORTED', { place, finding }));
     }
+    if (existsSync(previousOf(path))) return refuse(unfinished(path));
     try {
       const { privateKey } = generateKeyPairSync('ed25519');
-      write(previousOf(path), readFileSync(path, 'utf8'));
-      write(path, textOf(privateKey));
+      writeKeyFile(previousOf(path), readFileSync(path, 'utf8'));
+      writeKeyFile(path, textOf(privateKey));
       return succeed(privateKey);
     } catch (error) {
       const finding = 'the new key could not be made durable';
@@ -146,7 +140,6 @@ export class KeyStore {
     const { credentials, onNote } = this.#options;
     const credential = credentials === undefined ? undefined : join(credentials, name);
     if (credential !== undefined && existsSync(credential)) {
-      // Systemd lets the unit's user in with an access list, whose mask shows in the group's bits (acl(5)).
       const given = readKey(credential, kinds, OTHERS);
       if (!given.ok) return given;
       if (existsSync(path)) {
@@ -185,7 +178,7 @@ export class KeyStore {
         ? generateKeyPairSync('ed25519')
         : generateKeyPairSync('ec', { namedCurve: kind });
     try {
-      write(path, textOf(privateKey));
+      writeKeyFile(path, textOf(privateKey));
     } catch (error) {
       const finding = 'a new key could not be written';
       const place = `key ${basename(path)}`;
@@ -202,34 +195,15 @@ function previousOf(path: string): string {
 
 /** `forbidden`: bits of the mode that nobody may have set. */
 function readKey(path: string, kinds: readonly string[], forbidden: number): Outcome<KeyObject> {
-  const no = (finding: string, internal = path) =>
-    refuse(
-      fault('CONFIG_INVALID', {
-        place: `key ${basename(path)}`,
-        finding,
-        consequence: 'security does not start with it',
-        internal,
-      }),
-    );
-  let text: string;
-  try {
-    const descriptor = openSync(
-      path,
-      constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
-    );
-    try {
-      const unfit = fileRefusal(fstatSync(descriptor), forbidden);
-      if (unfit !== null) return no(unfit);
-      text = readFileSync(descriptor, 'utf8');
-    } finally {
-      closeSync(descriptor);
-    }
-  } catch (error) {
-    return no('cannot be read, or is a symbolic link', describeError(error));
-  }
+  const consequence = 'security does not start with it';
+  const text = readKeyFile(path, forbidden, consequence);
+  if (!text.ok) return text;
+  const place = `key ${basename(path)}`;
+  const no = (finding: string) =>
+    refuse(fault('CONFIG_INVALID', { place, finding, consequence, internal: path }));
   let key: KeyObject;
   try {
-    key = createPrivateKey(text);
+    key = createPrivateKey(text.value);
   } catch {
     // What was thrown may repeat what was read.
     return no('holds no private key without a pass phrase');
@@ -239,37 +213,6 @@ function readKey(path: string, kinds: readonly string[], forbidden: number): Out
   return no(`is of the kind ${kind}, and ${kinds.join(' or ')} is needed`);
 }
 
-function fileRefusal(status: Stats, forbidden: number): string | null {
-  if (!status.isFile()) return 'is no plain file';
-  if (status.size > KEY_BYTES_MAX) return `is larger than ${KEY_BYTES_MAX} bytes`;
-  const mode = (status.mode & 0o777).toString(8).padStart(4, '0');
-  if ((status.mode & forbidden) !== 0) {
-    const who = (status.mode & forbidden & OTHERS) === 0 ? 'its group' : 'others';
-    return `has the mode ${mode}, so that ${who} can get at it; it has to be 0600 or 0400`;
-  }
-  const self = process.geteuid?.() ?? 0;
-  if (status.uid === self || status.uid === 0) return null;
-  return `belongs to the user ${status.uid}, who could change it`;
-}
-
 function textOf(key: KeyObject): string {
   return key.export({ type: 'pkcs8', format: 'pem' }).toString();
-}
-
-/** Whole or not at all, readable by its owner alone from the first byte on. */
-function write(path: string, text: string): void {
-  const fresh = `${path}.new`;
-  rmSync(fresh, { force: true });
-  writeFileSync(fresh, text, { mode: 0o600, flag: 'wx', flush: true });
-  renameSync(fresh, path);
-  syncDirectory(dirname(path));
-}
-
-function syncDirectory(path: string): void {
-  const descriptor = openSync(path, constants.O_RDONLY);
-  try {
-    fsyncSync(descriptor);
-  } finally {
-    closeSync(descriptor);
-  }
 }

@@ -90,6 +90,7 @@ const security = composeSecurity({
   checkpointKey: keys.checkpointKey,
   otherCheckpointKeys: keys.otherCheckpointKeys,
   material: keys.material,
+  sealing: keys.sealing,
   signer,
   latch,
   kernelLink,
@@ -123,6 +124,12 @@ const firstSetup = {
 };
 if (security.firstRun.needed)
   log.warn('nobody administers this appliance yet: run `dsmil setup` at it');
+if (security.credentials.shut.size > 0) {
+  const reasons = [...new Set(security.credentials.shut.values())].join(', or ');
+  const finding = `passwords and one-time codes of ${security.credentials.shut.size} accounts cannot be checked, because ${reasons}; bring the sealing key back, or run \`dsmil setup --recover\` at the machine`;
+  security.announcer.systemChanged(finding, Severity.WARNING);
+  log.warn({ accounts: [...security.credentials.shut.keys()] }, finding);
+}
 if (security.floor.behindMs > CLOCK_BEHIND_MS) {
   const finding = `the wall clock is ${Math.round(security.floor.behindMs / 1_000)} s behind what is on record`;
   security.announcer.systemChanged(finding, Severity.WARNING);

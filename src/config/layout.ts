@@ -10,6 +10,8 @@ export interface Layout {
   readonly database: string;
   /** Signs audit checkpoints; security only. */
   readonly checkpointKey: string;
+  /** Seals secrets in the database; security only. */
+  readonly sealingKey: string;
   readonly pki: {
     /** The authority's certificate, for panels; public. */
     readonly authority: string;
@@ -41,6 +43,7 @@ export function layoutOf(stateDirectory: string, runDirectory: string): Layout {
     runDirectory,
     database: state('security', 'agent.db'),
     checkpointKey: state('security', 'checkpoint-key.pem'),
+    sealingKey: state('security', 'sealing-key'),
     pki: {
       authority: state('pki', 'ca.pem'),
       authorityKey: state('security', 'ca-key.pem'),

@@ -148,7 +148,10 @@ export const ADMINISTRATION_BODIES: { readonly [K in AdministrationKey]?: JsonSc
   ),
   renewCertificate: Type.Object({ requestPem: Pem }, strict),
   revokeCertificate: withReason,
-  rotateKey: Type.Object({ key: choice(['authorization', 'checkpoint']), reason: Reason }, strict),
+  rotateKey: Type.Object(
+    { key: choice(['authorization', 'checkpoint', 'sealing']), reason: Reason },
+    strict,
+  ),
   archiveAudit: withReason,
   closeIncident: withReason,
   startChaos: Type.Object({ scenario: ScenarioSchema, reason: Reason }, strict),

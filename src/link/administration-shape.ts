@@ -100,7 +100,7 @@ export const administrationShapes: {
   issueCertificate: object({ account: accountId, requestPem: pem, reason }),
   renewCertificate: object({ serial: text(128), requestPem: pem }),
   revokeCertificate: object({ serial: text(128), reason }),
-  rotateKey: object({ key: oneOf(['authorization', 'checkpoint'] as const), reason }),
+  rotateKey: object({ key: oneOf(['authorization', 'checkpoint', 'sealing'] as const), reason }),
   auditCheckpoint: nothingAsked,
   exportAudit: object({
     fromSequence: integer(1, Number.MAX_SAFE_INTEGER),

@@ -151,7 +151,7 @@ export interface AdministrationMap {
     { readonly sessionsEnded: number }
   >;
   readonly rotateKey: Asked<
-    { readonly key: 'authorization' | 'checkpoint' } & WithReason,
+    { readonly key: 'authorization' | 'checkpoint' | 'sealing' } & WithReason,
     ChangeProgress & { readonly publicKeyPem: string }
   >;
   // --- Audit -----------------------------------------------------------------------------------------

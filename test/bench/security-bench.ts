@@ -179,6 +179,7 @@ export class SecurityBench {
       clockQuality: () => 'unsynchronized',
       checkpointKey: keys.checkpointKey,
       material: keys.material,
+      sealing: keys.sealing,
       signer,
       latch,
       kernelLink,

@@ -1,6 +1,6 @@
 // The way in with a password on a real store and a real audit chain, with hashes that cost little.
 
-import { generateKeyPairSync } from 'node:crypto';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import type { VirtualClock } from '#foundation/clock';
 import { Deadline } from '#foundation/deadline';
 import type { Outcome } from '#foundation/outcome';
@@ -21,6 +21,8 @@ import { FirstRun } from '#tracks/security/identity/first-run';
 import { Invitations } from '#tracks/security/identity/invitations';
 import { codeAt, fromBase32, STEP_MS, stepAt } from '#tracks/security/identity/one-time-codes';
 import { type HashCost, Passwords } from '#tracks/security/identity/passwords';
+import { openSealedTables } from '#tracks/security/identity/sealed-tables';
+import { type SealingKey, Seals, sealingKeyOf } from '#tracks/security/identity/seals';
 import { Turns } from '#tracks/security/identity/turns';
 import type { Persona } from '../../src/bin/persona.ts';
 import { IdentityBench } from './identity-bench.ts';
@@ -47,6 +49,7 @@ function liveOn(
     readonly entries: AuditEntry[];
     readonly announced: string[];
     readonly recovered: string[];
+    readonly keys: readonly SealingKey[];
   },
 ) {
   const { clock, store, accounts, tokens, lockouts, sources, signIns, principals, floor } =
@@ -64,8 +67,10 @@ function liveOn(
     },
   });
   const record = recordActs(audit);
-  const credentials = new CredentialBook(store);
-  const invitations = new Invitations({ store, credentials, wallMs });
+  const seals = new Seals(heard.keys[0] ?? null, heard.keys.slice(1));
+  openSealedTables(store, seals, () => undefined);
+  const credentials = new CredentialBook(store, seals);
+  const invitations = new Invitations({ store, credentials, seals, wallMs });
   const passwords = new Passwords(cost);
   const firstRun = new FirstRun({ accounts, credentials, tokens, invitations, record });
   const administratorRecovery = new AdministratorRecovery({
@@ -84,6 +89,7 @@ function liveOn(
     accounts,
     credentials,
     invitations,
+    unsealable: () => (seals.currentId === null ? 'the key is not there' : null),
     passwords,
     lockouts,
     sources,
@@ -98,7 +104,7 @@ function liveOn(
     credentialOf: (id) => principals.credentialOf(id),
     handlers: desk.handlers(),
   });
-  const made = { credentials, invitations, passwords, firstRun, administratorRecovery };
+  const made = { seals, credentials, invitations, passwords, firstRun, administratorRecovery };
   return { audit, record, administration, ...made };
 }
 
@@ -109,6 +115,8 @@ export class EntryBench {
   readonly announced: string[] = [];
   /** Administrators whose recovery was announced. */
   readonly recovered: string[] = [];
+  /** Sealing keys of the next life, the one in use first; empty where there is none. */
+  keys: readonly SealingKey[] = [sealingKeyOf(randomBytes(32))];
   live: Live;
 
   constructor(people: readonly Persona[]) {

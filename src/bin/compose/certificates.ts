@@ -22,6 +22,7 @@ import type { AccountBook } from '#tracks/security/identity/account-book';
 import type { SecondAdministrator } from '#tracks/security/identity/second-administrator';
 import type { Turns } from '#tracks/security/identity/turns';
 import type { AdministrationCaller, RecordAct, SessionControl } from '#tracks/security/ports';
+import type { ComposedSealing } from './sealing.ts';
 
 /** What the security process alone has: keys on disk and the names of this machine. */
 export interface KeyMaterial {
@@ -43,6 +44,7 @@ export interface CertificateParts {
   readonly accounts: AccountBook;
   readonly sessions: SessionControl;
   readonly signer: AuthorizationSigner;
+  readonly sealing: ComposedSealing;
   readonly offerKeys: (keys: AuthorizationKeys) => Promise<Outcome<void>>;
   readonly second: SecondAdministrator;
   readonly turns: Turns;
@@ -57,7 +59,7 @@ const LOOK_EVERY_MS = 3_600_000;
 const RETRY_AFTER_MS = 10_000;
 
 export function composeCertificates(parts: CertificateParts) {
-  const { material, audit, signer, second, record } = parts;
+  const { material, audit, signer, second, record, sealing } = parts;
   const keys = new KeyDesk({
     signer,
     second,
@@ -65,6 +67,8 @@ export function composeCertificates(parts: CertificateParts) {
     offer: parts.offerKeys,
     checkpointKeyId: () => audit.book.keyId,
     rotateCheckpointKey: (caller, more) => rotateCheckpointKey(audit, material, caller, more),
+    sealingKeyId: () => sealing.seals.currentId ?? '',
+    rotateSealingKey: (caller, more) => sealing.rotate(caller, more),
   });
   if (material === undefined) return keys.handlers();
   return { ...keys.handlers(), ...composeAuthority(parts, material) };

@@ -51,7 +51,7 @@ export function composeDesks(parts: DeskParts) {
       enrolled: (account) => parts.credentials.enrolled(account),
       hasWayIn: (record) =>
         hasWayIn(record, {
-          enrolled: (account) => parts.credentials.enrolled(account),
+          enrolled: (account) => parts.credentials.usable(account),
           goodTokens: (account) => tokens.goodOf(account).length,
           certified: (uri) =>
             certificates

@@ -22,6 +22,7 @@ import { Sources } from '#tracks/security/identity/sources';
 import { TokenBook } from '#tracks/security/identity/token-book';
 import { Turns } from '#tracks/security/identity/turns';
 import { WallFloor } from '#tracks/security/identity/wall-floor';
+import { openSealing, type SealingMaterial } from './sealing.ts';
 
 export interface IdentityParts {
   readonly clock: Clock;
@@ -29,11 +30,15 @@ export interface IdentityParts {
   readonly policy: SafetyPolicy['identity'];
   readonly audit: AuditChain;
   readonly announcer: Announcer;
+  /** Secrets are sealed with a key of this life alone where absent. */
+  readonly sealing?: SealingMaterial | undefined;
+  readonly onNote: (detail: object, message: string) => void;
 }
 
 export type ComposedIdentity = ReturnType<typeof composeIdentity>;
 
-export function composeIdentity({ clock, store, policy, audit, announcer }: IdentityParts) {
+export function composeIdentity(parts: IdentityParts) {
+  const { clock, store, policy, audit, announcer } = parts;
   const accounts = new AccountBook(store);
   // Whoever judges whether something has expired asks this, not the clock.
   const floor = new WallFloor(store, clock);
@@ -66,8 +71,10 @@ export function composeIdentity({ clock, store, policy, audit, announcer }: Iden
   });
   const record = recordActs(audit);
   const turns = new Turns();
-  const credentials = new CredentialBook(store);
-  const invitations = new Invitations({ store, credentials, wallMs });
+  const sealing = openSealing({ ...parts, record });
+  const { seals } = sealing;
+  const credentials = new CredentialBook(store, seals);
+  const invitations = new Invitations({ store, credentials, seals, wallMs });
   const firstRun = new FirstRun({ accounts, credentials, tokens, invitations, record });
   const administratorRecovery = new AdministratorRecovery({
     accounts,
@@ -85,6 +92,7 @@ export function composeIdentity({ clock, store, policy, audit, announcer }: Iden
     accounts,
     credentials,
     invitations,
+    unsealable: () => (seals.currentId === null ? sealing.finding : null),
     passwords: new Passwords(),
     lockouts,
     sources,
@@ -110,6 +118,7 @@ export function composeIdentity({ clock, store, policy, audit, announcer }: Iden
     lockouts,
     credentials,
     invitations,
+    sealing,
     principals,
     record,
     turns,

@@ -53,6 +53,7 @@ import { composeCertificates, type KeyMaterial } from './certificates.ts';
 import { composeDesks } from './desks.ts';
 import { type ComposedIdentity, composeIdentity } from './identity.ts';
 import { KernelKeys } from './kernel-keys.ts';
+import type { SealingMaterial } from './sealing.ts';
 import { type ComposedState, composeState } from './state.ts';
 import { type ComposedThreats, composeThreats } from './threats.ts';
 
@@ -70,6 +71,8 @@ export interface SecurityParts {
   readonly otherCheckpointKeys?: readonly KeyObject[];
   /** Nothing is certified where absent. */
   readonly material?: KeyMaterial;
+  /** Secrets in the store are sealed with a key of this life alone where absent. */
+  readonly sealing?: SealingMaterial;
   readonly signer: AuthorizationSigner;
   readonly latch: StopLatch;
   readonly kernelLink: Link;
@@ -138,7 +141,15 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     onNote: parts.onNote,
   });
   const announcer = new Announcer(clock, events, audit);
-  const identity = composeIdentity({ clock, store, policy: policy.identity, audit, announcer });
+  const identity = composeIdentity({
+    clock,
+    store,
+    policy: policy.identity,
+    audit,
+    announcer,
+    sealing: parts.sealing,
+    onNote: parts.onNote,
+  });
   const {
     accounts,
     certificates,
@@ -223,6 +234,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
         accounts,
         sessions: principals,
         signer,
+        sealing: identity.sealing,
         offerKeys: (keys) => kernelKeys.offer(keys),
         second,
         turns,

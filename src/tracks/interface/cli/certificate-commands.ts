@@ -89,8 +89,11 @@ function addKeys(program: Command, run: Run): void {
     .description('replaces a signing key while the agent runs; two administrators have to ask')
     .addArgument(
       keys
-        .createArgument('<key>', 'of operations, or of the audit chain')
-        .choices(['authorization', 'checkpoint']),
+        .createArgument(
+          '<key>',
+          'of operations, of the audit chain, or of the secrets in the store',
+        )
+        .choices(['authorization', 'checkpoint', 'sealing']),
     )
     .requiredOption('--reason <text>', 'why')
     .action((key: string, { reason }: { readonly reason: string }) =>

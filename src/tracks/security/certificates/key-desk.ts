@@ -1,4 +1,5 @@
-// Signing keys replaced while the agent runs: the one kernel checks authorizations with, and the one of audit checkpoints.
+// Keys replaced while the agent runs: the one kernel checks authorizations with, the one of audit checkpoints, and the one that
+// secrets in the store are sealed with.
 // Invariants: two administrators; the new public key is on record before anything is signed with it; a private key is
 // neither answered nor written to any entry.
 // Faults: those of `SecondAdministrator`, and of whoever has to take the new key: the old one then stays in use.
@@ -28,6 +29,12 @@ export interface KeyDeskParts {
   ) => Promise<Outcome<NewPublicKey>>;
   /** Id of the key in use. */
   readonly checkpointKeyId: () => string;
+  /** Seals everything anew, with its entry `KEY_ROTATED` for this caller; there is no public key to answer. */
+  readonly rotateSealingKey: (
+    caller: AdministrationCaller,
+    more: Partial<AuditRecord>,
+  ) => Promise<Outcome<NewPublicKey>>;
+  readonly sealingKeyId: () => string;
   readonly second: SecondAdministrator;
   readonly record: RecordAct;
 }
@@ -47,24 +54,48 @@ export class KeyDesk {
     caller: AdministrationCaller,
     request: AdministrationRequest<'rotateKey'>,
   ): Promise<Outcome<AdministrationAnswer<'rotateKey'>>> {
-    const { second, signer, checkpointKeyId } = this.#parts;
+    const { second } = this.#parts;
     const { key, reason } = request;
-    const current =
-      key === 'authorization' ? (signer.keys().keys[0]?.keyId ?? '') : checkpointKeyId();
+    const current = this.#currentId(key);
     const what = `to replace the ${key} key ${current}`;
     const subject = { request, basis: current, what, details: { key, keyId: current } };
     const asked = await second.ask(caller, 'rotateKey', subject, ({ by, digest }) => {
       const details: Record<string, Canonical> = { key, before: current, proposedBy: by };
       const more = { reason, planDigest: digest, details };
-      return key === 'authorization'
-        ? this.#rotateAuthorization(caller, more)
-        : this.#parts.rotateCheckpointKey(caller, more);
+      return this.#replace(key, caller, more);
     });
     if (!asked.ok) return asked;
     if (!asked.value.done) return succeed({ ...asked.value, publicKeyPem: '' });
     const { keyId, publicKeyPem } = asked.value.value;
     const message = `the ${key} key ${current} was replaced by ${keyId}`;
     return succeed({ done: true, message, publicKeyPem });
+  }
+
+  #currentId(key: AdministrationRequest<'rotateKey'>['key']): string {
+    const { signer, checkpointKeyId, sealingKeyId } = this.#parts;
+    switch (key) {
+      case 'authorization':
+        return signer.keys().keys[0]?.keyId ?? '';
+      case 'checkpoint':
+        return checkpointKeyId();
+      case 'sealing':
+        return sealingKeyId();
+    }
+  }
+
+  #replace(
+    key: AdministrationRequest<'rotateKey'>['key'],
+    caller: AdministrationCaller,
+    more: Partial<AuditRecord>,
+  ): Promise<Outcome<NewPublicKey>> {
+    switch (key) {
+      case 'authorization':
+        return this.#rotateAuthorization(caller, more);
+      case 'checkpoint':
+        return this.#parts.rotateCheckpointKey(caller, more);
+      case 'sealing':
+        return this.#parts.rotateSealingKey(caller, more);
+    }
   }
 
   #rotateAuthorization(

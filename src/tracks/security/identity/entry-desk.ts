@@ -19,11 +19,11 @@ import type {
   SessionControl,
 } from '../ports.ts';
 import { principalOf } from './account-book.ts';
-import type { CredentialBook, PersonalSecrets } from './credential-book.ts';
+import { type CredentialBook, NobodysCodes, type PersonalSecrets } from './credential-book.ts';
 import { unusableBecause } from './grounds.ts';
 import type { Invitation, Invitations } from './invitations.ts';
 import type { Attempt, Lockouts } from './lockouts.ts';
-import { codeUri, newCodeSecret, stepOf } from './one-time-codes.ts';
+import { base32, codeUri, newCodeSecret } from './one-time-codes.ts';
 import { passwordFinding } from './password-rules.ts';
 import type { Passwords } from './passwords.ts';
 import { hashToken, newHandle } from './secrets.ts';
@@ -37,6 +37,8 @@ export interface EntryDeskParts {
   readonly accounts: AccountPort;
   readonly credentials: CredentialBook;
   readonly invitations: Invitations;
+  /** Why nothing new can be sealed; null where it can. */
+  readonly unsealable: () => string | null;
   readonly passwords: Passwords;
   readonly lockouts: Lockouts;
   readonly sources: Sources;
@@ -60,19 +62,17 @@ interface Proved {
   readonly outdated: boolean;
 }
 
-/** A secret nobody has, for the work that is done for nothing. */
-const NOBODY: PersonalSecrets = {
-  account: '',
-  password: '',
-  codeSecret: newCodeSecret(),
-  lastStep: 0,
-};
 const WRONG = 'name, password or one-time code is wrong, or the code was used already';
+/** Where secrets cannot be opened. */
+const REMEDY =
+  'nothing was done; certificates, tokens and the local console go on: bring the sealing key back, or have root run `dsmil setup --recover NAME` for an administrator, who invites the others anew';
 
 export class EntryDesk {
   readonly #parts: EntryDeskParts;
   /** Names that nobody has may be passwords in the wrong field: what is on record tells them apart, and no more. */
   readonly #nameKey = randomBytes(32);
+  /** For the work that is done for nothing. */
+  readonly #nobody = new NobodysCodes();
 
   constructor(parts: EntryDeskParts) {
     this.#parts = parts;
@@ -99,31 +99,41 @@ export class EntryDesk {
     const { signIns, sessions, credentials, passwords } = this.#parts;
     const { id } = record;
     // A hash that cannot be renewed now is renewed next time.
-    const renewed = outdated ? await passwords.hash(password) : null;
+    const renewed = outdated ? await passwords.hash(password).catch(() => null) : null;
     const better = renewed?.ok === true ? renewed.value : null;
     const opening = signIns.open(id, caller.origin);
     const cleared = attempt.succeeded();
+    let stands = true;
     const entry = await this.#parts.record(
       'SIGNED_IN',
       caller,
       'signed in with password and one-time code',
       { actor: id, operation: 'login', details: { account: id, handle: opening.handle } },
       () => {
+        stands = credentials.stands(id, secrets.password);
+        // Nothing of this counts then, this entry either.
+        if (!stands) throw new Error('the password was replaced in the same moment');
         opening.write();
         cleared.write();
         if (better !== null) credentials.writePassword(id, secrets.password, better);
         credentials.writeStep(id);
       },
     );
-    if (!entry.ok) return entry;
-    // An invitation that was given while the entry was written has the last word.
-    const stands = credentials.of(id)?.password === secrets.password;
+    if (!stands) {
+      await this.#failed(caller, 'login', id, 'the password was replaced meanwhile');
+      return refuse(this.#wrong());
+    }
+    if (!entry.ok) {
+      opening.abandon();
+      return entry;
+    }
     if (better !== null) credentials.notePassword(id, secrets.password, better);
-    const over = new Set(opening.noteOpened().map(({ handle }) => handle));
-    if (!stands) over.add(opening.handle);
+    const opened = opening.noteOpened();
+    // What ended this person's sign-ins while the entry was written ended this one too.
+    if (opened === null) return refuse(this.#wrong());
+    const over = new Set(opened.map(({ handle }) => handle));
     if (over.size > 0)
       sessions.endSessions(({ handle }) => over.has(handle), 'newer sign-ins took its place');
-    if (!stands) return refuse(wrongFault());
     return succeed({
       token: opening.token,
       principal: principalOf(record),
@@ -173,16 +183,21 @@ export class EntryDesk {
     const wallMs = clock.wallMs();
     const proved = right
       ? credentials.useCode(name, code, wallMs)
-      : stepOf(NOBODY.codeSecret, code, wallMs, Number.MAX_SAFE_INTEGER) !== null;
+      : this.#nobody.useCode(code, wallMs);
     if (right && proved) {
       const current = credentials.of(name) ?? secrets;
       const { outdated } = verdict.value;
       return succeed({ attempt, record, secrets: current, outdated });
     }
     const { locked, write } = attempt.failed();
-    await this.#failed(caller, operation, name, 'wrong name, password or code', write);
+    const because = credentials.shut.get(name);
+    const finding =
+      because === undefined
+        ? 'wrong name, password or code'
+        : `password and code cannot be checked: ${because}`;
+    await this.#failed(caller, operation, name, finding, write);
     if (locked) await this.#lockedNow(caller, name);
-    return refuse(wrongFault());
+    return refuse(this.#wrong());
   }
 
   /** An account whose person may sign in now. */
@@ -203,23 +218,36 @@ export class EntryDesk {
     const { account } = found.value;
     const unsuitable = passwordFinding(password, account);
     if (unsuitable !== null) return refuse(unsuitableFault(unsuitable));
+    const unsealable = this.#parts.unsealable();
+    if (unsealable !== null) {
+      const consequence = 'no password was set: put the key right and start the agent again';
+      const finding = `secrets cannot be sealed: ${unsealable}`;
+      return refuse(fault('CONFIG_INVALID', { place: 'enrolment', finding, consequence }));
+    }
     const hash = await passwords.hash(password);
     if (!hash.ok) return hash;
-    const codeSecret = newCodeSecret();
     if (!invitations.stands(found.value)) return refuse(invitationFault());
-    const pending: Invitation = { ...found.value, pending: { password: hash.value, codeSecret } };
+    const codeSecret = newCodeSecret();
+    const secret = base32(codeSecret);
+    const pending = invitations.chosen(found.value, hash.value, codeSecret);
+    codeSecret.fill(0);
+    let stands = true;
     const entry = await record(
       'PASSWORD_CHANGED',
       caller,
       'set with an invitation; it counts once the first one-time code is proved',
       { actor: account, operation: 'enrol', details: { account } },
-      () => invitations.write(pending),
+      () => {
+        stands = invitations.writeChosen(pending);
+        if (!stands) throw new Error('the invitation was replaced in the same moment');
+      },
     );
+    if (!stands) return refuse(invitationFault());
     if (!entry.ok) return entry;
     // Replaced or used up while the entry was written: what was chosen now is worth nothing.
     if (!invitations.stands(found.value)) return refuse(invitationFault());
     invitations.noteSaved(pending);
-    return succeed({ account, secret: codeSecret, uri: codeUri(account, codeSecret) });
+    return succeed({ account, secret, uri: codeUri(account, secret) });
   }
 
   async #confirm(
@@ -233,33 +261,35 @@ export class EntryDesk {
     if (pending === null) {
       return refuse(invitationFault('no password was set with it yet'));
     }
-    const step = stepOf(pending.codeSecret, code, clock.wallMs(), 0);
-    if (step === null) {
+    const secrets = invitations.proved(found.value, code, clock.wallMs());
+    if (secrets === null) {
       const waits = this.#parts.sources.refusal(caller.origin);
       if (waits !== null) return refuse(waits);
       await this.#failed(caller, 'confirmEnrolment', account, 'wrong first code');
       const finding = 'the one-time code is wrong; compare the clock of the device that shows it';
       return refuse(fault('NOT_AUTHENTICATED', { place: 'one-time code', finding }));
     }
-    const secrets: PersonalSecrets = { account, ...pending, lastStep: step };
     // Taken now, so that a second confirmation of the same invitation finds none.
     if (!invitations.stands(found.value)) return refuse(invitationFault());
     invitations.noteUsed(found.value);
+    let stands = true;
     const entry = await record(
       'ACCOUNT_ENROLLED',
       caller,
       `${account} has a password and one-time codes`,
       { actor: account, operation: 'confirmEnrolment', details: { account } },
       () => {
+        stands = invitations.writeUsed(found.value);
+        // An invitation given meanwhile has the last word, in the store as here.
+        if (!stands) throw new Error('the invitation was replaced in the same moment');
         credentials.write(secrets);
-        invitations.writeUsed(found.value);
       },
     );
+    if (!stands) return refuse(invitationFault());
     if (!entry.ok) {
       if (invitations.of(account) === undefined) invitations.noteSaved(found.value);
       return entry;
     }
-    // An invitation given meanwhile has the last word, in the store as here.
     if (invitations.of(account) === undefined) credentials.noteSaved(secrets);
     return succeed({ account });
   }
@@ -297,23 +327,29 @@ export class EntryDesk {
       passwordFinding(next, account) ?? (next === password ? 'is the one of before' : null);
     if (unsuitable !== null) return refuse(unsuitableFault(unsuitable));
     const proved = await this.#prove(caller, 'changePassword', account, password, code);
-    if (!proved.ok) return sessionStays(proved);
+    if (!proved.ok) return this.#sessionStays(proved);
     const { attempt, secrets } = proved.value;
-    const hash = await passwords.hash(next);
+    const hash = await passwords.hash(next).catch((error: unknown) => {
+      attempt.abandoned();
+      throw error;
+    });
     // Another password or an invitation that came meanwhile has the last word.
     if (!hash.ok || credentials.of(account)?.password !== secrets.password) {
       attempt.abandoned();
-      return hash.ok ? sessionStays(refuse(wrongFault())) : hash;
+      return hash.ok ? this.#sessionStays(refuse(this.#wrong())) : hash;
     }
     const cleared = attempt.succeeded();
     const own = sessions.handleOf(session.id);
     let sessionsEnded = 0;
+    let stands = true;
     const entry = await record(
       'PASSWORD_CHANGED',
       caller,
       'changed by the person; every other session ended',
       { operation: 'changePassword', details: { account } },
       () => {
+        stands = credentials.stands(account, secrets.password);
+        if (!stands) throw new Error('the password was replaced in the same moment');
         credentials.writePassword(account, secrets.password, hash.value);
         credentials.writeStep(account);
         cleared.write();
@@ -324,6 +360,7 @@ export class EntryDesk {
         );
       },
     );
+    if (!stands) return this.#sessionStays(refuse(this.#wrong()));
     if (!entry.ok) return entry;
     credentials.notePassword(account, secrets.password, hash.value);
     return succeed({ sessionsEnded });
@@ -366,6 +403,35 @@ export class EntryDesk {
     onLocked(account, finding);
   }
 
+  /**
+   * The same for everybody who is refused, while there are secrets that cannot be opened too: whose they are is on record and
+   * in the log, and not for strangers.
+   */
+  #wrong(): Fault {
+    const finding = `${WRONG}${this.#orShut()}`;
+    const found = { place: 'sign-in', finding };
+    const { shut } = this.#parts.credentials;
+    return fault('NOT_AUTHENTICATED', shut.size === 0 ? found : { ...found, consequence: REMEDY });
+  }
+
+  #orShut(): string {
+    const reasons = [...new Set(this.#parts.credentials.shut.values())];
+    if (reasons.length === 0) return '';
+    return `, or the secrets of the account cannot be opened, because ${reasons.join(', or ')}`;
+  }
+
+  /** The session that asks is as good as before, and nobody should take it for ended. */
+  #sessionStays<T>(outcome: Outcome<T>): Outcome<never> {
+    if (outcome.ok) throw new Error('only a refusal is passed on');
+    const { code } = outcome.fault;
+    if (code !== 'NOT_AUTHENTICATED' && code !== 'ACCOUNT_LOCKED') return outcome;
+    const finding =
+      code === 'ACCOUNT_LOCKED'
+        ? 'cannot be changed while sign-ins of the account are locked'
+        : `the present one or the one-time code is wrong, or the code was used already${this.#orShut()}`;
+    return refuse(fault('NOT_PERMITTED', { place: 'password', finding }));
+  }
+
   #digestOf(name: string): string {
     return createHmac('sha256', this.#nameKey).update(hashToken(name)).digest('hex').slice(0, 8);
   }
@@ -379,20 +445,4 @@ function invitationFault(
 
 function unsuitableFault(finding: string): Fault {
   return fault('PASSWORD_UNSUITABLE', { place: 'password', finding });
-}
-
-function wrongFault(): Fault {
-  return fault('NOT_AUTHENTICATED', { place: 'sign-in', finding: WRONG });
-}
-
-/** The session that asks is as good as before, and nobody should take it for ended. */
-function sessionStays<T>(outcome: Outcome<T>): Outcome<never> {
-  if (outcome.ok) throw new Error('only a refusal is passed on');
-  const { code } = outcome.fault;
-  if (code !== 'NOT_AUTHENTICATED' && code !== 'ACCOUNT_LOCKED') return outcome;
-  const finding =
-    code === 'ACCOUNT_LOCKED'
-      ? 'cannot be changed while sign-ins of the account are locked'
-      : 'the present one or the one-time code is wrong, or the code was used already';
-  return refuse(fault('NOT_PERMITTED', { place: 'password', finding }));
 }

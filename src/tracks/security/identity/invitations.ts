@@ -1,13 +1,15 @@
 // One-time invitations: with one, and only with one, a person sets a password and gets the secret of the one-time codes.
 // Invariants: two halves of 80 random bits, kept as one SHA-256 over both, so that one half alone is worth nothing; good for 24
 // hours by the wall floor and for one account; a new one replaces the one before, and password and codes of before are worth
-// nothing from then on; used up by the first proved code.
+// nothing from then on, in the store as in memory, whatever was under way; used up by the first proved code. What was chosen
+// with it lies sealed in the store; where that cannot be opened it is chosen anew.
 // Each of two administrators hands over one half, so that neither of them can enrol as the person.
 
 import { randomBytes } from 'node:crypto';
 import type { DurableStore } from '#foundation/durable-store';
-import type { CredentialBook } from './credential-book.ts';
-import { base32 } from './one-time-codes.ts';
+import { type CredentialBook, codesOf, type PersonalSecrets } from './credential-book.ts';
+import { base32, stepOf } from './one-time-codes.ts';
+import type { SealSubject, Seals } from './seals.ts';
 import { hashToken } from './secrets.ts';
 
 export const INVITATION_MS = 86_400_000;
@@ -18,7 +20,9 @@ const GROUP_LENGTH = 4;
 
 /** What was chosen with the invitation and waits for the first code. */
 export interface PendingSecrets {
+  /** In the PHC string format. */
   readonly password: string;
+  /** Sealed for the account and the purpose `pending-code-secret`. */
   readonly codeSecret: string;
 }
 
@@ -45,6 +49,7 @@ export interface InvitationMade {
 export interface InvitationParts {
   readonly store: DurableStore;
   readonly credentials: CredentialBook;
+  readonly seals: Seals;
   /** Of the wall floor. */
   readonly wallMs: () => number;
 }
@@ -54,25 +59,22 @@ export class Invitations {
   /** By account: each has one at most. */
   readonly #invitations = new Map<string, Invitation>();
 
+  /** After `openSealedTables`. */
   constructor(parts: InvitationParts) {
     this.#parts = parts;
-    const { database } = parts.store;
-    database.exec(`
-      CREATE TABLE IF NOT EXISTS invitation (
-        account TEXT PRIMARY KEY, hash TEXT NOT NULL UNIQUE, expires_wall_ms INTEGER NOT NULL,
-        password TEXT, code_secret TEXT
-      ) STRICT;
-    `);
-    for (const row of database.prepare('SELECT * FROM invitation').all()) {
+    const { seals, store } = parts;
+    for (const row of store.database.prepare('SELECT * FROM sealed_invitation').all()) {
+      const account = String(row.account);
+      const codeSecret = String(row.code_secret ?? '');
+      const password = seals.openText(passwordOf(account), String(row.password ?? ''));
+      const opened = seals.open(pendingCodesOf(account), codeSecret);
       this.noteSaved({
         hash: String(row.hash),
-        account: String(row.account),
+        account,
         expiresAtWallMs: Number(row.expires_wall_ms),
-        pending:
-          row.password === null || row.code_secret === null
-            ? null
-            : { password: String(row.password), codeSecret: String(row.code_secret) },
+        pending: password === null || opened === null ? null : { password, codeSecret },
       });
+      opened?.fill(0);
     }
   }
 
@@ -93,8 +95,11 @@ export class Invitations {
       secondHalf,
       expiresAtWallMs,
       write: () => {
-        this.write(invitation);
+        // What was chosen with the one before goes with it.
         credentials.writeForgotten(account);
+        this.#parts.store.database
+          .prepare('INSERT OR REPLACE INTO sealed_invitation VALUES (?, ?, ?, NULL, NULL)')
+          .run(account, invitation.hash, expiresAtWallMs);
       },
       noteSaved: () => {
         this.noteSaved(invitation);
@@ -123,22 +128,55 @@ export class Invitations {
     return this.#invitations.get(account);
   }
 
-  /** To be called inside a transaction of the store, then `noteSaved` once it is on disk. */
-  write({ account, hash, expiresAtWallMs, pending }: Invitation): void {
-    this.#parts.store.database
-      .prepare('INSERT OR REPLACE INTO invitation VALUES (?, ?, ?, ?, ?)')
-      .run(account, hash, expiresAtWallMs, pending?.password ?? null, pending?.codeSecret ?? null);
+  /** With what was chosen; counts once it is written and noted. Wipes nothing: `codeSecret` is still to be shown. */
+  chosen(invitation: Invitation, password: string, codeSecret: Uint8Array): Invitation {
+    const sealed = this.#parts.seals.seal(pendingCodesOf(invitation.account), codeSecret);
+    return { ...invitation, pending: { password, codeSecret: sealed } };
+  }
+
+  /** What was chosen, as it counts once this first code is proved; null where the code is none of that secret. */
+  proved({ account, pending }: Invitation, code: string, wallMs: number): PersonalSecrets | null {
+    const { seals } = this.#parts;
+    const opened =
+      pending === null ? null : seals.open(pendingCodesOf(account), pending.codeSecret);
+    if (pending === null || opened === null) return null;
+    const lastStep = stepOf(opened, code, wallMs, 0);
+    opened.fill(0);
+    if (lastStep === null) return null;
+    const codeSecret = seals.moved(pendingCodesOf(account), codesOf(account), pending.codeSecret);
+    return { account, password: pending.password, codeSecret, lastStep };
+  }
+
+  /**
+   * What was chosen; false, with nothing written, where the account was given another invitation meanwhile. To be called
+   * inside a transaction of the store, then `noteSaved` once it is on disk.
+   */
+  writeChosen({ account, hash, pending }: Invitation): boolean {
+    const { seals, store } = this.#parts;
+    if (pending === null) return false;
+    const { changes } = store.database
+      .prepare(
+        'UPDATE sealed_invitation SET password = ?, code_secret = ? WHERE account = ? AND hash = ?',
+      )
+      .run(
+        seals.sealText(passwordOf(account), pending.password),
+        seals.renewed(pendingCodesOf(account), pending.codeSecret),
+        account,
+        hash,
+      );
+    return Number(changes) === 1;
   }
 
   noteSaved(invitation: Invitation): void {
     this.#invitations.set(invitation.account, invitation);
   }
 
-  /** It is used up; to be called inside a transaction of the store, then `noteUsed` once it is on disk. */
-  writeUsed({ account, hash }: Invitation): void {
-    this.#parts.store.database
-      .prepare('DELETE FROM invitation WHERE account = ? AND hash = ?')
+  /** It is used up; false where it was replaced meanwhile. To be called inside a transaction of the store. */
+  writeUsed({ account, hash }: Invitation): boolean {
+    const { changes } = this.#parts.store.database
+      .prepare('DELETE FROM sealed_invitation WHERE account = ? AND hash = ?')
       .run(account, hash);
+    return Number(changes) === 1;
   }
 
   noteUsed({ account, hash }: Invitation): void {
@@ -159,6 +197,14 @@ function invitationHash(text: string): string {
   const plain = text.toUpperCase().replace(/[\s-]/g, '').replaceAll('0', 'O').replaceAll('1', 'I');
   const halves = [plain.slice(0, HALF_LENGTH), plain.slice(HALF_LENGTH)].sort();
   return hashToken(`invitation ${halves.join(' ')}`);
+}
+
+function passwordOf(account: string): SealSubject {
+  return { account, purpose: 'pending-password' };
+}
+
+function pendingCodesOf(account: string): SealSubject {
+  return { account, purpose: 'pending-code-secret' };
 }
 
 function grouped(text: string): string {

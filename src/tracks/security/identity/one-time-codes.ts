@@ -14,9 +14,8 @@ const ISSUER = 'DSMIL';
 /** RFC 4648 section 6. */
 const BASE32 = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
 
-/** Base32 without padding, as authenticator applications take it. */
-export function newCodeSecret(): string {
-  return base32(randomBytes(SECRET_BYTES));
+export function newCodeSecret(): Buffer {
+  return randomBytes(SECRET_BYTES);
 }
 
 export function stepAt(wallMs: number): number {
@@ -38,29 +37,29 @@ export function codeAt(secret: Uint8Array, step: number, digits = DIGITS): strin
  * of them whatever it finds, and takes spaces, which applications put between the digits.
  */
 export function stepOf(
-  secret: string,
+  secret: Uint8Array,
   code: string,
   wallMs: number,
   lastStep: number,
 ): number | null {
   const given = Buffer.from(code.replace(/\s/g, ''));
-  const bytes = fromBase32(secret);
   const now = stepAt(wallMs);
   let found: number | null = null;
   for (let step = now - TOLERANCE_STEPS; step <= now + TOLERANCE_STEPS; step++) {
     if (step < 0) continue;
-    const same = sameDigest(given, Buffer.from(codeAt(bytes, step)));
+    const same = sameDigest(given, Buffer.from(codeAt(secret, step)));
     if (same && step > lastStep && found === null) found = step;
   }
   return found;
 }
 
-/** For the QR code (github.com/google/google-authenticator/wiki/Key-Uri-Format). */
+/** `secret` in base32. For the QR code (github.com/google/google-authenticator/wiki/Key-Uri-Format). */
 export function codeUri(account: string, secret: string): string {
   const label = `${encodeURIComponent(ISSUER)}:${encodeURIComponent(account)}`;
   return `otpauth://totp/${label}?secret=${secret}&issuer=${encodeURIComponent(ISSUER)}&algorithm=SHA1&digits=${DIGITS}&period=${STEP_MS / 1000}`;
 }
 
+/** Without padding, as authenticator applications take it. */
 export function base32(bytes: Uint8Array): string {
   let text = '';
   let bits = 0;

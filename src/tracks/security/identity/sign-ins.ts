@@ -36,10 +36,14 @@ export interface Opening {
   readonly token: string;
   readonly handle: string;
   readonly expiresAtWallMs: number;
-  /** To be called inside a transaction of the store, then `noteOpened` once that is on disk. */
+  /**
+   * To be called inside a transaction of the store, then `noteOpened` once that is on disk, else `abandon`. Whatever ends the
+   * person's sign-ins from here on ends this one with them.
+   */
   write(): void;
-  /** It counts from now on; what had to make room for it, to be ended. */
-  noteOpened(): readonly SignedIn[];
+  /** It counts from now on; what had to make room for it, to be ended. Null where it was ended meanwhile. */
+  noteOpened(): readonly SignedIn[] | null;
+  abandon(): void;
 }
 
 export interface SignInParts {
@@ -58,6 +62,8 @@ export class SignIns {
   readonly lifeMs: number;
   readonly #parts: SignInParts;
   readonly #byHash = new Map<string, SignedIn>();
+  /** Written, and not on disk yet: they open nothing, and can be ended. */
+  readonly #opening = new Map<string, SignedIn>();
 
   constructor(parts: SignInParts) {
     this.#parts = parts;
@@ -94,7 +100,7 @@ export class SignIns {
   }
 
   all(): readonly SignedIn[] {
-    return [...this.#byHash.values()];
+    return [...this.#byHash.values(), ...this.#opening.values()];
   }
 
   find(hash: string): SignedIn | undefined {
@@ -104,7 +110,8 @@ export class SignIns {
   /** Why it is over; null while it is good. */
   overBecause(signIn: SignedIn): string | null {
     const nowMs = this.#parts.clock.nowMs();
-    if (this.#byHash.get(signIn.hash) !== signIn) return 'the sign-in has ended';
+    const kept = this.#byHash.get(signIn.hash) ?? this.#opening.get(signIn.hash);
+    if (kept !== signIn) return 'the sign-in has ended';
     if (signIn.expiresAtMs <= nowMs) return `the sign-in is ${this.lifeMs / 3_600_000} hours old`;
     if (signIn.usedAtMs + this.idleMs <= nowMs)
       return `the sign-in was not used for ${this.idleMs / 60_000} minutes`;
@@ -162,10 +169,15 @@ export class SignIns {
             signIn.expiresAtWallMs,
             openedWallMs,
           );
+        this.#opening.set(signIn.hash, signIn);
       },
       noteOpened: () => {
+        if (!this.#opening.delete(signIn.hash)) return null;
         this.#byHash.set(signIn.hash, signIn);
         return this.#inTheWay(signIn);
+      },
+      abandon: () => {
+        this.#opening.delete(signIn.hash);
       },
     };
   }
@@ -178,7 +190,10 @@ export class SignIns {
       const statement = store.database.prepare('DELETE FROM sign_in WHERE handle = ?');
       for (const { handle } of ended) statement.run(handle);
     };
-    for (const { hash } of ended) this.#byHash.delete(hash);
+    for (const { hash } of ended) {
+      this.#byHash.delete(hash);
+      this.#opening.delete(hash);
+    }
     if (store.database.isTransaction) forget();
     else store.transact(forget).catch(() => undefined);
   }

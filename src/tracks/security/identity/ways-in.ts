@@ -4,7 +4,7 @@
 import type { AccountRecord } from '#model/account';
 
 export interface WaysInParts {
-  /** Has a password and one-time codes. */
+  /** Has a password and one-time codes that can be checked. */
   readonly enrolled: (account: string) => boolean;
   readonly goodTokens: (account: string) => number;
   /** Whether a certificate for this name is good. */

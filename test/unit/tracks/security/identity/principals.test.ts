@@ -57,7 +57,7 @@ const open = async (credential: Credential): Promise<Session> => must(await show
 async function signIn(account = 'alice'): Promise<Credential & { readonly kind: 'token' }> {
   const opening = bench.signIns.open(account, ORIGIN);
   await bench.store.transact(() => opening.write());
-  for (const over of opening.noteOpened())
+  for (const over of opening.noteOpened() ?? [])
     bench.principals.endSessions(({ handle }) => handle === over.handle, 'too many');
   return { kind: 'token', token: opening.token };
 }
