@@ -1,6 +1,7 @@
 // The built program and its plans, for tests: runs it on a plan file, and writes plans with the right last line.
 
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { crc32c } from '#drivers/native/rings';
 import { bootId } from '../../src/bin/safe-drive-plan.ts';
@@ -42,6 +43,44 @@ export function safeDrive(args: readonly string[], program = SAFE_DRIVE): Promis
 export function planText(lines: readonly string[]): string {
   const text = lines.map((line) => `${line}\n`).join('');
   const steps = lines.filter((line) => /^(step|absent) /.test(line)).length;
-  const sum = crc32c(Buffer.from(text), 'chosen').toString(16).padStart(8, '0');
+  const sum = crc32c(Buffer.from(text, 'latin1'), 'chosen').toString(16).padStart(8, '0');
   return `${text}end ${steps} ${sum}\n`;
+}
+
+const SOURCES = join(REPOSITORY, 'drivers/native/safe-drive');
+
+/** The program whole, or what reads plans and drives nothing (test/fuzz/safe-drive-reader.c). */
+export type Watched = 'program' | 'reader';
+
+/**
+ * Compiles to `output` with everything watched that C leaves undefined: every byte read or written where none belongs.
+ * False, with a sentence on standard error, on a machine without a compiler that can.
+ */
+export function compileWatched(what: Watched, output: string): boolean {
+  const all = readdirSync(SOURCES).filter((name) => name.endsWith('.c'));
+  const parts = what === 'program' ? all : ['plan.c', 'field.c'];
+  const sources = parts.map((name) => join(SOURCES, name));
+  if (what === 'reader') sources.push(join(REPOSITORY, 'test/fuzz/safe-drive-reader.c'));
+  const failure = compile([`-I${SOURCES}`, ...sources, '-o', output], '');
+  if (failure === null) return true;
+  process.stderr.write(`the safe drive is not tried under sanitizers: ${failure}\n`);
+  return false;
+}
+
+/** Whether this machine has a compiler with the sanitizers; says so on standard error where it has none. */
+export function canWatch(): boolean {
+  const failure = compile(['-x', 'c', '-', '-o', '/dev/null'], 'int main(void) { return 0; }\n');
+  if (failure === null) return true;
+  process.stderr.write(`no C compiler with sanitizers: ${failure}\n`);
+  return false;
+}
+
+function compile(args: readonly string[], input: string): string | null {
+  const watching = ['-std=c11', '-O1', '-g', '-fsanitize=address,undefined'];
+  const compiled = spawnSync(
+    process.env.CC ?? 'cc',
+    [...watching, '-fno-sanitize-recover=all', ...args],
+    { encoding: 'utf8', input },
+  );
+  return compiled.status === 0 ? null : (compiled.error?.message ?? compiled.stderr);
 }

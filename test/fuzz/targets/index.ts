@@ -8,6 +8,7 @@ import { kernelBodies, pieces, portBodies } from './link-bodies.ts';
 import { modbusRtu, modbusTcp } from './modbus.ts';
 import { auditExport, certificateRequest } from './proofs.ts';
 import { rings } from './rings.ts';
+import { safeDrivePlan } from './safe-drive.ts';
 import { websocket } from './websocket.ts';
 
 export const FUZZ_TARGETS: readonly FuzzTarget[] = [
@@ -27,4 +28,5 @@ export const FUZZ_TARGETS: readonly FuzzTarget[] = [
   safetyPolicy,
   auditExport,
   certificateRequest,
+  ...safeDrivePlan,
 ];

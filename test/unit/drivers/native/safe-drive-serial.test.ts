@@ -3,18 +3,34 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ModbusUnits, RtuPeer, TtyPair, withCrc } from '../../../support/modbus-peer.ts';
-import { type Drove, planHead, planText, safeDrive } from '../../../support/safe-drive.ts';
+import {
+  compileWatched,
+  type Drove,
+  planHead,
+  planText,
+  SAFE_DRIVE,
+  safeDrive,
+} from '../../../support/safe-drive.ts';
 
 const UNIT = 17;
 /** Far longer than an answer takes on a busy machine. */
 const PATIENT_MS = 2_000;
 
+let scratch: string;
+let program = SAFE_DRIVE;
 let directory: string;
 let pair: TtyPair;
 let units: ModbusUnits;
 let peer: RtuPeer;
+
+beforeAll(() => {
+  scratch = mkdtempSync(join(tmpdir(), 'drive-watched-'));
+  const watched = join(scratch, 'program');
+  if (compileWatched('program', watched)) program = watched;
+}, 120_000);
+afterAll(() => rmSync(scratch, { recursive: true }));
 
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'drive-line-'));
@@ -49,7 +65,7 @@ function drive(steps: readonly Line[], timeoutMs = PATIENT_MS): Promise<Drove> {
     'step 8000 a.b 1 100 0 - 16 32 00000000 ffffffff 00000000',
   ]);
   writeFileSync(path, text, { mode: 0o600 });
-  return safeDrive([path]);
+  return safeDrive([path], program);
 }
 
 const COIL = { fields: 'coil 2 8 00 01 00' };
