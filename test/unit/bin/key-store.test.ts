@@ -203,6 +203,15 @@ describe('a new checkpoint key', () => {
     expect(readdirSync(state)).toEqual(['checkpoint-key.pem']);
   });
 
+  it('is not made while a change before it is not settled: the key that the chain names is never written over', () => {
+    const store = storeWith();
+    const [before] = must(store.checkpointKeys('make')).keys;
+    must(store.newCheckpointKey());
+    expect(storeWith().newCheckpointKey()).toMatchObject({ ok: false, fault: { code: 'BUSY' } });
+    storeWith().settleCheckpointKey(idOf(before));
+    expect(must(storeWith().checkpointKeys('refuse')).keys.map(idOf)).toEqual([idOf(before)]);
+  });
+
   it('goes again where the chain never named it', () => {
     const store = storeWith();
     const [before] = must(store.checkpointKeys('make')).keys;

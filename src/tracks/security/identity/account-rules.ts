@@ -171,18 +171,28 @@ export function recordRefusal(
   );
 }
 
-function idRefusal({ id }: AccountRecord, { accounts }: RuleContext): Fault | null {
+/** What keeps anybody from being called this; null when nothing does. */
+export function namesRefusal(person: Pick<AccountRecord, 'id' | 'name'>): Fault | null {
+  return wordRefusal(person.id) ?? nameRefusal(person);
+}
+
+function wordRefusal(id: string): Fault | null {
   if (!ID_PATTERN.test(id)) {
     return invalid('id', 'is not 1 to 63 of a-z, 0-9 and -, beginning with a letter or digit');
   }
-  if (RESERVED_IDS.includes(id)) return invalid('id', `${id} is a name of the agent itself`);
+  return RESERVED_IDS.includes(id) ? invalid('id', `${id} is a name of the agent itself`) : null;
+}
+
+function idRefusal({ id }: AccountRecord, { accounts }: RuleContext): Fault | null {
+  const refused = wordRefusal(id);
+  if (refused !== null) return refused;
   if (accounts.some((account) => account.id === id)) {
     return invalid('id', `${id} exists or existed, and no id is used a second time`);
   }
   return null;
 }
 
-function nameRefusal({ name }: AccountRecord): Fault | null {
+function nameRefusal({ name }: Pick<AccountRecord, 'name'>): Fault | null {
   if (name.trim() === '' || name.trim() !== name || name.length > NAME_LENGTH_MAX) {
     return invalid('name', `is not 1 to ${NAME_LENGTH_MAX} characters without spaces at its ends`);
   }

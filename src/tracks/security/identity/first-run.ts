@@ -9,6 +9,7 @@ import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { AccountRecord } from '#model/account';
 import type { AdministrationCaller, RecordAct } from '../ports.ts';
 import type { AccountBook } from './account-book.ts';
+import { namesRefusal } from './account-rules.ts';
 import type { CredentialBook } from './credential-book.ts';
 import type { Invitations } from './invitations.ts';
 import type { TokenBook } from './token-book.ts';
@@ -43,8 +44,6 @@ export interface FirstRunParts {
   readonly record: RecordAct;
 }
 
-const ID = /^[a-z0-9][a-z0-9-]{0,62}$/;
-const NAME_LENGTH_MAX = 128;
 const PLACE = 'first setup';
 
 export class FirstRun {
@@ -171,13 +170,9 @@ function administrator({ id, name }: FirstAdministrator): AccountRecord {
 }
 
 function wrongPeople(first: FirstAdministrator, second: FirstAdministrator) {
-  for (const { id, name } of [first, second]) {
-    if (!ID.test(id)) {
-      return invalid('id', 'is not 1 to 63 of a-z, 0-9 and -, beginning with a letter or a digit');
-    }
-    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-    if (name === '' || name.length > NAME_LENGTH_MAX || /[\u0000-\u001f\u007f]/.test(name))
-      return invalid(`name of ${id}`, `is empty, longer than ${NAME_LENGTH_MAX} or not plain text`);
+  for (const person of [first, second]) {
+    const refused = namesRefusal(person);
+    if (refused !== null) return refuse(refused);
   }
   return first.id === second.id
     ? invalid('second', 'is the first once more: two people are needed')

@@ -132,7 +132,7 @@ export class Principals implements SessionControl {
     const live = this.#sessions.get(sessionId);
     if (live === undefined) return;
     live.lockedBecause = reason;
-    if (live.ground.way === 'password') live.ground.signIn.lockedBecause = reason;
+    if (live.ground.way === 'password') this.#parts.signIns.lock(live.ground.signIn, reason);
   }
 
   /** The connection is over; a sign-in with a password stays good for others. */

@@ -182,18 +182,28 @@ export class SignIns {
     };
   }
 
+  /** Of what a person did. Nothing lifts it: its row goes, so that a restart does not either. */
+  lock(signIn: SignedIn, because: string): void {
+    signIn.lockedBecause = because;
+    this.#forget([signIn]);
+  }
+
   /** Over at once; its row goes with the caller's transaction, or as soon as the disk takes it. */
   end(ended: readonly SignedIn[]): void {
     if (ended.length === 0) return;
-    const { store } = this.#parts;
-    const forget = () => {
-      const statement = store.database.prepare('DELETE FROM sign_in WHERE handle = ?');
-      for (const { handle } of ended) statement.run(handle);
-    };
     for (const { hash } of ended) {
       this.#byHash.delete(hash);
       this.#opening.delete(hash);
     }
+    this.#forget(ended);
+  }
+
+  #forget(signIns: readonly SignedIn[]): void {
+    const { store } = this.#parts;
+    const forget = () => {
+      const statement = store.database.prepare('DELETE FROM sign_in WHERE handle = ?');
+      for (const { handle } of signIns) statement.run(handle);
+    };
     if (store.database.isTransaction) forget();
     else store.transact(forget).catch(() => undefined);
   }

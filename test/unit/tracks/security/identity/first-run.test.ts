@@ -51,6 +51,24 @@ async function enrol(invitation: string): Promise<void> {
 }
 
 describe('the first setup', () => {
+  it.each(['agent', 'interface', 'kernel', 'orchestrator', 'quiet', 'security', 'unknown'])(
+    'makes nobody of the name %s, which the record uses for who is no account',
+    async (id) => {
+      const refused = await setUp(0, { ...PEOPLE, second: { id, name: 'Grace' } });
+      expect(codeOf(refused)).toBe('ACCOUNT_INVALID');
+      expect(bench.identity.accounts.all()).toEqual([]);
+    },
+  );
+
+  it.each(['Gra\u202ece', 'Gra\u200bce', ' Grace', ''])(
+    'makes nobody whose name reads as another one: %j',
+    async (name) => {
+      const refused = await setUp(0, { ...PEOPLE, second: { id: 'grace', name } });
+      expect(codeOf(refused)).toBe('ACCOUNT_INVALID');
+      expect(bench.identity.accounts.all()).toEqual([]);
+    },
+  );
+
   it.each([
     ['root', 0],
     ['the user of security', OWN_UID],

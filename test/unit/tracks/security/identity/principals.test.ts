@@ -246,6 +246,17 @@ describe('a session', () => {
     },
   );
 
+  it('of a password that was locked opens nothing after a restart either', async () => {
+    const credential = await signIn();
+    const locked = await open(credential);
+    bench.principals.lock(locked.id, 'locked after an attempt on a quarantined device');
+    expect(codeOf(await show(credential))).toBe('ACCOUNT_LOCKED');
+    bench.restart();
+    expect(codeOf(await show(credential))).toBe('NOT_AUTHENTICATED');
+    // Another sign-in of the person is another session.
+    expect((await show(await signIn())).ok).toBe(true);
+  });
+
   it('stays locked, and locks no other session', async () => {
     const locked = (await open(TOKEN)).id;
     const other = (await open(TOKEN)).id;
