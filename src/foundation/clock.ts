@@ -9,7 +9,10 @@ export interface Clock {
   nowMs(): number;
   /** Milliseconds since 1970 by the wall clock, which may jump. */
   wallMs(): number;
-  /** Calls back once after `delayMs`. */
+  /**
+   * Calls back once after `delayMs`. What came from outside before that is heard first, also where the process itself was
+   * held up and finds both at once: an answer that was there in time is not taken for a late one.
+   */
   after(delayMs: number, call: () => void): Cancel;
   sleep(delayMs: number): Promise<void>;
 }
@@ -19,8 +22,15 @@ export const systemClock: Clock = {
   nowMs: () => Number(process.hrtime.bigint()) / 1e6,
   wallMs: () => Date.now(),
   after: (delayMs, call) => {
-    const timer = setTimeout(call, delayMs);
-    return () => clearTimeout(timer);
+    // The event loop runs timers before it looks at files and sockets, and immediates after that.
+    let inTurn: NodeJS.Immediate | undefined;
+    const timer = setTimeout(() => {
+      inTurn = setImmediate(call);
+    }, delayMs);
+    return () => {
+      clearTimeout(timer);
+      clearImmediate(inTurn);
+    };
   },
   sleep: (delayMs) => new Promise((resolve) => setTimeout(resolve, delayMs)),
 };

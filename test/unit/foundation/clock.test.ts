@@ -1,5 +1,10 @@
 // Time under test: order of timers, and deadlines that only virtual time moves.
 
+import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { connect, createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { settleUntilQuiet, systemClock, VirtualClock } from '#foundation/clock';
@@ -116,6 +121,36 @@ describe('the system clock', () => {
     cancel();
     await systemClock.sleep(20);
     expect(ran).toBe(false);
+  });
+
+  it('lets an answer be heard that was there before a timer, although the process was held up over both', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'clock-'));
+    const server = createServer().listen(join(directory, 'socket'));
+    await once(server, 'listening');
+    const accepted = once(server, 'connection');
+    const near = connect(join(directory, 'socket'));
+    const [far] = (await accepted) as [Socket];
+    try {
+      for (const answered of ['goes on', 'is cancelled'] as const) {
+        const heard: string[] = [];
+        const cancel = systemClock.after(1, () => heard.push('time is up'));
+        near.once('data', () => {
+          heard.push('the answer');
+          if (answered === 'is cancelled') cancel();
+        });
+        far.write('answer');
+        const untilMs = systemClock.nowMs() + 20;
+        while (systemClock.nowMs() < untilMs) Math.sqrt(untilMs);
+        await new Promise<void>((resolve) => systemClock.after(20, resolve));
+        const after = answered === 'goes on' ? ['time is up'] : [];
+        expect(heard).toEqual(['the answer', ...after]);
+      }
+    } finally {
+      near.destroy();
+      far.destroy();
+      server.close();
+      rmSync(directory, { recursive: true });
+    }
   });
 });
 
