@@ -46,6 +46,8 @@ export interface SharedLinkOptions {
 export const SLOTS_DEFAULT = 256;
 export const HEARTBEAT_MS = 20;
 export const SILENT_AFTER_MS = 500;
+/** Of the time between two looks at the peer's heartbeat this much counts: more is the own absence, in which nobody looked. */
+const UNWATCHED_AFTER_MS = 100;
 const FRAMES_PER_TURN_DEFAULT = 64;
 const PIECE_BYTES = FRAME_PAYLOAD_BYTES - PIECE_HEADER_BYTES;
 /** A UTF-16 unit becomes at most three bytes. */
@@ -77,7 +79,9 @@ export class SharedLink extends LinkEnd {
   #stopWatching: (() => void) | null = null;
   #peerEpoch = 0;
   #peerBeat = -1;
-  #peerBeatAtMs = 0;
+  /** For how long this side has watched the peer's heartbeat stand still, and when it last looked. */
+  #stillMs = 0;
+  #lookedAtMs = 0;
   #messageId = 0;
   #turns = 0;
   #closed = false;
@@ -282,7 +286,8 @@ export class SharedLink extends LinkEnd {
     // A process that is gone already left its words behind; it is not there until it attaches again.
     if (this.#stopWatching === null) return;
     this.#peerBeat = this.#rings.peerHeartbeat;
-    this.#peerBeatAtMs = this.#clock.nowMs();
+    this.#stillMs = 0;
+    this.#lookedAtMs = this.#clock.nowMs();
     this.core.setPeer('up');
   }
 
@@ -298,13 +303,17 @@ export class SharedLink extends LinkEnd {
   #noteHeartbeat(): void {
     if (this.#stopWatching === null) return;
     const nowMs = this.#clock.nowMs();
+    // A machine that stood still as a whole wakes one process before the other: the peer gets its turn too.
+    const watchedMs = Math.min(nowMs - this.#lookedAtMs, UNWATCHED_AFTER_MS);
+    this.#lookedAtMs = nowMs;
     if (this.#rings.peerHeartbeat !== this.#peerBeat) {
       this.#peerBeat = this.#rings.peerHeartbeat;
-      this.#peerBeatAtMs = nowMs;
+      this.#stillMs = 0;
       this.core.setPeer('up');
-    } else if (nowMs - this.#peerBeatAtMs > this.#silentAfterMs) {
-      this.core.setPeer('silent');
+      return;
     }
+    this.#stillMs += watchedMs;
+    if (this.#stillMs > this.#silentAfterMs) this.core.setPeer('silent');
   }
 
   /** The file was cut short under us: nothing in it can be believed any more. */

@@ -16,7 +16,7 @@ import {
   type PeerState,
 } from '#link/link';
 import { loopbackPair } from '#link/loopback';
-import { SharedLink } from '#link/shared-link';
+import { SharedLink, SILENT_AFTER_MS } from '#link/shared-link';
 
 interface Pair {
   readonly security: Link;
@@ -283,4 +283,15 @@ describe.each([
     expect(code(pair.interface.notify(MessageType.EVENT, 'x', 1))).toBe('TRACK_UNAVAILABLE');
     expect(pair.interface.counters().peerLosses).toBe(1);
   });
+});
+
+it('a link over shared memory calls nobody silent because both sides stood still with the machine', async () => {
+  const pair = await overMemory();
+  const states: PeerState[] = [];
+  for (const end of [pair.security, pair.interface]) end.onPeer((state) => states.push(state));
+  const untilMs = systemClock.nowMs() + 2 * SILENT_AFTER_MS;
+  while (systemClock.nowMs() < untilMs) Math.sqrt(untilMs);
+  await systemClock.sleep(100);
+  pair.remove();
+  expect(states.filter((state) => state !== 'absent')).toEqual([]);
 });
