@@ -2,8 +2,10 @@
 // The appliance itself is supervised by systemd; this is for development, demonstration and tests.
 
 import { mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { PROFILE_DIRECTORIES } from '../src/bin/command-line.ts';
@@ -25,6 +27,9 @@ const READY_LIMIT_MS = 120_000;
 /** A board file that names it lives in the simulator's directory. */
 const SIMULATOR_VARIABLE = `$\{SIMULATOR}`;
 const FAILPOINT_BACKOFF_MS = 100;
+/** Between two looks at the health of the whole, and for one of them. */
+const HEALTH_EVERY_MS = 20;
+const HEALTH_LIMIT_MS = 2_000;
 const ORDER = ['kernel', 'security', 'interface'] as const;
 const { values } = parseArgs({
   options: {
@@ -45,7 +50,7 @@ function usage(): never {
   --safety FILE       safety policy (default: the built-in one, described in src/config/safety.yaml)
   --http HOST:PORT    REST, WebSocket and panel (default 127.0.0.1:8443; port 0 picks a free one)
   --grpc HOST:PORT    gRPC (default 127.0.0.1:8444; port 0 picks a free one)
-  --ready-file FILE   JSON written once everything answers
+  --ready-file FILE   JSON written once everything answers and operations are taken
 `);
   process.exit(0);
 }
@@ -123,6 +128,53 @@ function answers(name: string): Promise<void> {
   });
 }
 
+interface Health {
+  readonly state?: string;
+  readonly tracks?: Readonly<Record<string, boolean>>;
+}
+
+/** What anybody may ask at the local socket; nothing when nobody answers. */
+function health(): Promise<Health> {
+  return new Promise((answered) => {
+    const options = { socketPath: layout.localSocket, path: '/api/v1/health', agent: false };
+    const call = get({ ...options, timeout: HEALTH_LIMIT_MS }, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (part: string) => {
+        text += part;
+      });
+      response.on('end', () => answered(healthOf(text)));
+    });
+    call.on('timeout', () => call.destroy());
+    call.on('error', () => undefined);
+    // Also after half an answer.
+    call.on('close', () => answered({}));
+  });
+}
+
+function healthOf(text: string): Health {
+  try {
+    return JSON.parse(text) as Health;
+  } catch {
+    return {};
+  }
+}
+
+/** Three processes that run are no agent yet: they have to see each other, and security to have taken charge of kernel. */
+async function together(): Promise<void> {
+  const untilMs = performance.now() + READY_LIMIT_MS;
+  for (;;) {
+    const { state = 'no answer', tracks = {} } = await health();
+    const apart = ORDER.filter((track) => tracks[track] !== true);
+    if (apart.length === 0 && state !== 'RECOVERING') return;
+    if (performance.now() > untilMs) {
+      const who = apart.length === 0 ? '' : `; ${apart.join(', ')} not seen`;
+      throw new Error(`no operations were taken within ${READY_LIMIT_MS / 1000} s: ${state}${who}`);
+    }
+    await sleep(HEALTH_EVERY_MS);
+  }
+}
+
 function readyFacts() {
   const pids = Object.fromEntries([...processes].map(([name, child]) => [name, child.pid]));
   return {
@@ -183,6 +235,7 @@ async function bringUp(): Promise<void> {
   if (simulated) await answers('simulator');
   kernel.start();
   await Promise.all(ORDER.map(answers));
+  await together();
 }
 
 let ending = false;
