@@ -1,6 +1,7 @@
 // The hardware-in-the-loop simulator: serves all devices of a board file through real mechanisms in one directory.
 
 import { renameSync, rmSync, writeFileSync } from 'node:fs';
+import { constants, setPriority } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { Simulator } from '#drivers/bus/simulated/simulator';
@@ -50,6 +51,12 @@ function writeReadyFile(path: string, content: object): void {
 }
 
 async function main(options: Options): Promise<void> {
+  try {
+    // Hardware does not wait for the processor: where this process may, it goes before everything that asks it.
+    setPriority(constants.priority.PRIORITY_HIGHEST);
+  } catch {
+    // Without the right it is a device that may be slow on a busy machine.
+  }
   const { directory, readyFile, seed } = options;
   const loaded = await loadBoardFile(options.board, { SIMULATOR: directory });
   if (!loaded.ok) throw new FaultError(loaded.fault);
