@@ -29,7 +29,7 @@ beforeAll(async () => {
   scene = await AttackScene.open(LOOKING_ON, { environment });
   const person = await scene.enrolled('sleeper');
   session = await scene.signedIn(person);
-  const body = { account: 'sleeper', password: person.password, code: person.codes.next() };
+  const body = { account: 'sleeper', password: person.password, code: await person.codes.next() };
   const answer = await scene.call('POST', 'auth/login', { body });
   cookie = String(answer.headers['set-cookie']).split(';', 1)[0] ?? '';
   await scene.invited('daily', { kind: 'machine' });

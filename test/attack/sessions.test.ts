@@ -184,14 +184,14 @@ describe('token replay after logout', () => {
   it('a cookie of a session that was left opens nothing, nor does one that an administrator ended', async () => {
     const walker = await scene.enrolled('walker');
     const { id: account, password, codes } = walker;
-    const left = await cookieFor({ account, password, code: codes.next() });
+    const left = await cookieFor({ account, password, code: await codes.next() });
     const me = (cookie: string) => scene.call('GET', 'auth/me', { headers: { cookie } });
     expect((await me(left)).status).toBe(200);
     const out = await scene.call('POST', 'auth/logout', { headers: { cookie: left } });
     expect(out.status).toBe(200);
     expect((await me(left)).status).toBe(401);
 
-    const ended = await cookieFor({ account, password, code: codes.next() });
+    const ended = await cookieFor({ account, password, code: await codes.next() });
     const { sessions } = await scene.first.get('auth/sessions');
     const own = (sessions as readonly { account: string; handle: string }[]).find(
       (session) => session.account === account,
@@ -218,7 +218,7 @@ describe('lockout evasion by switching transport', () => {
     ];
     expect(guesses.map(refusalOf)).toEqual(Array(3).fill([401, 'NOT_AUTHENTICATED']));
     // Now with the right password and code, from where nobody failed, on each way in.
-    const right = { ...good, code: target.codes.next() };
+    const right = { ...good, code: await target.codes.next() };
     for (const where of [{ from: '127.0.0.13' }, { local: true }]) {
       const answer = await scene.call('POST', 'auth/login', { body: right, ...where });
       expect([where, refusalOf(answer)[1]]).toEqual([where, 'ACCOUNT_LOCKED']);
@@ -264,7 +264,7 @@ describe('lockout evasion by switching transport', () => {
       const body = { account: racer.id, password: 'one more guess of mine', code: '123456' };
       await scene.call('POST', 'auth/login', { body, from: '127.0.1.99' });
     }
-    const body = { account: racer.id, password: racer.password, code: racer.codes.next() };
+    const body = { account: racer.id, password: racer.password, code: await racer.codes.next() };
     const answer = await scene.call('POST', 'auth/login', { body, from: '127.0.1.100' });
     expect(answer.json.code).toBe('ACCOUNT_LOCKED');
     expect(seen?.id).toBe('racer');
@@ -310,7 +310,7 @@ describe('invitation replay', () => {
     for (const local of [false, true]) {
       const again = await scene.call('POST', 'auth/enrol', { body: replay, local });
       expect(again.json.code).toBe('INVITATION_INVALID');
-      const confirm = { invitation: guest.invitation, code: guest.codes.next() };
+      const confirm = { invitation: guest.invitation, code: await guest.codes.next() };
       const confirmed = await scene.call('POST', 'auth/enrol/confirm', { body: confirm, local });
       expect(confirmed.json.code).toBe('INVITATION_INVALID');
     }
@@ -320,7 +320,7 @@ describe('invitation replay', () => {
     const body = { invitation: older, password };
     expect((await scene.call('POST', 'auth/enrol', { body })).json.code).toBe('INVITATION_INVALID');
     // Nor do the password and the codes of before.
-    const old = { account: 'guest', password: guest.password, code: guest.codes.next() };
+    const old = { account: 'guest', password: guest.password, code: await guest.codes.next() };
     expect((await scene.call('POST', 'auth/login', { body: old })).status).toBe(401);
     const honest = { invitation: newer, password: 'guest walks by the lake today' };
     expect((await scene.call('POST', 'auth/enrol', { body: honest })).status).toBe(200);
@@ -353,7 +353,7 @@ describe('invitation replay', () => {
 describe('one-time code replay', () => {
   it('a code that was used opens nothing a second time, on no transport, nor the code of the enrolment', async () => {
     const reader = await scene.enrolled('reader');
-    const code = reader.codes.next();
+    const code = await reader.codes.next();
     const body = { account: reader.id, password: reader.password, code };
     const first = await scene.call('POST', 'auth/login', { body: { ...body, bearer: true } });
     expect(first.status).toBe(200);
@@ -374,7 +374,7 @@ describe('recovery of a session after its account was disabled', () => {
     const mover = await scene.enrolled('mover');
     const token = await scene.signedIn(mover);
     const api = await scene.ownToken('mover', token);
-    const body = { account: mover.id, password: mover.password, code: mover.codes.next() };
+    const body = { account: mover.id, password: mover.password, code: await mover.codes.next() };
     const cookie = await cookieFor(body);
     const doors = await Doors.open(token);
     const reason = 'left the company';

@@ -164,7 +164,7 @@ export class AttackScene {
     const enrolled = await this.call('POST', 'auth/enrol', { body: { invitation, password } });
     expect(enrolled.status, enrolled.text).toBe(200);
     const codes = new Telephone(String(enrolled.json.secret));
-    const body = { invitation, code: codes.next() };
+    const body = { invitation, code: await codes.next() };
     const confirmed = await this.call('POST', 'auth/enrol/confirm', { body });
     expect(confirmed.status, confirmed.text).toBe(200);
     return { id, password, invitation, codes };
@@ -173,7 +173,7 @@ export class AttackScene {
   /** The bearer token of a new sign-in with password and code. */
   async signedIn(who: Enrolled): Promise<string> {
     const { id: account, password, codes } = who;
-    const body = { account, password, code: codes.next(), bearer: true };
+    const body = { account, password, code: await codes.next(), bearer: true };
     const answer = await this.call('POST', 'auth/login', { body });
     expect(answer.status, answer.text).toBe(200);
     return String(answer.json.token);

@@ -140,13 +140,13 @@ export class Ceremony {
   async enrol(invitation: string): Promise<Authenticator> {
     const secret = await this.#stranger('auth/enrol', { invitation, password: PASS_PHRASE });
     const telephone = new Authenticator(String(secret.secret));
-    await this.#stranger('auth/enrol/confirm', { invitation, code: telephone.next() });
+    await this.#stranger('auth/enrol/confirm', { invitation, code: await telephone.next() });
     return telephone;
   }
 
   /** The token of a session opened with password and code. */
   async signIn(account: string, telephone: Authenticator): Promise<string> {
-    const request = { account, password: PASS_PHRASE, code: telephone.next(), bearer: true };
+    const request = { account, password: PASS_PHRASE, code: await telephone.next(), bearer: true };
     return String((await this.#stranger('auth/login', request)).token);
   }
 
