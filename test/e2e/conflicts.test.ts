@@ -46,16 +46,11 @@ afterAll(async () => {
 async function conflictOn(
   token: string,
   holds: (conflict: Shown) => boolean = () => true,
-  limitMs = 8_000,
 ): Promise<Shown> {
-  return eventually(
-    `a conflict on ${token}`,
-    async () => {
-      const { conflicts } = await scene.first.get('conflicts');
-      return (conflicts as Shown[]).find((each) => each.token === token && holds(each));
-    },
-    limitMs,
-  );
+  return eventually(`a conflict on ${token}`, async () => {
+    const { conflicts } = await scene.first.get('conflicts');
+    return (conflicts as Shown[]).find((each) => each.token === token && holds(each));
+  });
 }
 
 it('asks people about a register that was turned by hand, and takes the answer of one who may give it', async () => {
@@ -119,7 +114,7 @@ it('keeps a question over a restart of security, and answers it itself when nobo
       const list = (status === 200 ? json.conflicts : []) as Shown[];
       return list.find(({ id, answer }) => id === asked.id && answer !== null);
     },
-    DEADLINE_MS * 2,
+    DEADLINE_MS * 4,
   );
   again.close();
   expect(settled).toMatchObject({ token: UNANSWERED, resolvedBy: 'deadline' });

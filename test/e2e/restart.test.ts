@@ -29,7 +29,7 @@ function run(script: string, ...words: readonly string[]): Promise<Ended> {
     execFile(
       NODE,
       [join(REPOSITORY, script), ...words],
-      { timeout: 30_000 },
+      { timeout: 100_000 },
       (error, stdout, stderr) =>
         resolve({
           code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1,
@@ -123,7 +123,12 @@ describe('a board file', () => {
   });
 });
 
-it('audit chain and emergency stop outlive the whole agent', async () => {
+/** Three starts of a whole agent, each of which may take as long as one test on a busy machine. */
+const THREE_STARTS_MS = 360_000;
+
+it('audit chain and emergency stop outlive the whole agent', {
+  timeout: THREE_STARTS_MS,
+}, async () => {
   const state = join(directory, 'kept');
   const first = await Scene.open(['--state-dir', state]);
   const write = {

@@ -48,6 +48,11 @@ export interface AgentOptions {
   readonly environment?: Readonly<Record<string, string>>;
 }
 
+/** The supervisor itself gives up after two minutes; a hook of a test has as long. */
+const READY_MS_MAX = 110_000;
+/** Of a wait that a test gives no limit: how long something may take that nobody promised a time for. */
+const WAIT_MS_MAX = 30_000;
+
 export class Agent {
   readonly #child: ChildProcess;
   readonly #directory: string;
@@ -87,7 +92,7 @@ export class Agent {
 
   static async start(extra: readonly string[] = [], options: AgentOptions = {}): Promise<Agent> {
     const agent = new Agent(mkdtempSync(join(tmpdir(), 'dsmil-e2e-')), extra, options);
-    await agent.waitUntil('the ready file', () => existsSync(agent.#readyFile), 30_000);
+    await agent.waitUntil('the ready file', () => existsSync(agent.#readyFile), READY_MS_MAX);
     return agent;
   }
 
@@ -122,7 +127,7 @@ export class Agent {
   async waitUntil(
     what: string,
     holds: () => boolean | Promise<boolean>,
-    limitMs = 10_000,
+    limitMs = WAIT_MS_MAX,
   ): Promise<void> {
     const untilMs = performance.now() + limitMs;
     while (!(await holds())) {

@@ -212,7 +212,7 @@ async function trySockets(
   const identity = role.identity('websocket');
   if (is === 'turned away' || is === 'locked out' || is === 'cut off') {
     for (const cell of CELLS.websocket)
-      told(cell, await shutOut(parts.ready, identity, cell, message(cell)));
+      told(cell, await patiently(() => shutOut(parts.ready, identity, cell, message(cell))));
     return;
   }
   const sockets = await socketsFor(parts, role, identity);

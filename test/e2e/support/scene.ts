@@ -65,7 +65,12 @@ export class Scene {
   }
 
   /** The register's content as the simulator has it, once it shows `expected`; waits for the looks of shared memory. */
-  async held(device: string, register: string, expected: bigint, limitMs = 2_000): Promise<bigint> {
+  async held(
+    device: string,
+    register: string,
+    expected: bigint,
+    limitMs = 10_000,
+  ): Promise<bigint> {
     const untilMs = performance.now() + limitMs;
     for (;;) {
       const { hex } = await this.metal.get(device, register);
@@ -111,7 +116,7 @@ export function pause(ms: number): Promise<void> {
 export async function eventually<T>(
   what: string,
   take: () => Promise<T | undefined> | T | undefined,
-  limitMs = 8_000,
+  limitMs = 30_000,
 ): Promise<T> {
   const untilMs = performance.now() + limitMs;
   for (;;) {
