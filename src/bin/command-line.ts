@@ -15,6 +15,8 @@ export interface ProcessArguments {
   readonly variables: Readonly<Record<string, string>>;
   readonly http: HostPort;
   readonly grpc: HostPort;
+  /** Open at once over the network doors of interface, in all and from one address; absent for the usual numbers. */
+  readonly connections?: { readonly total: number; readonly perAddress: number };
   /** Host names and addresses that panels reach this machine under, beside its own name; for security. */
   readonly names: readonly string[];
   /** Where interface posts the checkpoints of the audit chain to. */
@@ -41,6 +43,23 @@ export function parseHostPort(text: string): HostPort {
   return { host: match[1] ?? match[2] ?? '', port };
 }
 
+/** The unit of interface allows 4,096 open files, which are not for connections alone. */
+const CONNECTIONS_MAX = 3_000;
+
+/** `768:256`: so many connections in all, so many of them from one address. */
+export function parseConnections(text: string): {
+  readonly total: number;
+  readonly perAddress: number;
+} {
+  const match = /^(\d{1,5}):(\d{1,5})$/.exec(text);
+  const [total, perAddress] = [Number(match?.[1]), Number(match?.[2])];
+  if (!(perAddress >= 1 && perAddress <= total && total <= CONNECTIONS_MAX)) {
+    const wanted = `not TOTAL:PER-ADDRESS with 1 <= PER-ADDRESS <= TOTAL <= ${CONNECTIONS_MAX}`;
+    throw new Error(`--connections ${text}: ${wanted}`);
+  }
+  return { total, perAddress };
+}
+
 export function readProcessArguments(): ProcessArguments {
   const { values } = parseArgs({
     options: {
@@ -51,6 +70,7 @@ export function readProcessArguments(): ProcessArguments {
       variable: { type: 'string', multiple: true, default: [] },
       http: { type: 'string', default: '0.0.0.0:8443' },
       grpc: { type: 'string', default: '0.0.0.0:8444' },
+      connections: { type: 'string' },
       name: { type: 'string', multiple: true, default: [] },
       witness: { type: 'string' },
     },
@@ -68,6 +88,9 @@ export function readProcessArguments(): ProcessArguments {
     variables,
     http: parseHostPort(values.http),
     grpc: parseHostPort(values.grpc),
+    ...(values.connections === undefined
+      ? {}
+      : { connections: parseConnections(values.connections) }),
     names: values.name,
     ...(values.witness === undefined ? {} : { witness: values.witness }),
   };

@@ -16,7 +16,7 @@ import { GrpcServer } from '#tracks/interface/grpc/server';
 import { LocalServer } from '#tracks/interface/local/local-server';
 import { HttpServer } from '#tracks/interface/rest/http-server';
 import { RestApp } from '#tracks/interface/rest/rest-app';
-import { InterfaceService } from '#tracks/interface/service';
+import { DEFAULT_LIMITS, InterfaceService } from '#tracks/interface/service';
 import { InterfaceTrack } from '#tracks/interface/track';
 import { WebSocketServer } from '#tracks/interface/websocket/websocket-server';
 import { loadBoardFile } from './board-file.ts';
@@ -32,7 +32,15 @@ import { Watchdog } from './watchdog.ts';
 
 const log = openLog('interface');
 dieOnSurprise(log);
-const { layout, board: boardFile, variables, http, grpc, witness } = readProcessArguments();
+const {
+  layout,
+  board: boardFile,
+  variables,
+  http,
+  grpc,
+  witness,
+  connections,
+} = readProcessArguments();
 const clock = systemClock;
 /** An answer through the own local socket that takes longer is none. */
 const SELF_REQUEST_LIMIT_MS = 2_000;
@@ -62,6 +70,7 @@ const service = new InterfaceService({
   board,
   clock,
   latch,
+  limits: { ...DEFAULT_LIMITS, ...(connections === undefined ? {} : { connections }) },
   log: (message) => log.warn(message),
 });
 serveTrack(link, new InterfaceTrack(service));

@@ -16,6 +16,8 @@ export interface TestAuthority {
   server(): Promise<CertificateAndKey>;
   /** With these URI subject alternative names. */
   client(...uris: readonly string[]): Promise<CertificateAndKey>;
+  /** As `client`, and good until yesterday. */
+  expiredClient(...uris: readonly string[]): Promise<CertificateAndKey>;
   /** PEM of a revocation list, good for a day, that names these. */
   revocationList(...revoked: readonly CertificateAndKey[]): Promise<string>;
 }
@@ -55,6 +57,7 @@ export async function makeTestAuthority(name = 'DSMIL test authority'): Promise<
     subject: string,
     names: readonly { readonly type: 'dns' | 'ip' | 'url'; readonly value: string }[],
     usage: x509.ExtendedKeyUsage,
+    notAfter = validity.notAfter,
   ): Promise<CertificateAndKey> => {
     const own = await newKeys();
     serial += 1;
@@ -62,7 +65,8 @@ export async function makeTestAuthority(name = 'DSMIL test authority'): Promise<
       serialNumber: serial.toString(16).padStart(4, '0'),
       subject: `CN=${subject}`,
       issuer: root.subject,
-      ...validity,
+      notBefore: new Date(Math.min(validity.notBefore.getTime(), notAfter.getTime() - DAY_MS)),
+      notAfter,
       signingAlgorithm: ALGORITHM,
       publicKey: own.publicKey,
       signingKey: keys.privateKey,
@@ -91,6 +95,13 @@ export async function makeTestAuthority(name = 'DSMIL test authority'): Promise<
         'client',
         uris.map((value) => ({ type: 'url', value }) as const),
         x509.ExtendedKeyUsage.clientAuth,
+      ),
+    expiredClient: (...uris) =>
+      issue(
+        'client',
+        uris.map((value) => ({ type: 'url', value }) as const),
+        x509.ExtendedKeyUsage.clientAuth,
+        new Date(Date.now() - DAY_MS / 2),
       ),
     revocationList: async (...revoked) => {
       const list = await x509.X509CrlGenerator.create({

@@ -78,7 +78,12 @@ export class InterfaceBench {
     const bench = new InterfaceBench(authority, tls, service, app, times);
     Object.assign(bench, { orchestrator, logged });
     bench.httpPort = need(await bench.http.listen({ host: '127.0.0.1', port: 0 }));
-    bench.grpcPort = need(await bench.grpc.listen({ host: '127.0.0.1', port: 0, tls }));
+    bench.grpcPort = need(
+      await bench.grpc.listen({
+        ...{ host: '127.0.0.1', port: 0, tls },
+        ...(times.handshakeTimeout === undefined ? {} : { handshakeMs: times.handshakeTimeout }),
+      }),
+    );
     return bench;
   }
 

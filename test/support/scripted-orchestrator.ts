@@ -57,6 +57,7 @@ export function person(id: string, clearance: ClearanceLevel): Principal {
 }
 
 export interface RecordedRefusal {
+  readonly origin: Origin;
   readonly sessionId: string | null;
   readonly code: string;
   readonly finding: string;
@@ -501,12 +502,12 @@ export class ScriptedOrchestrator implements OrchestratorPort {
 
   reportRefusal(
     sessionId: string | null,
-    _origin: Origin,
+    origin: Origin,
     code: string,
     finding: string,
     devices: readonly LinearId[],
   ): void {
-    this.refusals.push({ sessionId, code, finding, devices });
+    this.refusals.push({ sessionId, origin, code, finding, devices });
     const probe = code === 'DEVICE_QUARANTINED' && devices.some(permanentlyQuarantined);
     if (probe && sessionId !== null) this.lockedSessions.add(sessionId);
   }

@@ -115,8 +115,9 @@ export class NetworkDoor {
   }
 
   #shaken(socket: TLSSocket): void {
-    const stranger = this.strangerOf(socket);
-    this.#arrivals.get(stranger.peer)?.cancel();
+    const arrival = this.#arrivalOf(socket);
+    const stranger = arrival?.stranger ?? this.strangerOf(socket);
+    arrival?.cancel();
     this.#arrivals.delete(stranger.peer);
     const kind = strangeCertificate(socket);
     if (kind !== null) this.strange(kind, stranger);
@@ -162,20 +163,20 @@ function strangeCertificate(socket: TLSSocket): StrangeKind | null {
   }
 }
 
-/** OpenSSL's reasons for what cannot have been a client's first words. */
-const NO_TLS =
-  /WRONG_VERSION_NUMBER|UNKNOWN_PROTOCOL|UNSUPPORTED_SSL|RECORD|PACKET_LENGTH|UNEXPECTED_MESSAGE|BAD_LENGTH|LENGTH_MISMATCH/;
+/** OpenSSL's reasons for what cannot have been meant as TLS. */
+const NO_TLS = new RegExp(
+  'WRONG_VERSION_NUMBER|UNKNOWN_PROTOCOL|DATA_LENGTH_TOO_LONG|LENGTH_MISMATCH|UNEXPECTED_MESSAGE|' +
+    'BAD_RECORD_TYPE|BAD_PACKET_LENGTH|BAD_LENGTH',
+);
 
 /**
  * What a handshake that failed says of the client; null where it says nothing against it: a connection that was only
  * opened and closed, and a client that does not trust our certificate and says so by an alert.
  */
-function strangeTls({ code = '', message }: NodeJS.ErrnoException): StrangeKind | null {
+function strangeTls({ code = '' }: NodeJS.ErrnoException): StrangeKind | null {
   if (code === 'ERR_TLS_HANDSHAKE_TIMEOUT') return 'handshake-slow';
-  const text = `${code} ${message}`.toUpperCase().replace(/ /g, '_');
-  if (!text.includes('SSL') && !text.includes('TLS')) return null;
-  if (text.includes('_ALERT_')) return null;
-  if (text.includes('HTTP_REQUEST') || text.includes('HTTPS_PROXY_REQUEST')) return 'plain-http';
-  if (text.includes('NO_APPLICATION_PROTOCOL')) return 'other-protocol';
-  return NO_TLS.test(text) ? 'no-tls' : 'tls-failed';
+  if (!/^(EPROTO$|ERR_O?SSL_)/.test(code) || code.includes('_ALERT_')) return null;
+  if (/HTTPS?_(PROXY_)?REQUEST/.test(code)) return 'plain-http';
+  if (code.includes('NO_APPLICATION_PROTOCOL')) return 'other-protocol';
+  return NO_TLS.test(code) ? 'no-tls' : 'tls-failed';
 }

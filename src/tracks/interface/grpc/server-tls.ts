@@ -25,7 +25,8 @@ export function tlsServerFor(grpc: Server, door: NetworkDoor, tls: TlsMaterial):
       requestCert: true,
       // Without a certificate a token may still identify the caller; `authorized` is checked where it is read.
       rejectUnauthorized: false,
-      handshakeTimeout: HANDSHAKE_MS,
+      // The door has a deadline for the whole of it; this one of silence never comes first.
+      handshakeTimeout: 2 * HANDSHAKE_MS,
       ALPNProtocols: [ALPN],
       noDelay: true,
     },

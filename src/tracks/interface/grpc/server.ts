@@ -16,7 +16,7 @@ import type { Clock } from '#foundation/clock';
 import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import { listenOn } from '../listen.ts';
-import { NetworkDoor } from '../network-door.ts';
+import { HANDSHAKE_MS, NetworkDoor } from '../network-door.ts';
 import type { InterfaceService } from '../service.ts';
 import { checkedContext, type TlsMaterial } from '../tls-material.ts';
 import { applianceService } from './appliance.ts';
@@ -32,6 +32,8 @@ export interface GrpcListenOptions {
   /** 0 picks a free one. */
   readonly port: number;
   readonly tls: TlsMaterial;
+  /** For a whole handshake; as the door has it unless it is given. */
+  readonly handshakeMs?: number;
 }
 
 const RECEIVE_BYTES_MAX = 64 * 1024;
@@ -49,7 +51,7 @@ export class GrpcServer {
   readonly #service: InterfaceService;
   readonly #reflection: Reflection;
   readonly #clock: Clock;
-  readonly #door: NetworkDoor;
+  #door: NetworkDoor | null = null;
   #tls: TlsServer | null = null;
   #cancel: () => void = () => undefined;
 
@@ -57,8 +59,6 @@ export class GrpcServer {
     this.#reflection = reflection;
     this.#service = service;
     this.#clock = service.clock;
-    const { gate, strangers, clock } = service;
-    this.#door = new NetworkDoor({ name: 'gRPC', transport: 'grpc', gate, strangers, clock });
     // The library would write what a stranger sends, headers with tokens among it, past our log to standard error.
     setLogVerbosity(logVerbosity.NONE);
     this.#server = new Server({
@@ -88,7 +88,10 @@ export class GrpcServer {
       const { addReflection } = await import('./reflection.ts');
       addReflection(this.#server);
     }
-    const { host, port } = options;
+    const { host, port, handshakeMs = HANDSHAKE_MS } = options;
+    const { gate, strangers, clock } = this.#service;
+    const parts = { gate, strangers, clock, handshakeMs };
+    this.#door = new NetworkDoor({ name: 'gRPC', transport: 'grpc', ...parts });
     const shown = host.includes(':') ? `[${host}]` : host;
     const tls = tlsServerFor(this.#server, this.#door, options.tls);
     const listening = await listenOn(tls, { host, port }, `gRPC ${shown}:${port}`);
@@ -120,7 +123,7 @@ export class GrpcServer {
     const drained = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
     await Promise.race([drained, this.#clock.sleep(DRAIN_MS)]);
     this.#server.forceShutdown();
-    this.#door.cutAll();
+    this.#door?.cutAll();
     await closed;
   }
 
