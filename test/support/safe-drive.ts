@@ -3,10 +3,11 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { crc32c } from '#drivers/native/rings';
 import { bootId } from '../../src/bin/safe-drive-plan.ts';
-import { REPOSITORY } from './agent.ts';
 
+const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 export const SAFE_DRIVE = join(REPOSITORY, 'drivers/native/build/dsmil-safe-drive');
 export const PLAN_REFUSED = 254;
 export const ANY_BOARD = 'a'.repeat(64);

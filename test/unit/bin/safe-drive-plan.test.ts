@@ -1,6 +1,14 @@
 // The plan that kernel leaves and the program that carries it out, on the simulated metal of the whole default board.
 
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -11,7 +19,7 @@ import { formatToken, type LinearId, PERMANENT_QUARANTINE, tokenOf } from '#mode
 import { BusQueue, Priority } from '#tracks/kernel/bus-queue';
 import { DeviceAccess } from '#tracks/kernel/device-access';
 import { type SafeWrite, safeStagesOf } from '#tracks/kernel/safe-plan';
-import { SafeDrivePlan } from '../../../src/bin/safe-drive-plan.ts';
+import { bootId, SafeDrivePlan } from '../../../src/bin/safe-drive-plan.ts';
 import { type Drove, planHead, planText, safeDrive } from '../../support/safe-drive.ts';
 import { type RunningSimulator, startSimulator } from '../drivers/bus/simulated/fixture.ts';
 
@@ -122,6 +130,13 @@ describe('the plan of the default board', () => {
     const slugOf = (id: LinearId) => access.devices.get(id)?.slug ?? '';
     for (const id of QUARANTINED) expect(tokens.has(slugOf(id))).toBe(false);
     expect((await simulator.control.canaries()).touched).toEqual([]);
+    // Each value that can be read back was.
+    for (const { point, mask } of writes) {
+      if (QUARANTINED.has(point.device.id)) continue;
+      const place = point.cell.place.replaceAll('.', '\\.');
+      const ending = mask === 0n ? 'which cannot be read back' : 'read back \\S+';
+      expect(drove.stderr).toMatch(new RegExp(`[:;] ${place}: wrote [^ ;]+, ${ending}`));
+    }
     // One line for each device that has a safe value.
     const driven = new Set(writes.map(({ point }) => point.device.id));
     expect(drove.stderr.match(/^0x[0-9A-F]{4} safe/gm)).toHaveLength(
@@ -158,36 +173,45 @@ describe('the plan of the default board', () => {
     }
   });
 
-  it('does not call safe what reads back something else', async () => {
-    const plan = planOf(new Set());
-    plan.supervised();
-    const [first] = comparable().filter(({ point }) => point.device.busId === 'memory');
-    if (first === undefined) throw new Error('no device');
-    const { device, spec } = first.point;
-    const bit = first.mask & -first.mask;
-    await simulator.control.fault({
-      device: device.slug,
-      register: spec.name,
-      kind: 'stuck-bits',
-      mask: `0x${bit.toString(16)}`,
-      value: `0x${bit.toString(16)}`,
-    });
-    // The simulator holds the bit when it next looks at its memory, which a busy machine puts off.
-    const step = new RegExp(`^(step \\S+ ${first.point.cell.place} \\d+ \\d+) \\d+ `);
-    const lines = plan.text().trim().split('\n').slice(0, -1);
-    const patient = lines.map((line) => line.replace(step, '$1 500 '));
-    expect(patient).not.toEqual(lines);
-    writeFileSync(path, planText(patient));
-    const drove = await driveAlone();
-    await simulator.control.clear();
-    expect(drove.stderr).toMatch(
-      new RegExp(
-        `^${formatToken(device.id)} NOT KNOWN TO BE SAFE: .*: differs: wrote 0x0+, read back 0x0*1( |;|$)`,
-        'm',
-      ),
-    );
-    expect(drove.status).toBe(1);
-  });
+  it.each(['memory', 'sysfs', 'i2c', 'serial'] as const)(
+    'does not call safe what reads back something else on %s',
+    async (kind) => {
+      const plan = planOf(new Set());
+      plan.supervised();
+      const { board, control } = simulator;
+      const buses = new Set(board.buses.filter((bus) => bus.kind === kind).map(({ id }) => id));
+      const [first] = comparable().filter(({ point }) => buses.has(point.device.busId));
+      if (first === undefined) throw new Error('no device');
+      const { device, spec } = first.point;
+      const bit = first.mask & -first.mask;
+      const seen = first.expected ^ bit;
+      await control.fault({
+        device: device.slug,
+        register: spec.name,
+        kind: 'stuck-bits',
+        mask: `0x${bit.toString(16)}`,
+        value: `0x${(seen & bit).toString(16)}`,
+      });
+      // The simulator holds the bit when it next looks at its memory, which a busy machine puts off.
+      const step = new RegExp(`^(step \\S+ ${first.point.cell.place} \\d+ \\d+) \\d+ `);
+      const lines = plan.text().trim().split('\n').slice(0, -1);
+      const patient = lines.map((line) => line.replace(step, '$1 500 '));
+      expect(patient).not.toEqual(lines);
+      writeFileSync(path, planText(patient));
+      const drove = await driveAlone();
+      await control.clear();
+      const lost = drove.stderr.split('\n').filter((line) => line.includes('NOT KNOWN'));
+      expect([lost.length, drove.status]).toEqual([1, 1]);
+      expect(lost[0]).toContain(`${formatToken(device.id)} NOT KNOWN TO BE SAFE: `);
+      const finding = new RegExp(
+        `${first.point.cell.place}: differs: wrote (\\S+), read back (\\S+?)( \\(of \\S+\\))?(;|$)`,
+      ).exec(lost[0] ?? '');
+      expect([finding?.[1], finding?.[2]].map((word) => BigInt(word ?? 0) & first.mask)).toEqual([
+        first.expected,
+        seen,
+      ]);
+    },
+  );
 });
 
 describe('the plan', () => {
@@ -223,6 +247,36 @@ describe('the plan', () => {
     writeFileSync(path, planText([planHead('0'.repeat(64)), 'stage 0']));
     planOf();
     expect(readFileSync(path, 'utf8')).toBe(planText([planHead(simulator.board.digest)]));
+  });
+
+  it('of an earlier boot gives way too, for its paths may be those of other devices by now', () => {
+    planOf().supervised();
+    const boot = '00000000-0000-4000-8000-000000000000';
+    const lines = readFileSync(path, 'utf8').trim().split('\n').slice(0, -1);
+    writeFileSync(path, planText(lines.map((line) => line.replace(bootId(), boot))));
+    planOf();
+    expect(readFileSync(path, 'utf8')).toBe(planText([planHead(simulator.board.digest)]));
+  });
+
+  it('is written over in place where there is no room beside it', () => {
+    const left = new Set<LinearId>();
+    const errors: unknown[] = [];
+    const plan = new SafeDrivePlan({
+      path,
+      board: simulator.board,
+      access,
+      leftOut: (device) => left.has(device),
+      onError: (error) => errors.push(error),
+    });
+    plan.supervised();
+    expect(errors).toEqual([]);
+    mkdirSync(`${path}.new`);
+    left.add(0);
+    plan.write();
+    rmdirSync(`${path}.new`);
+    expect(errors).toHaveLength(1);
+    expect(readFileSync(path, 'utf8')).toBe(plan.text());
+    expect(plan.text()).not.toContain(' 8000 ');
   });
 
   it('leaves out at once what is quarantined, and takes in again what is released', () => {

@@ -14,6 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { PERMANENT_QUARANTINE } from '#model/device';
 import {
   ANY_BOARD,
   PLAN_REFUSED,
@@ -224,16 +225,11 @@ describe('an odd plan', () => {
       (lines) => lines.map((line) => line.replace('/window', '/../window')),
       'no absolute path',
     ],
-    [
-      'a permanently quarantined device',
-      (lines) => lines.map((line) => line.replace('8000', '8009')),
+    ...[...PERMANENT_QUARANTINE].map((token): [string, (lines: string[]) => string[], string] => [
+      `the permanently quarantined device ${token.toString(16)}`,
+      (lines) => [...lines, windowStep(0x30, 32, token.toString(16))],
       'not a device to be driven',
-    ],
-    [
-      'another permanently quarantined device',
-      (lines) => lines.map((line) => line.replace('8000', '8029')),
-      'not a device to be driven',
-    ],
+    ]),
     [
       'a permanently quarantined device that is said to be absent',
       (lines) => [...lines, 'absent 800a a.b gone'],
