@@ -6,6 +6,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RUN_GROUPS_OF, RUN_PLACES, type RunGroup } from '#config/layout';
 import { TRACKS, type TrackName } from '#model/track-name';
 import { nodeFlagsOf } from '../../scripts/node-flags.ts';
+import { CREDENTIALS } from '../../src/bin/key-store.ts';
+import { SEALING_CREDENTIALS } from '../../src/bin/sealing-key-store.ts';
 import {
   ApplianceRoot,
   NO_SYSTEMD,
@@ -174,6 +176,17 @@ describe('the units', () => {
       const drives = unit === 'dsmil-kernel.service' || unit === 'dsmil-safe.service';
       expect([unit, devices]).toEqual([unit, drives ? [] : ['yes']]);
       expect([unit, settings(unit, 'DevicePolicy')]).toEqual([unit, ['closed']]);
+    }
+  });
+
+  it('hand keys to security alone, under the names that the code looks for', () => {
+    for (const unit of SERVICES) {
+      const names = [...Object.values(CREDENTIALS), ...Object.values(SEALING_CREDENTIALS)];
+      const given = settings(unit, 'LoadCredentialEncrypted');
+      expect([unit, [...given].sort()]).toEqual([
+        unit,
+        unit === 'dsmil-security.service' ? names.sort() : [],
+      ]);
     }
   });
 

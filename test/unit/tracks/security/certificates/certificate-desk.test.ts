@@ -467,6 +467,15 @@ describe('a key that is replaced', () => {
     expect(verdict.intact).toBe(true);
   });
 
+  it('that secrets are sealed with is changed by two as well, and not where it is not kept on disk', async () => {
+    const request = { key: 'sealing', reason: 'yearly change' } as const;
+    const first = must(await bench.ask(await bench.local('alice'), 'rotateKey', request));
+    expect(first).toMatchObject({ done: false, publicKeyPem: '' });
+    const second = await bench.ask(await bench.local('bob'), 'rotateKey', request);
+    expect(codeOf(second)).toBe('OPERATION_UNSUPPORTED');
+    expect(bench.entries('KEY_ROTATED')).toEqual([]);
+  });
+
   it('stays where the change cannot be put on record, and work goes on', async () => {
     const request = { key: 'authorization', reason: 'no room' } as const;
     await bench.ask(await bench.local('alice'), 'rotateKey', request);

@@ -1,11 +1,13 @@
 // The way in with a password: enrolment, sign-in, locks, one answer to every stranger, and secrets that stay where they belong.
 
+import { randomBytes } from 'node:crypto';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { AccountRecord } from '#model/account';
 import type { Origin } from '#model/principal';
 import { INVITATION_MS } from '#tracks/security/identity/invitations';
 import { FAILURES_MAX, LOCK_MS } from '#tracks/security/identity/lockouts';
 import { STEP_MS } from '#tracks/security/identity/one-time-codes';
+import { sealingKeyOf } from '#tracks/security/identity/seals';
 import { accountFor } from '../../../../../src/bin/persona.ts';
 import { CHEAP, type Enrolled, EntryBench } from '../../../../support/entry-bench.ts';
 import { codeOf, must } from '../../../../support/kernel-bench.ts';
@@ -442,7 +444,94 @@ describe('changing the password', () => {
   });
 });
 
-it('keeps every secret out of entries and refusals, and all but the codes’ secret out of the store', async () => {
+describe('secrets whose key is not there', () => {
+  let alice: Enrolled;
+  let keys: EntryBench['keys'];
+  beforeEach(async () => {
+    alice = await bench.enrol('alice', PASSWORD, ORIGIN);
+    ({ keys } = bench);
+    bench.entries.length = 0;
+  });
+  const anotherKey = () => {
+    bench.keys = [sealingKeyOf(randomBytes(32))];
+    bench.restart();
+  };
+
+  it('refuse the right password and code with the reason and the way back, and everybody else in the same words', async () => {
+    anotherKey();
+    const refused = await login('alice', PASSWORD, await bench.nextCode(alice.secret));
+    expect(refused).toMatchObject({
+      ok: false,
+      fault: {
+        code: 'NOT_AUTHENTICATED',
+        finding: expect.stringMatching(/cannot be opened, because the key .* is not there/),
+        consequence: expect.stringMatching(/dsmil setup --recover NAME/),
+      },
+    });
+    expect(lastEntry()).toMatchObject({
+      event: 'AUTHENTICATION_FAILED',
+      result: 'password and code cannot be checked: the key they were sealed with is not there',
+    });
+    for (const name of ['mallory', 'bob'])
+      expect(await login(name, PASSWORD, '123456')).toEqual(refused);
+  });
+
+  it('close no other way in', async () => {
+    const { token } = await bench.signIn(alice, ORIGIN);
+    anotherKey();
+    const { principals } = bench.identity;
+    // An API token, and a sign-in of before.
+    for (const shown of ['alice-token', token]) {
+      const opened = await principals.authenticate({ kind: 'token', token: shown }, elsewhere());
+      expect(opened.ok).toBe(true);
+    }
+    expect(bench.live.firstRun.needed).toBe(false);
+  });
+
+  it('are replaced by an invitation, which ends the words for everybody', async () => {
+    anotherKey();
+    const anew = await bench.enrol('alice', NEXT, ORIGIN);
+    expect((await login('alice', NEXT, await bench.nextCode(anew.secret))).ok).toBe(true);
+    const refused = await login('alice', PASSWORD, '123456');
+    expect(!refused.ok && refused.fault.finding).not.toContain('cannot be opened');
+  });
+
+  it('sign in again once it is back', async () => {
+    anotherKey();
+    bench.keys = keys;
+    bench.restart();
+    expect((await login('alice', PASSWORD, await bench.nextCode(alice.secret))).ok).toBe(true);
+  });
+
+  it('are not chosen while there is none at all, and the invitation stays good', async () => {
+    const invitation = await bench.invite('alice');
+    bench.keys = [];
+    bench.restart();
+    const refused = await bench.ask('enrol', { invitation, password: PASSWORD }, ORIGIN);
+    expect(codeOf(refused)).toBe('CONFIG_INVALID');
+    expect(!refused.ok && refused.fault.finding).toContain('the key is not there');
+    bench.keys = keys;
+    bench.restart();
+    expect((await bench.ask('enrol', { invitation, password: PASSWORD }, ORIGIN)).ok).toBe(true);
+  });
+
+  it('are not told when the own password is changed, and the session stays', async () => {
+    anotherKey();
+    const opened = must(
+      await bench.identity.principals.authenticate(
+        { kind: 'token', token: 'alice-token' },
+        elsewhere(),
+      ),
+    );
+    const code = await bench.nextCode(alice.secret);
+    const request = { password: PASSWORD, next: NEXT, code };
+    const refused = await bench.ask('changePassword', request, elsewhere(), opened.id);
+    expect(codeOf(refused)).toBe('NOT_PERMITTED');
+    expect(!refused.ok && refused.fault.finding).toContain('cannot be opened');
+  });
+});
+
+it('keeps every secret out of entries and refusals, and out of the store', async () => {
   const invitation = await bench.invite('alice');
   const faults: unknown[] = [];
   const refused = async (answer: Promise<{ readonly ok: boolean }>) => faults.push(await answer);
@@ -478,4 +567,6 @@ it('keeps every secret out of entries and refusals, and all but the codes’ sec
     expect(kept).not.toContain(one);
   }
   for (const one of [secret, first, code, '$argon2id']) expect(told).not.toContain(one);
+  // Nor has who copies the store anything to guess passwords against.
+  for (const one of [secret, '$argon2id']) expect(kept).not.toContain(one);
 });
