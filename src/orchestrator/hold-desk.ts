@@ -1,5 +1,5 @@
 // How people put devices on hold and let them go again: one person for what is in doubt, two for a quarantine.
-// Invariants: the permanent quarantine is never let go; kernel lifts a hold before the record says so; a release that
+// Invariants: the permanent quarantine is never let go; the first of two counts only while it still could ask; kernel lifts a hold before the record says so; a release that
 // cannot be put on record is none.
 
 import type { Clock } from '#foundation/clock';
@@ -12,7 +12,9 @@ import { type DeviceHold, type HoldKind, releaseHoldAct } from '#model/hold';
 import type { HoldProgress } from '#model/orchestrator-port';
 import { ClearanceLevel, clearanceName, type Principal } from '#model/principal';
 import type { KernelTrack } from '#model/track';
+import { type FirstPerson, lapsedBecause, sameCredential } from './first-person.ts';
 import type { HoldBook } from './hold-book.ts';
+import { NO_PROOF, type Proof } from './ports.ts';
 import type { Supervision } from './supervision.ts';
 
 export interface HoldDeskParts {
@@ -33,14 +35,10 @@ const SECOND_PERSON_MS = 300_000;
 const REASON_LENGTH_MIN = 10;
 const REASON_LENGTH_MAX = 512;
 
-interface Asked {
-  readonly by: Principal;
-  readonly untilMs: number;
-}
-
 export class HoldDesk {
   readonly #parts: HoldDeskParts;
-  readonly #asked = new Map<LinearId, Asked>();
+  /** One for each device of the board at most. */
+  readonly #asked = new Map<LinearId, FirstPerson>();
 
   constructor(parts: HoldDeskParts) {
     this.#parts = parts;
@@ -72,6 +70,7 @@ export class HoldDesk {
     reason: string,
     deadline: Deadline,
     record: RecordRelease,
+    proof = NO_PROOF,
   ): Promise<Outcome<HoldProgress>> {
     const allowed = this.#allowed(principal, device, reason);
     if (!allowed.ok) return allowed;
@@ -82,8 +81,16 @@ export class HoldDesk {
       const finding = `operation ${open} is not settled yet; kernel has to say first what stands`;
       return refuse(fault('DEVICE_BUSY', { place, finding }));
     }
-    if (holds.has(device, 'quarantined'))
-      return this.#secondPerson(principal, device, deadline, record);
+    if (holds.has(device, 'quarantined')) {
+      const first = this.#firstPerson(principal, proof, device, reason);
+      if (typeof first === 'string') return succeed({ released: false, message: first });
+      if (sameCredential(first, proof)) {
+        const finding = `${principal.id} signed in with what ${first.by.id} asked with, so that it might be one person`;
+        return refuse(fault('NOT_PERMITTED', { place, finding }));
+      }
+      this.#asked.delete(device);
+      return this.#lift(device, 'quarantined', [first.by.id, principal.id], deadline, record);
+    }
     if (holds.has(device, 'in-doubt')) {
       return this.#lift(device, 'in-doubt', [principal.id], deadline, record);
     }
@@ -95,21 +102,23 @@ export class HoldDesk {
     return refuse(fault('HOLD_UNKNOWN', { place, finding }));
   }
 
-  async #secondPerson(
+  /** Who asked before and still could; else what to tell the one who is now the first. */
+  #firstPerson(
     principal: Principal,
+    proof: Proof,
     device: LinearId,
-    deadline: Deadline,
-    record: RecordRelease,
-  ): Promise<Outcome<HoldProgress>> {
+    reason: string,
+  ): FirstPerson | string {
     const { clock } = this.#parts;
     const first = this.#asked.get(device);
-    if (first === undefined || first.untilMs <= clock.nowMs() || first.by.id === principal.id) {
-      this.#asked.set(device, { by: principal, untilMs: clock.nowMs() + SECOND_PERSON_MS });
-      const message = `${principal.id} asked for the release; a second person has to ask within ${SECOND_PERSON_MS / 1000} s`;
-      return succeed({ released: false, message });
-    }
-    this.#asked.delete(device);
-    return this.#lift(device, 'quarantined', [first.by.id, principal.id], deadline, record);
+    const other =
+      first !== undefined && first.untilMs > clock.nowMs() && first.by.id !== principal.id;
+    const lapsed = other ? lapsedBecause(first, (by) => this.#allowed(by, device, reason)) : null;
+    if (other && lapsed === null) return first;
+    this.#asked.set(device, { by: principal, proof, untilMs: clock.nowMs() + SECOND_PERSON_MS });
+    const before =
+      lapsed === null ? '' : `${first?.by.id} had asked for the release and ${lapsed}; `;
+    return `${before}${principal.id} asked for the release; a second person has to ask within ${SECOND_PERSON_MS / 1000} s`;
   }
 
   async #lift(

@@ -22,6 +22,7 @@ import {
   type OperationOrder,
   type OperationRunner,
 } from './operation-runner.ts';
+import type { Holder } from './ports.ts';
 import type { Selections } from './selections.ts';
 import type { StopCoordinator } from './stop.ts';
 
@@ -43,6 +44,8 @@ export interface OperationDeskParts {
 export interface Asker {
   readonly principal: Principal;
   readonly credential?: string;
+  /** Who that is at any later moment. */
+  readonly holder?: Holder | null;
   readonly origin: Origin;
 }
 

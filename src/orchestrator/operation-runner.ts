@@ -36,7 +36,7 @@ import { operationRecord } from './operation-record.ts';
 import { PlanAuthorization, type SelectedPlan } from './plan-authorization.ts';
 import { previewWrites } from './plan-preview.ts';
 import { describePlan } from './plan-text.ts';
-import type { ApprovalPort, AuditPort, AuthorityPort } from './ports.ts';
+import type { ApprovalPort, AuditPort, AuthorityPort, Holder } from './ports.ts';
 import { type AggregationRule, aggregateRisk } from './risk-aggregate.ts';
 import type { Selections } from './selections.ts';
 import { Transaction, type TransactionParts } from './transaction.ts';
@@ -59,6 +59,8 @@ export interface OperationOrder {
   readonly deadline: Deadline;
   /** Digest of what the person signed in with. */
   readonly credential?: string;
+  /** Who that is at any later moment; the same person with the same rights where absent. */
+  readonly holder?: Holder | null;
   /** What this operation was selected as. */
   readonly selected?: SelectedPlan;
 }
@@ -261,6 +263,8 @@ export class OperationRunner {
   }
 
   async #decide(order: OperationOrder, progress: Progress): Promise<Input> {
+    const stands = this.#authorization.stands(order, progress.risk);
+    if (!stands.ok) return refused(progress, stands.fault);
     const decided = await this.#transaction(order, progress)?.decide();
     if (decided === undefined) return 'REFUSED';
     return decided.ok ? 'DECIDED' : refused(progress, decided.fault);

@@ -43,7 +43,7 @@ import { Attempts, type AttemptsParts } from './attempts.ts';
 import type { EventHub } from './event-hub.ts';
 import type { HoldDesk } from './hold-desk.ts';
 import type { Asker } from './operation-desk.ts';
-import type { AdministrationPort } from './ports.ts';
+import type { AdministrationPort, Proof } from './ports.ts';
 import { type StatusParts, systemStatus } from './system-status.ts';
 
 export interface OrchestratorParts extends StatusParts, AttemptsParts {
@@ -181,7 +181,7 @@ export class Orchestrator implements OrchestratorPort {
     return this.#as('reset', sessionId, async (principal) => {
       const { stops, announcer, audit } = this.#parts;
       const progress = audit.writable
-        ? await stops.requestReset(principal)
+        ? await stops.requestReset(principal, this.#proof(sessionId))
         : refuse(
             fault('AUDIT_UNAVAILABLE', {
               place: 'reset of the stop',
@@ -225,9 +225,9 @@ export class Orchestrator implements OrchestratorPort {
     origin: Origin,
     deadline: Deadline,
   ): Promise<Outcome<ApprovalRequest>> {
-    const credential = this.#parts.sessions.credentialOf(sessionId);
+    const proof = this.#proof(sessionId);
     return this.#as('approve', sessionId, (principal) =>
-      this.#parts.approvalDesk.approve(planDigest, { principal, credential }, origin, deadline),
+      this.#parts.approvalDesk.approve(planDigest, { principal, ...proof }, origin, deadline),
     );
   }
 
@@ -244,7 +244,8 @@ export class Orchestrator implements OrchestratorPort {
       const { holdDesk } = this.#parts;
       const record = (told: string, beside?: () => void, code?: string) =>
         this.#recordHold('DEVICE_RELEASED', principal, device, reason, origin, told, beside, code);
-      const progress = await holdDesk.release(principal, device, reason, deadline, record);
+      const proof = this.#proof(sessionId);
+      const progress = await holdDesk.release(principal, device, reason, deadline, record, proof);
       // A release has its entry; what was only asked for or refused gets one now.
       if (!progress.ok) await record(describeFault(progress.fault), undefined, progress.fault.code);
       else if (!progress.value.released) await record(progress.value.message);
@@ -434,8 +435,12 @@ export class Orchestrator implements OrchestratorPort {
   }
 
   #asker(session: Session, origin: Origin): Asker {
-    const credential = this.#parts.sessions.credentialOf(session.id);
-    return { principal: session.principal, credential, origin };
+    return { principal: session.principal, ...this.#proof(session.id), origin };
+  }
+
+  #proof(sessionId: string): Proof {
+    const { sessions } = this.#parts;
+    return { credential: sessions.credentialOf(sessionId), holder: sessions.holder(sessionId) };
   }
 
   /** Acts for a live session that may call this row: security asks the table again, whatever interface let through. */

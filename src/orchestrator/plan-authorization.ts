@@ -13,8 +13,9 @@ import type { Principal } from '#model/principal';
 import type { RiskLevel } from '#model/risk';
 import type { KernelTrack } from '#model/track';
 import type { Disclosures } from './disclosures.ts';
+import { entitled } from './entitlement.ts';
 import { describePlan } from './plan-text.ts';
-import type { ApprovalPort, AuditPort, AuthorityPort } from './ports.ts';
+import type { ApprovalPort, AuditPort, AuthorityPort, Holder } from './ports.ts';
 
 export interface PlanAuthorizationParts {
   readonly kernel: KernelTrack;
@@ -37,6 +38,8 @@ export interface AuthorizationOrder {
   readonly principal: Principal;
   /** Digest of what the person signed in with, see `Signatory`. */
   readonly credential?: string;
+  /** Who that is at any later moment; the same person with the same rights where absent. */
+  readonly holder?: Holder | null;
   readonly selected?: SelectedPlan;
   readonly deadline: Deadline;
 }
@@ -64,7 +67,11 @@ export class PlanAuthorization {
     this.#parts = parts;
   }
 
-  async rule(order: AuthorizationOrder, plan: RegisterPlan, risk: RiskLevel): Promise<Ruling> {
+  async rule(asked: AuthorizationOrder, plan: RegisterPlan, risk: RiskLevel): Promise<Ruling> {
+    // The plan took its time, and so may whoever takes rights away.
+    const now = holderOf(asked);
+    if (!now.ok) return { permission: { kind: 'refused', fault: now.fault }, approvalsNeeded: [] };
+    const order = { ...asked, principal: now.value };
     const { intent, principal } = order;
     const { authority, disclosures } = this.#parts;
     const disclosed = disclosures.of(principal.id, plan.digest);
@@ -82,6 +89,12 @@ export class PlanAuthorization {
     if (tellsTheRisk(permission)) disclosures.tell(principal.id, plan.digest, risk);
     const approved = permission.kind === 'granted' || this.#approved(plan, principal);
     return { permission, approvalsNeeded: dual && !approved ? [SECOND_PERSON] : [] };
+  }
+
+  /** Asked again when all have promised: for whoever lost the right meanwhile nothing is decided any more. */
+  stands(order: AuthorizationOrder, risk: RiskLevel): Outcome<void> {
+    const now = holderOf(order);
+    return now.ok ? entitled(this.#parts, { intent: order.intent, risk }, now.value) : now;
   }
 
   /** The access table permits it. */
@@ -198,6 +211,10 @@ export class PlanAuthorization {
       .map((device) => device.slug)
       .join(', ');
   }
+}
+
+function holderOf({ principal, holder }: AuthorizationOrder): Outcome<Principal> {
+  return holder?.() ?? succeed(principal);
 }
 
 /** An answer that shows the plan and its risk to the person who may go on with it. */

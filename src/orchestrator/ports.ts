@@ -1,6 +1,7 @@
 // What the orchestrator needs from the security track: plain interfaces, so that it imports no track.
 
 import type { Deadline } from '#foundation/deadline';
+import type { Fault } from '#foundation/fault';
 import type { Outcome } from '#foundation/outcome';
 import type {
   AdministrationAnswer,
@@ -51,6 +52,7 @@ export interface SessionPort {
   session(id: string): Outcome<Session>;
   /** What the session was opened with, as a digest; empty for a session that is not live. */
   credentialOf(sessionId: string): string;
+  holder(sessionId: string): Holder;
   lock(sessionId: string, reason: string): void;
   /** The connection is over. */
   end(sessionId: string): void;
@@ -75,11 +77,29 @@ export interface Disclosed {
   readonly ageMs: number;
 }
 
+/**
+ * Who holds a session, asked at any later time: also when its connection is over or the person has signed out. Refused
+ * once the account, the credential or the session was taken from the person, or is locked.
+ */
+export type Holder = () => Outcome<Principal>;
+
+/** What somebody proved itself with. */
+export interface Proof {
+  /** Digest of the credential; empty where nothing was presented, as inside this process. */
+  readonly credential: string;
+  /** Null where there is no session, as inside this process. */
+  readonly holder: Holder | null;
+}
+
+export const NO_PROOF: Proof = { credential: '', holder: null };
+
 /** A person and what it signed in with: two people are two only when both differ. */
 export interface Signatory {
   readonly principal: Principal;
   /** Digest of the credential; empty where nothing was presented, as inside this process. */
   readonly credential: string;
+  /** Whether it still could sign, asked when its word is used; it could where absent. */
+  readonly still?: () => Outcome<unknown>;
 }
 
 /** What a second person is asked for. */
@@ -95,6 +115,8 @@ export interface ApprovalQuestion {
 export interface ApprovalPort {
   ask(question: ApprovalQuestion): ApprovalRequest;
   find(planDigest: string): Outcome<ApprovalQuestion>;
+  /** Why this person cannot approve it, in this state of the devices; null when it can. */
+  refusal(planDigest: string, approver: Signatory, basis: string): Fault | null;
   /** `basis`: the state of the devices now. */
   approve(planDigest: string, approver: Signatory, basis: string): Outcome<ApprovalRequest>;
   /** Who approved; nothing when nobody has yet; a fault when the approval has become void. */

@@ -22,7 +22,9 @@ import {
 import type { KernelTrack, Track } from '#model/track';
 import type { EventSource, TrackName } from '#model/track-name';
 import { TRACKS } from '#model/track-name';
+import { type FirstPerson, lapsedBecause, sameCredential } from './first-person.ts';
 import type { HoldBook } from './hold-book.ts';
+import { NO_PROOF } from './ports.ts';
 import type { StopRecord } from './stop-record.ts';
 import { scopeText, stopScope } from './stop-scope.ts';
 
@@ -53,7 +55,7 @@ export interface StopCoordinatorParts {
 
 export class StopCoordinator {
   readonly #parts: StopCoordinatorParts;
-  #reset: { readonly by: Principal; readonly untilMs: number } | null = null;
+  #reset: FirstPerson | null = null;
   #handingOver = false;
 
   constructor(parts: StopCoordinatorParts) {
@@ -194,24 +196,30 @@ export class StopCoordinator {
     });
   }
 
-  /** The first person opens the reset, a second one completes it within five minutes. */
-  async requestReset(principal: Principal): Promise<Outcome<ResetProgress>> {
+  /** The first person opens the reset, a second one completes it within five minutes, if the first still could ask then. */
+  async requestReset(principal: Principal, proof = NO_PROOF): Promise<Outcome<ResetProgress>> {
     const { clock } = this.#parts;
     const no = (finding: string) =>
       refuse(fault('RESET_REFUSED', { place: 'emergency stop', finding }));
-    if (principal.clearance < ClearanceLevel.SECRET) {
-      const finding = `resetting needs ${clearanceName(ClearanceLevel.SECRET)}, ${principal.id} has ${clearanceName(principal.clearance)}`;
-      return refuse(fault('CLEARANCE_TOO_LOW', { place: 'emergency stop', finding }));
-    }
-    if (principal.kind !== 'person') return no('only people can reset a stop');
+    const allowed = mayReset(principal);
+    if (!allowed.ok) return allowed;
     if (!this.#stands()) return no('no stop is engaged');
     const down = TRACKS.filter((track) => !this.#parts.trackUp(track));
     if (down.length > 0) return no(`the ${down.join(' and ')} track is down`);
     const first = this.#reset;
-    if (first === null || first.untilMs <= clock.nowMs() || first.by.id === principal.id) {
-      this.#reset = { by: principal, untilMs: clock.nowMs() + RESET_WINDOW_MS };
-      const message = `${principal.id} asked for the reset; a second person has to ask within ${RESET_WINDOW_MS / 1000} s`;
+    const again = first === null || first.untilMs <= clock.nowMs() || first.by.id === principal.id;
+    const lapsed = again ? null : lapsedBecause(first, mayReset);
+    if (again || lapsed !== null) {
+      this.#reset = { by: principal, proof, untilMs: clock.nowMs() + RESET_WINDOW_MS };
+      const before =
+        lapsed === null ? '' : `${first?.by.id} had asked for the reset and ${lapsed}; `;
+      const message = `${before}${principal.id} asked for the reset; a second person has to ask within ${RESET_WINDOW_MS / 1000} s`;
       return succeed({ released: false, message });
+    }
+    if (sameCredential(first, proof)) {
+      return no(
+        `${principal.id} signed in with what ${first.by.id} asked with, so that it might be one person`,
+      );
     }
     return this.#release([first.by.id, principal.id]);
   }
@@ -278,4 +286,14 @@ export class StopCoordinator {
       return [{ device: id, kind: 'deactivated', reason, sinceWallMs }] as const;
     });
   }
+}
+
+function mayReset({ id, kind, clearance }: Principal): Outcome<void> {
+  const place = 'emergency stop';
+  if (clearance < ClearanceLevel.SECRET) {
+    const finding = `resetting needs ${clearanceName(ClearanceLevel.SECRET)}, ${id} has ${clearanceName(clearance)}`;
+    return refuse(fault('CLEARANCE_TOO_LOW', { place, finding }));
+  }
+  if (kind === 'person') return succeed(undefined);
+  return refuse(fault('RESET_REFUSED', { place, finding: 'only people can reset a stop' }));
 }

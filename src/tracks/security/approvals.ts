@@ -1,7 +1,8 @@
 // Two-person approvals: a second person signs off the digest of the exact plan, once, for a short time.
 // Invariants: requester and approver differ in person and in credential; an approval is consumed by its requester's next
-// use of the same digest, and void when a device has changed or the risk has risen since it was asked for; one plan has
-// one open request, which nobody else can displace. Nothing of this survives a restart.
+// use of the same digest, and void when a device has changed or the risk has risen since it was asked for, or when the
+// approver could not sign it any more; one plan has one open request, which nobody else can displace. Nothing of this
+// survives a restart.
 
 import type { Clock } from '#foundation/clock';
 import { type Fault, fault } from '#foundation/fault';
@@ -19,6 +20,8 @@ const REQUESTS_MAX = 256;
 export interface Signatory {
   readonly principal: Principal;
   readonly credential: string;
+  /** Whether it still could sign, asked when the approval is used; it could where absent. */
+  readonly still?: () => Outcome<unknown>;
 }
 
 export interface ApprovalQuestion {
@@ -34,6 +37,8 @@ interface Kept {
   readonly question: ApprovalQuestion;
   readonly request: ApprovalRequest;
   readonly expiresAtMs: number;
+  /** Whether who approved it still could; null where nobody has, or nothing can change. */
+  readonly still: (() => Outcome<unknown>) | null;
   /** Why it is closed; kept until it would have expired, so that people hear the reason. Null while it is open. */
   readonly closedBecause: string | null;
 }
@@ -63,7 +68,13 @@ export class Approvals {
     };
     const expiresAtMs = this.#clock.nowMs() + APPROVAL_LIFETIME_MS;
     this.#kept.delete(planDigest);
-    this.#kept.set(planDigest, { question, request, expiresAtMs, closedBecause: null });
+    this.#kept.set(planDigest, {
+      question,
+      request,
+      expiresAtMs,
+      still: null,
+      closedBecause: null,
+    });
     const oldest = this.#kept.keys().next();
     if (this.#kept.size > REQUESTS_MAX && oldest.done !== true) this.#kept.delete(oldest.value);
     return request;
@@ -78,10 +89,24 @@ export class Approvals {
   approve(planDigest: string, approver: Signatory, basis: string): Outcome<ApprovalRequest> {
     const found = this.#open(planDigest);
     if (!found.ok) return found;
+    const refused = this.refusal(planDigest, approver, basis);
+    if (refused !== null) return refuse(refused);
+    const approved = { ...found.value.request, approvedBy: approver.principal.id };
+    this.#kept.set(planDigest, {
+      ...found.value,
+      request: approved,
+      still: approver.still ?? null,
+    });
+    return succeed(approved);
+  }
+
+  /** Why this person cannot approve it now; null when it can. A device that changed closes the request. */
+  refusal(planDigest: string, approver: Signatory, basis: string): Fault | null {
+    const found = this.#open(planDigest);
+    if (!found.ok) return found.fault;
     const { question, request } = found.value;
     const { principal, credential } = approver;
-    const no = (finding: string) =>
-      refuse(fault('NOT_PERMITTED', { place: placeOf(planDigest), finding }));
+    const no = (finding: string) => fault('NOT_PERMITTED', { place: placeOf(planDigest), finding });
     if (request.requestedBy === principal.id)
       return no(`${principal.id} asked for it and cannot approve it`);
     if (principal.kind !== 'person') return no('only a person can approve');
@@ -92,16 +117,12 @@ export class Approvals {
     }
     if (request.approvedBy !== '') {
       const finding = `already approved by ${request.approvedBy}`;
-      return refuse(fault('APPROVAL_INVALID', { place: placeOf(planDigest), finding }));
+      return fault('APPROVAL_INVALID', { place: placeOf(planDigest), finding });
     }
-    if (basis !== question.basis) {
-      const finding = `${CHANGED} ${request.requestedBy} asked for it`;
-      this.revoke(planDigest, finding);
-      return refuse(voidFault(planDigest, finding));
-    }
-    const approved = { ...request, approvedBy: principal.id };
-    this.#kept.set(planDigest, { ...found.value, request: approved });
-    return succeed(approved);
+    if (basis === question.basis) return null;
+    const finding = `${CHANGED} ${request.requestedBy} asked for it`;
+    this.revoke(planDigest, finding);
+    return voidFault(planDigest, finding);
   }
 
   /**
@@ -123,6 +144,11 @@ export class Approvals {
     if (closedBecause !== null) return refuse(voidFault(planDigest, closedBecause));
     if (basis !== question.basis) {
       const finding = `${CHANGED} ${request.approvedBy} approved the plan`;
+      return refuse(voidFault(planDigest, finding));
+    }
+    const still = kept.still?.();
+    if (still?.ok === false) {
+      const finding = `${request.approvedBy} approved the plan, and cannot any more: ${still.fault.finding}`;
       return refuse(voidFault(planDigest, finding));
     }
     // Who approved it has seen a lower risk, and may not be cleared for this one.

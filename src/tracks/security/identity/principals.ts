@@ -10,7 +10,7 @@ import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { AccountRecord } from '#model/account';
 import type { Session, SessionsEnded } from '#model/orchestrator-port';
-import type { Credential, Origin } from '#model/principal';
+import type { Credential, Origin, Principal } from '#model/principal';
 import type { LiveSession, SessionControl } from '../ports.ts';
 import { principalOf } from './account-book.ts';
 import {
@@ -21,6 +21,7 @@ import {
   type GroundsParts,
   groundDigest,
   passwordDigest,
+  unusableBecause,
 } from './grounds.ts';
 import { type Lockouts, lockedFault } from './lockouts.ts';
 import { newHandle } from './secrets.ts';
@@ -51,6 +52,8 @@ interface Live {
   readonly credential: string;
   usedAtMs: number;
   lockedBecause: string | null;
+  /** Why somebody took it from the person; null while nobody has. */
+  takenBecause: string | null;
   /** As of `record`. */
   session: Session;
   record: AccountRecord;
@@ -61,6 +64,8 @@ export class Principals implements SessionControl {
   readonly #grounds: Grounds;
   readonly #sessions = new Map<string, Live>();
   readonly #listeners = new Set<(ended: SessionsEnded) => void>();
+  /** Whose person signed out: nobody took these away. */
+  readonly #left = new WeakSet<SignedIn>();
   #cancelSweep: Cancel | null = null;
 
   constructor(parts: PrincipalsParts) {
@@ -110,6 +115,31 @@ export class Principals implements SessionControl {
     return this.#sessions.get(sessionId)?.credential ?? '';
   }
 
+  /**
+   * Who holds this session, at whatever time the answer is asked: also when its connection is over or the person has
+   * signed out. Refused once account, credential or session was taken from the person, or is locked.
+   */
+  holder(sessionId: string): () => Outcome<Principal> {
+    const live = this.#sessions.get(sessionId);
+    if (live === undefined) return () => refuse(sessionOver('the session is unknown or has ended'));
+    return () => this.#holding(live);
+  }
+
+  #holding(live: Live): Outcome<Principal> {
+    const { accounts, wallMs } = this.#parts;
+    const { ground } = live;
+    const record = accounts.account(live.record.id);
+    if (record === undefined) return refuse(sessionOver('the account is gone'));
+    const left = ground.way === 'password' && this.#left.has(ground.signIn);
+    const over = left
+      ? unusableBecause(record, wallMs())
+      : (live.takenBecause ?? this.#grounds.overBecause(record, ground));
+    if (over !== null) return refuse(sessionOver(over));
+    const locked = this.#lockOn(live);
+    if (locked !== null) return refuse(locked);
+    return succeed(record === live.record ? live.session.principal : principalOf(record));
+  }
+
   handleOf(sessionId: string): string {
     return this.#sessions.get(sessionId)?.handle ?? '';
   }
@@ -146,6 +176,7 @@ export class Principals implements SessionControl {
     if (live === undefined) return;
     this.#sessions.delete(sessionId);
     if (live.ground.way !== 'password') return;
+    this.#left.add(live.ground.signIn);
     const { handle } = live;
     this.endSessions((session) => session.handle === handle, 'the person signed out');
   }
@@ -232,6 +263,7 @@ export class Principals implements SessionControl {
       credential: groundDigest(grounded, credential),
       usedAtMs: nowMs,
       lockedBecause: null,
+      takenBecause: null,
       session,
       record,
     });
@@ -319,6 +351,7 @@ export class Principals implements SessionControl {
   // --- Ending ------------------------------------------------------------------------------------
 
   #end(lives: readonly Live[], reason: string): void {
+    for (const live of lives) live.takenBecause ??= reason;
     const sessionIds = lives
       .map(({ session }) => session.id)
       .filter((id) => this.#sessions.delete(id));

@@ -491,6 +491,50 @@ describe('ending sessions', () => {
   });
 });
 
+describe('who holds a session', () => {
+  const names = (holder: ReturnType<typeof bench.principals.holder>) => {
+    const held = holder();
+    return held.ok ? held.value.id : held.fault.code;
+  };
+
+  it('stays true when its connection is over and when the person signs out', async () => {
+    const token = await signIn();
+    const [first, second] = [await open(token), await open(token)];
+    const holders = [first, second].map(({ id }) => bench.principals.holder(id));
+    bench.principals.end(first.id);
+    expect(holders.map(names)).toEqual(['alice', 'alice']);
+    bench.principals.signOut(second.id);
+    expect(holders.map(names)).toEqual(['alice', 'alice']);
+    await bench.change('alice', { clearance: 'RESTRICTED' });
+    expect(holders.map((holder) => must(holder()).clearance)).toEqual([1, 1]);
+    await bench.change('alice', { enabled: false });
+    expect(holders.map(names)).toEqual(['NOT_AUTHENTICATED', 'NOT_AUTHENTICATED']);
+  });
+
+  it('is nobody once others ended the sign-in, also after its connection was over', async () => {
+    const token = await signIn();
+    const { id } = await open(token);
+    const holder = bench.principals.holder(id);
+    bench.principals.end(id);
+    bench.principals.endSessions(({ session }) => session.principal.id === 'alice', 'a test');
+    expect(names(holder)).toBe('NOT_AUTHENTICATED');
+  });
+
+  it('is nobody while the account or the session is locked', async () => {
+    const { id } = await open(TOKEN);
+    const holder = bench.principals.holder(id);
+    bench.principals.lock(id, 'a test');
+    expect(names(holder)).toBe('ACCOUNT_LOCKED');
+    const other = bench.principals.holder((await open(CERTIFICATE)).id);
+    bench.principals.lockAccount('alice', 'a test');
+    expect(names(other)).toBe('ACCOUNT_LOCKED');
+  });
+
+  it('is nobody for a session that is not there', () => {
+    expect(names(bench.principals.holder('made-up'))).toBe('NOT_AUTHENTICATED');
+  });
+});
+
 describe('what a session was opened with', () => {
   const opened = async (credential: Credential) =>
     bench.principals.credentialOf((await open(credential)).id);
