@@ -47,10 +47,21 @@ describe.skipIf(!rig.met)("the drivers on QEMU's hardware under Debian's kernel"
     expect(memory.readUInt32LE(0xf_fffc)).toBe(0x600d600d);
   });
 
+  it('leaves there what the safe drive wrote through a PCI BAR, UIO and /dev/mem', () => {
+    const memory = report.sharedMemory;
+    expect(memory.subarray(0x200, 0x210).toString('hex')).toBe('21002243244365871032547698badcfe');
+    expect([0x300, 0x400, 0x500].map((offset) => memory.readUInt32LE(offset))).toEqual([
+      0x5afe0003, 0x5afe0004, 0x5afe0005,
+    ]);
+  });
+
   it('has written to the Modbus peer exactly what the guest asked for', async () => {
     expect(await peer?.modbus.writes()).toEqual([
       { wrote: 'holding', address: 20, values: [0xbeef] },
       { wrote: 'holding', address: 22, values: [0x0102, 0x0304] },
+      // By the safe drive.
+      { wrote: 'holding', address: 30, values: [0x5afe] },
+      { wrote: 'holding', address: 32, values: [0x0506, 0x0708] },
     ]);
   });
 });

@@ -7,6 +7,7 @@ import { systemClock } from '#foundation/clock';
 import { cell, opened, read, refused, soon, write } from './access.ts';
 import { attribute, checkSensors, checkSmbus, sysfsBus } from './chips.ts';
 import { check, inGuest, mark } from './report.ts';
+import { checkSafeDrive } from './safe-drive.ts';
 import { checkRelaxed, checkUio, checkWindows } from './windows.ts';
 
 async function checkSerialLine(): Promise<void> {
@@ -77,5 +78,6 @@ await inGuest(async () => {
   await checkSerialLine();
   await checkWatchdog();
   await checkUio();
+  await checkSafeDrive();
   mark('done');
 });
