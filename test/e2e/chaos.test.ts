@@ -1,6 +1,6 @@
 // Every chaos exercise against the real agent, by `dsmil chaos run` as a real process: what it noticed, held back and kept.
 
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,6 +16,15 @@ const POLICY = 'stop: { selfTestPeriodMs: 1000 }\n';
 const RUN_MS = 55_000;
 const REASON = 'a drill of the whole team';
 const CLI = join(REPOSITORY, 'build/bin/dsmil.js');
+
+/** What has to be said by those whose containment is a matter of milliseconds. */
+const MEASURED: Partial<Record<ScenarioId, readonly RegExp[]>> = {
+  'side-channel': [/medians \d+\.\d+ and \d+\.\d+ ms of \d+/],
+  'denial-of-service': [
+    /status calls .* P95 \d+\.\d+, .*\(0 not answered\)/,
+    /test of the stop path was answered after/,
+  ],
+};
 
 interface Ran {
   readonly code: number;
@@ -82,11 +91,15 @@ describe('on a simulated board', () => {
       expect(report.limitsKept, ran.stdout).toBe(true);
       expect(report.limits.length).toBeGreaterThanOrEqual(4);
       expect(report.evidence.length).toBeGreaterThan(0);
-      const measures = scenario === 'side-channel';
-      if (measures) expect(report.evidence[0]).toMatch(/medians \d+\.\d+ and \d+\.\d+ ms of \d+/);
-      else {
-        expect(report, ran.stderr).toMatchObject({ detected: true, contained: true });
-        expect(report.responseMs).toBeGreaterThanOrEqual(0);
+      expect(report, ran.stderr).toMatchObject({ detected: true });
+      expect(report.responseMs).toBeGreaterThanOrEqual(0);
+      // What a busy machine takes for its answers is told, and says nothing about the agent.
+      const measures = MEASURED[scenario];
+      if (measures !== undefined) {
+        for (const told of measures)
+          expect([...report.evidence, report.containment].join('\n')).toMatch(told);
+      } else {
+        expect(report.contained, ran.stdout).toBe(true);
         expect(ran.code).toBe(0);
       }
       // Beginning and end are on record, and nothing of the exercise is good any more.
@@ -119,10 +132,67 @@ describe('on a simulated board', () => {
     expect(scene.undisturbed).toBe(true);
   });
 
+  it('that is broken off half way puts back what it changed, and leaves its end on record', async () => {
+    const since = await scene.auditSequence();
+    const { ready } = scene.agent;
+    const env = { ...process.env, DSMIL_SOCKET: ready.socket, DSMIL_TOKEN: ready.people[0]?.token };
+    const words = ['chaos', 'run', 'hardware-tampering', '--reason', REASON];
+    const child = spawn(NODE, [CLI, ...words], { env, stdio: ['ignore', 'ignore', 'pipe'] });
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    let said = '';
+    child.stderr.on('data', (chunk) => {
+      said += String(chunk);
+      if (said.includes('turning CONFIG')) child.kill('SIGTERM');
+    });
+    await ended;
+    expect(said).toContain('turning CONFIG');
+    expect((await scene.metal.get('tpm-control', 'CONFIG')).hex).toMatch(/^0x0+$/);
+    const finished = (await scene.auditSince(since)).find(({ event }) => event === 'CHAOS_ENDED');
+    expect(finished?.details.report).toMatchObject({ scenario: 'hardware-tampering' });
+    const { accounts } = await scene.first.get('accounts');
+    const account = String(finished?.details.exercise);
+    const kept = accounts.find(({ id }: { id: string }) => id === account);
+    expect(kept).toMatchObject({ enabled: false, tokens: 0 });
+  });
+
   it('writes no token of an exercise into the chain or the logs', async () => {
     const chain = JSON.stringify(await scene.auditSince(0));
     expect(chain).not.toMatch(/"token":"(?!\[redacted\])/);
   });
+});
+
+describe('on a board where threat detection sees nothing', () => {
+  let agent: Agent;
+  let directory: string;
+
+  beforeAll(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'dsmil-chaos-'));
+    // No score reaches any of these.
+    const levels = '{ low: 997, medium: 998, high: 999, critical: 1000 }';
+    writeFileSync(join(directory, 'safety.yaml'), `threats: { levels: ${levels} }\n`);
+    agent = await Agent.start(['--safety', join(directory, 'safety.yaml')]);
+  });
+  afterAll(async () => {
+    await agent?.stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  it.each([
+    'brute-force',
+    'privilege-escalation',
+    'authorization-bypass',
+    'network-intrusion',
+  ] as const)(
+    '%s says that it was not detected, and ends with an error',
+    async (scenario) => {
+      const ran = await run(agent.ready, 0, scenario);
+      const report = JSON.parse(ran.stdout) as ExerciseReport;
+      expect(report, ran.stderr).toMatchObject({ detected: false, limitsKept: true });
+      expect(report.evidence).toContain('NOT on record: an incident of threat detection');
+      expect(ran.code).not.toBe(0);
+    },
+    RUN_MS,
+  );
 });
 
 describe('on a board that is not simulated throughout', () => {

@@ -3,11 +3,13 @@
 
 import type { Attack, Ground } from './attack.ts';
 import type { Attacker } from './attacker.ts';
-import { refusedWith } from './signs.ts';
+import { INCIDENT, refusedWith } from './signs.ts';
 
 const REASON = 'a drill of the chaos exercise';
 const REFUSALS = ['CLEARANCE_TOO_LOW', 'NOT_PERMITTED', 'APPROVAL_INVALID', 'APPROVAL_NEEDED'];
 const REPLAYS_MAX = 3;
+/** So often that it is no mistake any more, on any board. */
+const ROUNDS = 3;
 
 export const authorizationBypass: Attack = {
   scenario: 'authorization-bypass',
@@ -32,7 +34,8 @@ export const authorizationBypass: Attack = {
       if (status === 200) granted.push(`approved ${what}`);
     }
     progress('operating without confirmation, justification or a second person');
-    for (const { what, body } of operations(device)) {
+    const attempts = Array.from({ length: ROUNDS }, () => operations(device)).flat();
+    for (const { what, body } of attempts) {
       const { status } = await attacker.call({ method: 'POST', path: 'operations', body });
       if (status === 200) granted.push(what);
     }
@@ -51,6 +54,7 @@ export const authorizationBypass: Attack = {
         what: 'operations that were refused',
         matches: (entry) => entry.event === 'OPERATION_REFUSED' || refusedWith(...REFUSALS)(entry),
       },
+      INCIDENT,
     ]);
     const done = looked.entries.filter(
       ({ event, actor, operation }) =>
@@ -65,7 +69,7 @@ export const authorizationBypass: Attack = {
       contained: granted.length === 0 && done.length === 0,
       containment:
         granted.length === 0
-          ? `${digests.length} approvals and ${operations(device).length + own.operations.length} operations were refused; the audit chain has ${done.length} changes by the account; kernel has no door on the network`
+          ? `${digests.length} approvals and ${attempts.length + own.operations.length} operations were refused; the audit chain has ${done.length} changes by the account; kernel has no door on the network`
           : `GRANTED: ${granted.join(', ')}`,
     };
   },

@@ -2,6 +2,7 @@
 
 import type { Attack, Ground } from './attack.ts';
 import type { Attacker } from './attacker.ts';
+import { INCIDENT } from './signs.ts';
 
 const GUESSES = 26;
 /** One that the rules of passwords would take, so that it is no malformed request. */
@@ -39,6 +40,7 @@ export const bruteForce: Attack = {
         matches: ({ event }) => event === 'AUTHENTICATION_FAILED',
       },
       { what: 'the lock of the account', matches: ({ event }) => event === 'ACCOUNT_LOCKED' },
+      INCIDENT,
     ]);
     const until = await ground.observer.lockedUntil(exercise.account);
     const told = doors.map(({ door, code }) => `${door} answers ${code || 'nothing'}`).join(', ');

@@ -7,7 +7,7 @@ import { certificateUri } from '#tracks/security/certificates/authority';
 import type { Attack, Ground } from './attack.ts';
 import type { Attacker } from './attacker.ts';
 import { foreignCertificate } from './foreign-authority.ts';
-import { refusedWith } from './signs.ts';
+import { INCIDENT, refusedWith } from './signs.ts';
 
 interface Tried {
   readonly what: string;
@@ -53,6 +53,7 @@ export const networkIntrusion: Attack = {
         matches: refusedWith('CERTIFICATE_REFUSED'),
       },
       { what: 'pages of another site', matches: refusedWith('ORIGIN_REFUSED') },
+      INCIDENT,
     ]);
     const alive = await observer.status();
     const inside = tried.filter(({ out }) => !out);

@@ -32,15 +32,17 @@ const PAGE = 500;
 const ASK_EVERY_MS = 40;
 const OPEN_MS = 5_000;
 
+type ObserverContext = Pick<ExerciseContext, 'client' | 'socket' | 'token' | 'signal'>;
+
 export class Observer {
-  readonly #context: Pick<ExerciseContext, 'client' | 'socket' | 'token'>;
+  readonly #context: ObserverContext;
   /** When each audit entry was announced, on this process's monotonic clock. */
   readonly #announcedMs = new Map<number, number>();
   #alerts = 0;
   #events: WebSocket | null = null;
   #firstSequence = 0;
 
-  constructor(context: Pick<ExerciseContext, 'client' | 'socket' | 'token'>) {
+  constructor(context: ObserverContext) {
     this.#context = context;
   }
 
@@ -123,13 +125,14 @@ export class Observer {
     }
   }
 
-  /** The entries, as soon as `enough` is true of them or the time is over. */
+  /** The entries, as soon as `enough` is true of them or the time is over; throws once the exercise is broken off. */
   async entriesOnce(
     enough: (entries: readonly AuditEntry[]) => boolean,
     limitMs: number,
   ): Promise<readonly AuditEntry[]> {
     const untilMs = performance.now() + limitMs;
     for (;;) {
+      this.#context.signal.throwIfAborted();
       const entries = await this.entries();
       if (enough(entries) || performance.now() > untilMs) return entries;
       await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));

@@ -3,7 +3,7 @@
 
 import type { Attack, Ground } from './attack.ts';
 import type { Answer, Attacker, Call } from './attacker.ts';
-import { refusedWith } from './signs.ts';
+import { INCIDENT, refusedWith } from './signs.ts';
 
 interface Attempt {
   readonly what: string;
@@ -43,6 +43,7 @@ export const privilegeEscalation: Attack = {
     if (grpc.code === 'OK') granted.push('a write over gRPC with a claimed clearance');
     const looked = await signs.look([
       { what: 'requests beyond the rights of the account', matches: refusedWith(...BEYOND) },
+      INCIDENT,
     ]);
     const after = await attacker.call({ path: 'auth/me' });
     const me = after.json as { readonly clearance?: string; readonly administrator?: boolean };

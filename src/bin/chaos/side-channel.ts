@@ -60,12 +60,19 @@ export const sideChannel: Attack = {
     const judged = series.map(judge);
     const usable = judged.filter((one) => one.usable);
     const least = Math.max(...judged.map(({ detectable }) => detectable));
+    const looked = await signs.look([
+      {
+        what: 'failed sign-ins of the exercise',
+        matches: ({ event }) => event === 'AUTHENTICATION_FAILED',
+      },
+      { what: 'the lock of the account', matches: ({ event }) => event === 'ACCOUNT_LOCKED' },
+    ]);
     const limit =
       'of names that are not locked nothing can be said: the third guess locks, which is itself what bounds an attacker';
     return {
-      detected: usable.length === 0,
-      evidence: [...judged.map(({ sentence }) => sentence), limit],
-      responseMs: null,
+      detected: looked.all,
+      evidence: [...judged.map(({ sentence }) => sentence), limit, ...looked.evidence],
+      responseMs: signs.responseMs,
       contained: usable.length === 0,
       containment:
         usable.length === 0

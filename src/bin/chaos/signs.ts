@@ -114,6 +114,12 @@ function shown(entries: readonly AuditEntry[]): string {
   return `sequence ${first.join(', ')}${entries.length > SEQUENCES_SHOWN ? ' ...' : ''}`;
 }
 
+/** Threat detection itself: records alone would be there without it. */
+export const INCIDENT: Sign = {
+  what: 'an incident of threat detection',
+  matches: ({ event }) => event === 'INCIDENT_OPENED',
+};
+
 /** An entry with the code of a refusal, whatever the event is called. */
 export function refusedWith(...codes: readonly string[]): (entry: AuditEntry) => boolean {
   return ({ details }) => typeof details.code === 'string' && codes.includes(details.code);

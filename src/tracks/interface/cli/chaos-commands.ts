@@ -9,6 +9,7 @@ import { REST_BASE } from '#model/operation-table';
 import type { CliParts, Run } from './cli-parts.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
 import type { CliSession } from './session.ts';
+import { timeText } from './times.ts';
 
 const CHAOS = `${REST_BASE}/chaos`;
 
@@ -75,7 +76,9 @@ async function exercise(
   if (given === null) return open.change(started.json, () => undefined);
   const { endsAt, ...others } = given;
   const permitted: Exercise = { ...others, endsAtWallMs: new Date(endsAt).getTime() };
-  open.output.message(`exercise ${permitted.id} as ${permitted.account}, until ${endsAt} at most`);
+  open.output.message(
+    `exercise ${permitted.id} as ${permitted.account}, until ${timeText(endsAt)} at most`,
+  );
   const report = await attempt(open, runExercise, permitted);
   const path = `${CHAOS}/${encodeURIComponent(permitted.id)}/end`;
   const ended = await open.client.post(path, { report });
@@ -97,8 +100,9 @@ async function attempt(
   const controller = new AbortController();
   const leftMs = Math.max(0, permitted.endsAtWallMs - Date.now());
   const timer = setTimeout(() => controller.abort(new Error('its time is over')), leftMs);
-  const interrupt = () => controller.abort(new Error('it was broken off at the keyboard'));
-  process.once('SIGINT', interrupt);
+  const interrupt = () => controller.abort(new Error('it was broken off by a signal'));
+  // However it is ended, what was changed is put back first.
+  for (const signal of ENDINGS) process.once(signal, interrupt);
   const startedMs = performance.now();
   const broke = new Promise<never>((_resolve, reject) =>
     controller.signal.addEventListener('abort', () => {
@@ -130,11 +134,12 @@ async function attempt(
     };
   } finally {
     clearTimeout(timer);
-    process.off('SIGINT', interrupt);
+    for (const signal of ENDINGS) process.off(signal, interrupt);
   }
 }
 
 const LEAVING_MS = 5_000;
+const ENDINGS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
 function showReport(open: CliSession, report: ExerciseReport): void {
   const { detected, contained, limitsKept, responseMs } = report;

@@ -282,6 +282,18 @@ describe('when the disk is full', () => {
     expect(await chain.verify()).toMatchObject({ entries: 2, intact: true });
   });
 
+  it('what is written beside an entry notices it too; a mistake in it says nothing about the disk', async () => {
+    await append(1);
+    store.database.exec('CREATE TABLE beside (text TEXT NOT NULL) STRICT');
+    const beside = (value: string) => () =>
+      void store.database.prepare("INSERT INTO beside VALUES (nullif(?, ''))").run(value);
+    fill();
+    expect(codeOf(await chain.append(record('with'), beside('')))).toBe('AUDIT_UNAVAILABLE');
+    expect(chain.appends).toBe(true);
+    expect(codeOf(await chain.append(record('with'), beside(LARGE)))).toBe('AUDIT_UNAVAILABLE');
+    expect(chain.appends).toBe(false);
+  });
+
   it('the end of the chain cannot be signed, which is said and does not throw', async () => {
     await append(1);
     store.database.exec('DROP TABLE audit_signed_checkpoint');
