@@ -190,12 +190,16 @@ describe('private keys', () => {
     for (const file of [
       'security/ca-key.pem',
       'security/checkpoint-key.pem',
+      'security/sealing-key',
       'interface/server.json',
     ]) {
       expect([file, statSync(join(stateDirectory, file)).mode & 0o777]).toEqual([file, 0o600]);
     }
     const logs = ['kernel', 'security', 'interface'].map((name) => agent.log(name)).join('');
     expect(logs).not.toMatch(/PRIVATE KEY/);
+    expect(logs).not.toContain(
+      readFileSync(join(stateDirectory, 'security/sealing-key'), 'utf8').trim(),
+    );
     const files = readdirSync(runDirectory, { recursive: true }).map(String);
     expect(files.filter((file) => /key/i.test(file))).toEqual([]);
   });

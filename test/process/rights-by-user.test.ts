@@ -82,6 +82,7 @@ function secretAttempts(): readonly Attempt[] {
   const files = filesIn(directory);
   expect(files.some((path) => path === layout.database)).toBe(true);
   expect(files.some((path) => path === layout.checkpointKey)).toBe(true);
+  expect(files.some((path) => path === layout.sealingKey)).toBe(true);
   expect(files.some((path) => path === layout.pki.authorityKey)).toBe(true);
   return [
     ...opened(files),
