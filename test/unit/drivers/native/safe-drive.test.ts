@@ -15,6 +15,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { PERMANENT_QUARANTINE } from '#model/device';
+import { REPOSITORY } from '../../../support/agent.ts';
 import {
   ANY_BOARD,
   PLAN_REFUSED,
@@ -141,6 +142,16 @@ describe('a right plan', () => {
     );
     expect(drove.stderr).toContain('0x8001 safe');
   });
+});
+
+it('is done, whatever hangs, before systemd would end it', () => {
+  const read = (path: string) => readFileSync(join(REPOSITORY, path), 'utf8');
+  const limitMs = /TOTAL_MS_MAX = (\d+)/.exec(read('drivers/native/safe-drive/lane.h'))?.[1];
+  const stopS = /^TimeoutStopSec=(\d+)$/m.exec(read('systemd/dsmil-kernel.service'))?.[1];
+  const startS = /^TimeoutStartSec=(\d+)$/m.exec(read('systemd/dsmil-safe.service'))?.[1];
+  expect(Number(limitMs)).toBeGreaterThan(0);
+  for (const seconds of [stopS, startS])
+    expect(Number(seconds) * 1_000 - Number(limitMs)).toBeGreaterThanOrEqual(2_000);
 });
 
 describe('an odd plan', () => {
