@@ -181,7 +181,7 @@ export const FAULT_CATALOGUE = {
     'PERMISSION_DENIED',
     423,
     'nothing was done',
-    'Wait for the lock to end, or ask an administrator.',
+    'Ask an administrator why; a lock with an end also ends by itself.',
   ),
   CLEARANCE_TOO_LOW: entry(
     'refusal',
@@ -269,7 +269,7 @@ export const FAULT_CATALOGUE = {
     'PERMISSION_DENIED',
     403,
     'nothing was done',
-    'Use a token whose scope holds this operation, or sign in.',
+    'Use a token whose scope holds this operation, or sign in; nobody gives a token more than the account may.',
   ),
   CERTIFICATE_UNKNOWN: entry(
     'refusal',

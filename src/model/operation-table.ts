@@ -216,6 +216,7 @@ export const OPERATION_TABLE = {
     audit: 'none',
     idempotent: true,
     rest: { method: 'GET', path: `${REST_BASE}/operations` },
+    cli: ['operation list'],
   },
   operation: {
     summary: 'What became of one operation.',
@@ -224,6 +225,7 @@ export const OPERATION_TABLE = {
     idempotent: true,
     rest: { method: 'GET', path: `${REST_BASE}/operations/:id` },
     grpc: [`${APPLIANCE}/GetOperation`],
+    cli: ['operation show'],
   },
   approvals: {
     summary: 'Plans that wait for a second person.',

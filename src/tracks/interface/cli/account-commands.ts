@@ -18,6 +18,7 @@ import type { Run } from './cli-parts.ts';
 import { commandText } from './command-text.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
 import { tableText } from './output.ts';
+import { proposalCommand } from './proposal-command.ts';
 import type { CliSession } from './session.ts';
 import { accountId } from './setup-commands.ts';
 import { timeText } from './times.ts';
@@ -138,18 +139,19 @@ function waiting(open: CliSession, json: unknown): void {
     reason,
     timeText(expiresAt),
   ]);
-  open.output.data(json, ['who', 'asks', 'why', 'until'], rows);
+  const none = 'no change waits for a second administrator';
+  open.output.data(json, ['who', 'asks', 'why', 'until'], rows, none);
   for (const proposal of proposals) open.output.message(secondAsks(proposal));
 }
 
-/** The command where its words are the request; else the request itself, which has every member in it. */
+/** The command whose request is the same; else the request itself, which has every member in it. */
 function secondAsks({ by, operation, request }: ProposalJson): string {
-  const { id, reason } = request;
-  const verb = { inviteAccount: 'invite', unlockAccount: 'unlock' }[operation];
+  if (operation === 'issueCertificate') {
+    return `for what ${by} asks, another administrator types the command that \`dsmil pki issue\` gave ${by}: it names the file of the very same certificate request`;
+  }
+  const command = proposalCommand(operation, request);
   const text =
-    verb === undefined
-      ? `${operation} ${JSON.stringify(request)}`
-      : commandText(['account', verb, String(id), '--reason', String(reason)]);
+    command === undefined ? `${operation} ${JSON.stringify(request)}` : commandText(command);
   return `for what ${by} asks, another administrator has to ask for exactly:\n  ${text}`;
 }
 
@@ -161,7 +163,7 @@ function stateOf(account: AccountJson): readonly string[] {
     ...(lockedUntil === null
       ? []
       : [
-          `LOCKED until ${timeText(lockedUntil)}${lockedBecause === '' ? '' : ` (${lockedBecause})`}`,
+          `LOCKED until ${lockEnd(lockedUntil)}${lockedBecause === '' ? '' : ` (${lockedBecause})`}`,
         ]),
     ...(account.kind === 'person' && !account.enrolled ? ['not enrolled'] : []),
     ...(account.underReview ? ['under review'] : []),
@@ -172,6 +174,11 @@ function stateOf(account: AccountJson): readonly string[] {
     ...counted(account.sessions, 'session'),
     ...counted(account.tokens, 'token'),
   ];
+}
+
+/** A lock of threat detection has no end of its own: its time is the last one that is written with four digits. */
+function lockEnd(until: string): string {
+  return until.startsWith('9999-') ? 'two administrators unlock it' : timeText(until);
 }
 
 function counted(count: number, noun: string): readonly string[] {

@@ -8,7 +8,7 @@ import { count } from './arguments.ts';
 import { checkExport } from './audit-check.ts';
 import type { CliParts, Run } from './cli-parts.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
-import { writeNewFile, writeNewText } from './new-file.ts';
+import { refuseExisting, writeNewFile, writeNewText } from './new-file.ts';
 import type { CliSession } from './session.ts';
 import { timeText } from './times.ts';
 
@@ -37,16 +37,10 @@ export function addAudit(program: Command, run: Run, parts: CliParts): void {
   const audit = program.command('audit').description('the audit chain');
   audit
     .command('list')
-    .description('entries of the chain')
-    .option('--from <sequence>', 'first entry', sequence, 1)
+    .description('entries of the chain, the last ones without --from')
+    .option('--from <sequence>', 'first entry', sequence)
     .option('--limit <count>', 'how many', count, 100)
-    .action(({ from, limit }: { readonly from: number; readonly limit: number }) =>
-      run((open) =>
-        open.show(open.client.get(`${AUDIT}?from=${from}&limit=${limit}`), (json) =>
-          list(open, json),
-        ),
-      ),
-    );
+    .action((options: ListOptions) => run((open) => entries(open, options)));
   audit
     .command('verify')
     .description('has the agent check every link and checkpoint')
@@ -99,6 +93,24 @@ export function addAudit(program: Command, run: Run, parts: CliParts): void {
     );
 }
 
+interface ListOptions {
+  readonly from?: number;
+  readonly limit: number;
+}
+
+/** Whoever names no entry wants to see what has happened just now. */
+async function entries(open: CliSession, { from, limit }: ListOptions): Promise<ExitCode> {
+  let first = from;
+  if (first === undefined) {
+    const status = await open.client.get(`${REST_BASE}/system/status`);
+    if (status.kind !== 'data') return open.failed(status);
+    const { auditSequence } = status.json as { readonly auditSequence: number };
+    first = Math.max(1, auditSequence - limit + 1);
+  }
+  const path = `${AUDIT}?from=${first}&limit=${limit}`;
+  return open.show(open.client.get(path), (json) => list(open, json));
+}
+
 interface CheckOptions {
   readonly key?: string;
   readonly checkpoint?: readonly string[];
@@ -114,7 +126,8 @@ function list(open: CliSession, json: unknown): void {
     entry.operation,
     entry.result,
   ]);
-  open.output.data(json, ['entry', 'at', 'event', 'who', 'operation', 'result'], rows);
+  const head = ['entry', 'at', 'event', 'who', 'operation', 'result'];
+  open.output.data(json, head, rows, 'the chain has no such entry');
 }
 
 async function verify(open: CliSession): Promise<ExitCode> {
@@ -175,6 +188,9 @@ async function exportChain(
   path: string,
   from: number,
 ): Promise<ExitCode> {
+  // Said before the whole chain has travelled for nothing.
+  const free = await refuseExisting(path);
+  if (!free.ok) return open.fault(free.fault);
   const answer = await open.client.stream(`${AUDIT}/export?from=${from}`);
   if (answer.kind !== 'stream') return open.failed(answer);
   const progress = new Progress(parts);

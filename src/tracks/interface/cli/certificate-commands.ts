@@ -76,7 +76,9 @@ export function addCertificates(program: Command, run: Run): void {
     .action((serial: string, { reason }: { readonly reason: string }) =>
       run(async (open) => {
         const answer = await open.client.post(`${CERTIFICATES}/${serial}/revoke`, { reason });
-        return answer.kind === 'data' ? open.ended(answer.json) : open.failed(answer);
+        return answer.kind === 'data'
+          ? open.ended(answer.json, `certificate ${serial} is worth nothing any more`)
+          : open.failed(answer);
       }),
     );
   addKeys(program, run);
@@ -161,7 +163,11 @@ async function issue(open: CliSession, account: string, options: IssueOptions): 
     reason,
   ]);
   const answer = await open.client.post(CERTIFICATES, { account, requestPem, reason });
-  if (answer.kind !== 'data') return open.failed(answer);
+  if (answer.kind !== 'data') {
+    const code = open.failed(answer);
+    if (options.request === undefined) open.output.message(kept(requestFile));
+    return code;
+  }
   const { json } = answer;
   const { done } = json as { readonly done: boolean };
   if (!done) return open.change(json, () => undefined);
@@ -173,7 +179,15 @@ async function renew(open: CliSession, serial: string, options: WhereOptions): P
   if (!prepared.ok) return open.fault(prepared.fault);
   const { requestPem } = prepared.value;
   const answer = await open.client.post(`${CERTIFICATES}/${serial}/renew`, { requestPem });
-  return answer.kind === 'data' ? keep(open, answer.json, prepared.value) : open.failed(answer);
+  if (answer.kind === 'data') return keep(open, answer.json, prepared.value);
+  const code = open.failed(answer);
+  if (options.request === undefined) open.output.message(kept(prepared.value.requestFile));
+  return code;
+}
+
+/** What was made here is not thrown away: the next try uses it. */
+function kept(requestFile: string): string {
+  return `the new key and its request are kept: ask again with --request ${requestFile}`;
 }
 
 /** The certificate as data, and in its file where there is one. */

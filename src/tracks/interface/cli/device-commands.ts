@@ -10,6 +10,7 @@ import { EXIT, type ExitCode } from './exit-code.ts';
 import { addDeviceOperations } from './operation-commands.ts';
 import { showReceipt } from './receipt-output.ts';
 import type { CliSession } from './session.ts';
+import { timeText } from './times.ts';
 import { readUnsupervised } from './unsupervised.ts';
 
 const DEVICE = 'token, linear id or name';
@@ -42,8 +43,9 @@ export function addDevices(program: Command, run: Run): void {
           const path = `${REST_BASE}/devices/${id}/history?limit=${limit}`;
           return open.show(open.client.get(path), (json) => {
             const { history } = json as { readonly history: readonly HistoryEntryJson[] };
-            const rows = history.map(({ at, what, from, to }) => [at, what, from, to]);
-            open.output.data(json, ['at', 'what', 'from', 'to'], rows);
+            const rows = history.map(({ at, what, from, to }) => [timeText(at), what, from, to]);
+            const none = 'nothing of this device has changed since the record of it began';
+            open.output.data(json, ['at', 'what', 'from', 'to'], rows, none);
           });
         }),
       ),
@@ -79,7 +81,7 @@ function addHolds(device: Command, run: Run): void {
             open.output.data(
               json,
               ['device', 'hold', 'since', 'reason'],
-              [[token, kind, since, kept]],
+              [[token, kind, timeText(since), kept]],
             );
           });
         }),

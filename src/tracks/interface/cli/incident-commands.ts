@@ -45,7 +45,7 @@ export function addIncidents(program: Command, run: Run): void {
       run((open) =>
         open.show(open.client.get(INCIDENTS), (json) => {
           const { incidents } = json as { readonly incidents: readonly IncidentJson[] };
-          open.output.data(json, HEAD, incidents.map(incidentRow));
+          open.output.data(json, HEAD, incidents.map(incidentRow), 'no incident is on record');
         }),
       ),
     );

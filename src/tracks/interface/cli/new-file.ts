@@ -1,6 +1,6 @@
 // Files that a verb writes for a person: never over another one, never half, and private where they hold a secret.
 
-import { type FileHandle, link, open, rm } from 'node:fs/promises';
+import { type FileHandle, link, lstat, open, rm } from 'node:fs/promises';
 import { describeError, type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 
@@ -28,6 +28,15 @@ export async function writeNewFile<T>(
     await file?.close();
     await rm(partial, { force: true });
   }
+}
+
+/** For what takes long to come: the same refusal before it. */
+export async function refuseExisting(path: string): Promise<Outcome<void>> {
+  const there = await lstat(path).then(
+    () => true,
+    () => false,
+  );
+  return there ? refuse(cannotWrite(path, { code: 'EEXIST' })) : succeed(undefined);
 }
 
 export function writeNewText(path: string, mode: FileMode, text: string): Promise<Outcome<void>> {

@@ -5,6 +5,7 @@ import type { ReceiptJson } from '#contract/json-answer';
 import type { OperationName } from '#model/operation';
 import { REST_BASE } from '#model/operation-table';
 import { RiskLevel } from '#model/risk';
+import { count } from './arguments.ts';
 import type { Run } from './cli-parts.ts';
 import { EXIT } from './exit-code.ts';
 import { showReceipt } from './receipt-output.ts';
@@ -123,8 +124,47 @@ export function addDeviceOperations(device: Command, run: Run): void {
     );
 }
 
+/** What was asked for, also by a command that broke off. */
+function addLookups(operation: Command, run: Run): void {
+  operation
+    .command('list')
+    .description('the last operations and what became of them, the newest first')
+    .option('--limit <count>', 'how many', count, 20)
+    .action(({ limit }: { readonly limit: number }) =>
+      run((open) =>
+        open.show(open.client.get(`${REST_BASE}/operations?limit=${limit}`), (json) => {
+          const { operations } = json as { readonly operations: readonly ReceiptJson[] };
+          const rows = operations.map((one) => [
+            one.operationId,
+            one.operation,
+            one.selectedUntil === undefined ? one.state : 'SELECTED',
+            one.effect,
+            one.risk,
+            one.fault?.code ?? '',
+          ]);
+          const head = ['id', 'operation', 'state', 'effect', 'risk', 'fault'];
+          open.output.data(json, head, rows, 'no operation is on record here');
+        }),
+      ),
+    );
+  operation
+    .command('show')
+    .description('what became of one operation, with its registers')
+    .argument('<id>', 'as `operation list` or the operation itself named it')
+    .action((id: string) =>
+      run((open) =>
+        open.show(open.client.get(`${REST_BASE}/operations/${encodeURIComponent(id)}`), (json) =>
+          showReceipt(open, json as ReceiptJson),
+        ),
+      ),
+    );
+}
+
 export function addOperations(program: Command, run: Run): void {
-  const operation = program.command('operation').description('operations on selected devices');
+  const operation = program
+    .command('operation')
+    .description('what became of operations, and those on selected devices');
+  addLookups(operation, run);
   operation
     .command('operate')
     .description('performs what you selected')

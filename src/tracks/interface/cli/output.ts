@@ -18,33 +18,86 @@ const GAP = '  ';
 /** No column of sentences is made narrower than this for the sake of the others. */
 const COLUMN_WIDTH_MIN = 8;
 
+/** What stands below a row because it found no room beside it begins so far from the left. */
+const FOLD_INDENT = '  ';
+/** A last column of sentences is not made narrower; then it goes below. */
+const LAST_WIDTH_MIN = 24;
+
 /**
  * Columns as wide as their longest cell, two spaces apart, nothing after the last one. In a narrower terminal sentences
- * go on in the next line; words, and so digests and times, are never cut, because people copy them.
+ * go on in the next line; words, and so digests and times, are never cut, because people copy them. Where that is not
+ * enough, columns without a cell are left out, and the last columns go below each row with their names.
  */
 export function tableText(
   head: readonly string[],
   rows: readonly (readonly string[])[],
   columns: number = Number.POSITIVE_INFINITY,
 ): string {
-  const cells = [head, ...rows].map((row) => row.map(printable));
-  const widths = fittingWidths(
-    head.map((_name, column) => {
-      const words = cells.map((row) => row[column] ?? '');
-      return { natural: longest(words), least: longest(words.flatMap((cell) => cell.split(' '))) };
-    }),
-    columns,
-  );
+  const all = [head, ...rows].map((row) => row.map(printable));
+  const { cells, beside } = fitted(all, columns);
+  const names = cells[0] ?? [];
+  const widths = fittingWidths(needsOf(cells.map((row) => row.slice(0, beside))), columns);
   return cells
-    .flatMap((row) => linesOf(row, widths))
-    .map((line) =>
-      line
-        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-        .join(GAP)
-        .trimEnd(),
-    )
+    .flatMap((row, index) => [
+      ...linesOf(row.slice(0, beside), widths).map((line) =>
+        line
+          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+          .join(GAP)
+          .trimEnd(),
+      ),
+      ...(index === 0 ? [] : linesBelow(names.slice(beside), row.slice(beside), columns)),
+    ])
     .join('\n')
     .concat('\n');
+}
+
+/** The columns worth showing, and how many of them find room beside each other. */
+function fitted(
+  cells: readonly (readonly string[])[],
+  columns: number,
+): { readonly cells: readonly (readonly string[])[]; readonly beside: number } {
+  const width = cells[0]?.length ?? 0;
+  if (roomNeeded(needsOf(cells)) <= columns) return { cells, beside: width };
+  const used = Array.from(
+    { length: width },
+    (_, column) => column === 0 || cells.slice(1).some((row) => (row[column] ?? '') !== ''),
+  );
+  const kept = cells.map((row) => row.filter((_cell, column) => used[column] === true));
+  let beside = used.filter(Boolean).length;
+  while (beside > 1 && roomNeeded(needsOf(kept.map((row) => row.slice(0, beside)))) > columns) {
+    beside -= 1;
+  }
+  return { cells: kept, beside };
+}
+
+function needsOf(cells: readonly (readonly string[])[]): readonly ColumnNeed[] {
+  const width = cells[0]?.length ?? 0;
+  return Array.from({ length: width }, (_, column) => {
+    const texts = cells.map((row) => row[column] ?? '');
+    const natural = longest(texts);
+    const word = longest(texts.flatMap((cell) => cell.split(' ')));
+    // Nothing stands after the last column: one long word of it may run over the edge.
+    const least = column === width - 1 && column > 0 ? Math.min(word, LAST_WIDTH_MIN) : word;
+    return { natural, least: Math.max(least, Math.min(COLUMN_WIDTH_MIN, natural)) };
+  });
+}
+
+function roomNeeded(needs: readonly ColumnNeed[]): number {
+  return needs.reduce((sum, { least }) => sum + least, GAP.length * (needs.length - 1));
+}
+
+function linesBelow(
+  names: readonly string[],
+  cells: readonly string[],
+  columns: number,
+): readonly string[] {
+  const said = cells
+    .map((cell, index) => [names[index] ?? '', cell] as const)
+    .filter(([, cell]) => cell !== '')
+    .map(([name, cell]) => (name === '' ? cell : `${name}: ${cell}`));
+  return said
+    .flatMap((text) => wrap(text, columns - FOLD_INDENT.length))
+    .map((line) => `${FOLD_INDENT}${line}`);
 }
 
 interface ColumnNeed {
@@ -55,13 +108,12 @@ interface ColumnNeed {
 /** The widest columns give way, down to their longest word. */
 function fittingWidths(needs: readonly ColumnNeed[], columns: number): readonly number[] {
   const widths = needs.map(({ natural }) => natural);
-  const least = needs.map((need) => Math.max(need.least, Math.min(COLUMN_WIDTH_MIN, need.natural)));
   const gaps = GAP.length * (widths.length - 1);
   let over = widths.reduce((sum, width) => sum + width, gaps) - columns;
   while (over > 0) {
     let widest = -1;
     for (const [column, width] of widths.entries()) {
-      const gives = width > (least[column] ?? 0);
+      const gives = width > (needs[column]?.least ?? 0);
       if (gives && width > (widths[widest] ?? 0)) widest = column;
     }
     if (widest < 0) break;
@@ -114,8 +166,17 @@ export class Output {
     this.columns = streams.columns ?? Number.POSITIVE_INFINITY;
   }
 
-  /** The data itself: `json` whole, or the table. */
-  data(json: unknown, head: readonly string[], rows: readonly (readonly string[])[]): void {
+  /** The data itself: `json` whole, or the table; `none` is the sentence for people where it has no row. */
+  data(
+    json: unknown,
+    head: readonly string[],
+    rows: readonly (readonly string[])[],
+    none?: string,
+  ): void {
+    if (rows.length === 0 && none !== undefined) {
+      this.text(json, none);
+      return;
+    }
     const text =
       this.format === 'json'
         ? `${JSON.stringify(json, null, 2)}\n`

@@ -1,7 +1,7 @@
 // The `dsmil` command: its global options and its verbs.
 // Data goes to standard output, messages to standard error; exit codes are in exit-code.ts.
 
-import { Command, CommanderError, Option } from 'commander';
+import { type Argument, Command, CommanderError, Option } from 'commander';
 import { fault } from '#foundation/fault';
 import { refuse } from '#foundation/outcome';
 import { addAccounts } from './account-commands.ts';
@@ -14,7 +14,7 @@ import { EXIT, type ExitCode } from './exit-code.ts';
 import { addIncidents } from './incident-commands.ts';
 import { addLocal } from './local-commands.ts';
 import { addOperations } from './operation-commands.ts';
-import type { OutputFormat } from './output.ts';
+import { type OutputFormat, wrap } from './output.ts';
 import { addRights, addSessions } from './rights-commands.ts';
 import { CliSession } from './session.ts';
 import { addEnrolment, addSetup } from './setup-commands.ts';
@@ -24,12 +24,27 @@ import { addStop } from './stop-commands.ts';
 import { addApprovals, addStatus } from './system-commands.ts';
 import { addTokens } from './token-commands.ts';
 
+/** Descriptions are wrapped down to so few characters beside long verbs. */
+const HELP_WIDTH_MIN = 24;
+
 export const DEFAULT_SOCKET = '/run/dsmil/interface/agent.sock';
 
 interface GlobalOptions {
   readonly socket: string;
   readonly token?: string;
   readonly output: OutputFormat;
+}
+
+function argumentTerm(argument: Argument): string {
+  const name = `${argument.name()}${argument.variadic ? '...' : ''}`;
+  return argument.required ? `<${name}>` : `[${name}]`;
+}
+
+function wrappedLines(text: string, columns = Number.POSITIVE_INFINITY): string {
+  return text
+    .split('\n')
+    .flatMap((line) => wrap(line, columns))
+    .join('\n');
 }
 
 /** Runs one command line without `node` and the script's name; never throws for a person's mistake. */
@@ -101,7 +116,17 @@ function buildProgram(
         .default('table'),
     )
     .exitOverride()
-    .configureOutput({ writeOut: parts.stdout, writeErr: parts.stderr });
+    .configureOutput({
+      writeOut: parts.stdout,
+      writeErr: parts.stderr,
+      outputError: (text, write) => write(wrappedLines(text, parts.columns)),
+    })
+    // Without `[options]` behind each verb its description has room beside it.
+    .configureHelp({
+      minWidthToWrap: HELP_WIDTH_MIN,
+      subcommandTerm: (command) =>
+        [command.name(), ...command.registeredArguments.map(argumentTerm)].join(' '),
+    });
 
   const run: Run = async (action) => {
     const { socket, token: given, output: format } = program.opts<GlobalOptions>();

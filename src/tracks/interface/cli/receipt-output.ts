@@ -3,6 +3,7 @@
 import type { ReceiptJson } from '#contract/json-answer';
 import { planTables } from './plan-tables.ts';
 import type { CliSession } from './session.ts';
+import { timeText } from './times.ts';
 
 /** Data on standard output; what became of the operation as messages. */
 export function showReceipt(open: CliSession, receipt: ReceiptJson): void {
@@ -30,8 +31,9 @@ function closing(receipt: ReceiptJson): string {
   }
   if (receipt.selectedUntil !== undefined) {
     lines.push(
-      `selected until ${receipt.selectedUntil}; perform it with: dsmil operation operate ${receipt.operationId}`,
-      `or free the device with: dsmil operation release ${receipt.operationId}`,
+      `selected until ${timeText(receipt.selectedUntil)}; to perform it, or to free the device:`,
+      `  dsmil operation operate ${receipt.operationId}`,
+      `  dsmil operation release ${receipt.operationId}`,
     );
   } else if (receipt.effect === 'none') {
     lines.push('nothing was written');

@@ -75,11 +75,17 @@ async function rights(
     const rows = found.map((one) => [
       one.operation,
       one.permitted ? 'yes' : 'NO',
-      [...one.missing, ...one.conduct].join('; '),
-      one.who.join(' '),
+      [...one.missing.map((text) => afterName(one.operation, text)), ...one.conduct].join('; '),
+      one.permitted ? '' : one.who.join(' ') || 'nobody now',
     ]);
     open.output.data(json, ['operation', 'may', 'missing or to be done', 'who could'], rows);
   });
+}
+
+/** The first column has the name already. */
+function afterName(operation: string, text: string): string {
+  const name = `${operation}: `;
+  return text.startsWith(name) ? text.slice(name.length) : text;
 }
 
 interface SessionJson {

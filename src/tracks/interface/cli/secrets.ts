@@ -7,6 +7,11 @@ import type { CliSession } from './session.ts';
 /** A person at the keyboard may mistype the repetition so often. */
 const TRIES_MAX = 3;
 
+/** What will be done, for the person who is about to type a secret; a script knows. */
+export function sayBefore(open: CliSession, sentence: string): void {
+  if (open.prompt.interactive) open.output.message(sentence);
+}
+
 export async function askSecret(open: CliSession, question: string): Promise<Outcome<string>> {
   const given = await open.prompt.ask(question, 'hidden');
   if (given.ok && given.value === '') return refuse(empty(question));

@@ -58,6 +58,8 @@ export class CliSession {
   readonly signInFile: SignInFile;
   readonly #identity: Identity;
   readonly #route: AgentRoute;
+  /** Whoever proves who it is needs no word about signing in. */
+  readonly #signingIn: boolean;
   /** What the second administrator has to type. */
   #secondCommand: readonly string[];
 
@@ -68,6 +70,7 @@ export class CliSession {
     this.signInFile = new SignInFile(parts.environment.XDG_RUNTIME_DIR, socket);
     this.#identity = identityOf(token, this.signInFile);
     this.#secondCommand = impersonal(argv);
+    this.#signingIn = SIGN_IN_VERBS.includes(this.#secondCommand[0] ?? '');
     const onMessage = (text: string) => this.output.message(text);
     const withoutToken = withoutTokenHint(this.#identity);
     this.#route = new AgentRoute({
@@ -117,13 +120,39 @@ export class CliSession {
     if (answer.code === 'NOT_AUTHENTICATED' && identity.kind === 'signed-in') {
       this.output.message(`the sign-in of ${identity.signIn.account} is over: ${SIGN_IN_AGAIN}`);
     }
+    if (answer.code === 'NOT_AUTHENTICATED' && identity.kind === 'local' && !this.#signingIn) {
+      this.output.message(WHO_IS_NOBODY);
+    }
+    if (answer.code === 'ACCOUNT_LOCKED' && identity.kind === 'signed-in') {
+      this.output.message('once it is unlocked: `dsmil logout`, then sign in again');
+    }
     const operation = (answer.json as { readonly operation?: ReceiptJson }).operation;
     if (operation !== undefined) this.explainReceipt(operation);
+    const next = operation === undefined ? [] : this.#nextCommands(answer.code, operation);
+    if (next.length > 0) this.output.message(next.join('\n'));
     if (operation?.preview !== undefined) {
       const tables = planTables(operation).map(({ head, rows }) => tableText(head, rows));
       this.output.message(`\n${tables.join('\n')}`.trimEnd());
     }
     return operation?.effect === 'in-doubt' ? EXIT.inDoubt : exitCodeOf(answer.code);
+  }
+
+  /** What people type to have a refused operation performed after all. */
+  #nextCommands(code: string, receipt: ReceiptJson): readonly string[] {
+    const asked = this.#secondCommand;
+    if (code === 'CONFIRMATION_NEEDED') {
+      const at = asked.indexOf('--confirm');
+      const before = at < 0 ? asked : [...asked.slice(0, at), ...asked.slice(at + 2)];
+      const command = commandText([...before, '--confirm', receipt.risk]);
+      return ['whoever accepts this risk types:', `  ${command}`];
+    }
+    if (code !== 'APPROVAL_NEEDED' || receipt.planDigest === '') return [];
+    return [
+      'the second person signs in (dsmil login), looks at `dsmil approvals`, and types:',
+      `  ${commandText(['approve', receipt.planDigest])}`,
+      'then type here again:',
+      `  ${commandText(asked)}`,
+    ];
   }
 
   /** What needs two people: done, or one more person has to ask. */
@@ -158,10 +187,11 @@ export class CliSession {
     return EXIT.needsPeople;
   }
 
-  /** What made sessions end. */
-  ended(json: unknown): ExitCode {
+  /** What made sessions end; `what` says what else became of it. */
+  ended(json: unknown, what?: string): ExitCode {
     const { sessionsEnded } = json as { readonly sessionsEnded: number };
     this.output.data(json, ['sessions ended'], [[String(sessionsEnded)]]);
+    if (what !== undefined) this.output.message(what);
     return EXIT.ok;
   }
 
@@ -223,6 +253,10 @@ export class CliSession {
     }
   }
 }
+
+const SIGN_IN_VERBS: readonly string[] = ['login', 'enrol', 'password'];
+const WHO_IS_NOBODY =
+  'nobody is signed in here: `dsmil login ACCOUNT`; on a new appliance root begins with `dsmil setup`';
 
 const SIGN_IN_AGAIN =
   'sign in with `dsmil login`, or `dsmil logout` to be the user of this machine';

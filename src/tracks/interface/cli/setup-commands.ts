@@ -9,7 +9,7 @@ import type { AgentAnswer } from './agent-client.ts';
 import type { CliParts, FirstPerson, Run } from './cli-parts.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
 import { qrCode } from './qr-code.ts';
-import { askCode, askNewPassword, askSecret } from './secrets.ts';
+import { askCode, askNewPassword, askSecret, sayBefore } from './secrets.ts';
 import type { CliSession } from './session.ts';
 import { timeText } from './times.ts';
 
@@ -87,7 +87,7 @@ async function setUp(
     [
       'give each person the own invitation and nobody the other one; it is good once',
       'each person then types at this machine:',
-      '  dsmil enrol          asks for the invitation and a password, shows a secret for one-time codes',
+      '  dsmil enrol          with the invitation: sets password and one-time codes',
       '  dsmil login ACCOUNT  signs in with both',
       'until both have done so, nothing that takes two administrators can be changed',
     ].join('\n'),
@@ -119,6 +119,10 @@ interface EnrolmentJson {
 }
 
 async function enrol(open: CliSession, parts: CliParts): Promise<ExitCode> {
+  sayBefore(
+    open,
+    'sets your password and shows the secret of your one-time codes: have your invitation and an authenticator at hand; what you type is not shown',
+  );
   const invitation = await askInvitation(open);
   if (!invitation.ok) return open.fault(invitation.fault);
   const answer = await retried(open, 'PASSWORD_UNSUITABLE', async () => {
@@ -185,6 +189,10 @@ async function retried(
 }
 
 async function changePassword(open: CliSession): Promise<ExitCode> {
+  sayBefore(
+    open,
+    'changes the password of the account that you are signed in as, and ends its other sessions; passwords are not shown',
+  );
   const password = await askSecret(open, 'Password now: ');
   if (!password.ok) return open.fault(password.fault);
   const code = await askCode(open, 'Code: ');

@@ -7,7 +7,7 @@ import type { Compartment } from '#model/principal';
 import { compartmentsText, devicesText } from './account-fields.ts';
 import type { Run } from './cli-parts.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
-import { askCode, askSecret } from './secrets.ts';
+import { askCode, askSecret, sayBefore } from './secrets.ts';
 import type { CliSession } from './session.ts';
 import { accountId } from './setup-commands.ts';
 import { timeText } from './times.ts';
@@ -33,6 +33,7 @@ const ME = `${REST_BASE}/auth/me`;
 async function signIn(open: CliSession, account: string): Promise<ExitCode> {
   const place = open.signInFile.prepare();
   if (!place.ok) return open.fault(place.fault);
+  sayBefore(open, `signs you in as ${account} in this terminal; the password is not shown`);
   const password = await askSecret(open, 'Password: ');
   if (!password.ok) return open.fault(password.fault);
   const code = await askCode(open, 'Code: ');

@@ -1,7 +1,7 @@
 // The sign-in of a person in one login session of this machine, kept in memory-backed $XDG_RUNTIME_DIR until it ends.
 // Invariants: readable by its user alone (mode 0600 in a directory of mode 0700, never through a link); good for the terminal
 // session and the socket it was made for, so that two people who share a user do not act as each other.
-// Faults: NOT_PERMITTED where the file or its directory is open to others, TRACK_UNAVAILABLE where there is no place for it.
+// Faults: NOT_PERMITTED where the file or its directory is open to others, REQUEST_MALFORMED where there is no place for it.
 
 import { createHash } from 'node:crypto';
 import {
@@ -97,10 +97,10 @@ export class SignInFile {
   #prepared(): Outcome<string> {
     const directory = this.#directory;
     if (directory === null) {
-      const finding = 'is not set, and a sign-in is kept nowhere else';
+      const finding = 'is not set (sudo and su leave it out), and a sign-in is kept nowhere else';
       const consequence =
-        'you are not signed in; log in to this machine itself, or use DSMIL_TOKEN';
-      return refuse(fault('TRACK_UNAVAILABLE', { place: 'XDG_RUNTIME_DIR', finding, consequence }));
+        'you are not signed in; set it to a directory in memory that is yours alone (/run/user/UID), or use DSMIL_TOKEN';
+      return refuse(fault('REQUEST_MALFORMED', { place: 'XDG_RUNTIME_DIR', finding, consequence }));
     }
     try {
       mkdirSync(directory, { mode: 0o700, recursive: false });

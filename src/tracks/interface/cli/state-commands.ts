@@ -8,6 +8,7 @@ import { count } from './arguments.ts';
 import type { Run } from './cli-parts.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
 import type { CliSession } from './session.ts';
+import { timeText } from './times.ts';
 
 const HEAD = ['conflict', 'device', 'rule', 'finding', 'positions', 'answer', 'by', 'until'];
 
@@ -20,7 +21,7 @@ function conflictRow(one: ConflictJson): readonly string[] {
     one.positions.map(({ track, value, answer }) => `${track}: ${value} (${answer})`).join('; '),
     one.answer ?? 'OPEN',
     one.resolvedBy === '' ? one.method : one.resolvedBy,
-    one.answer === null ? (one.deadline ?? '') : '',
+    one.answer === null ? timeText(one.deadline) : '',
   ];
 }
 
@@ -38,7 +39,7 @@ export function addConflicts(program: Command, run: Run): void {
       run((open) =>
         open.show(open.client.get(`${REST_BASE}/conflicts`), (json) => {
           const { conflicts } = json as { readonly conflicts: readonly ConflictJson[] };
-          open.output.data(json, HEAD, conflicts.map(conflictRow));
+          open.output.data(json, HEAD, conflicts.map(conflictRow), 'the tracks agree');
         }),
       ),
     );

@@ -7,8 +7,10 @@ import { GROUP_COUNT } from '#model/device';
 import { REST_BASE } from '#model/operation-table';
 import type { AgentAnswer } from './agent-client.ts';
 import type { CliParts, Run } from './cli-parts.ts';
+import { numberedDevice } from './device-argument.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
 import type { CliSession } from './session.ts';
+import { timeText } from './times.ts';
 import { stopUnsupervised, whyUnsupervised } from './unsupervised.ts';
 
 const STOP_TIMEOUT_MS = 5_000;
@@ -32,7 +34,7 @@ export function addStop(program: Command, run: Run, parts: CliParts): void {
     .description('stops the whole system, or only the named groups and devices, at once')
     .requiredOption('--reason <text>', 'why')
     .option('--group <group...>', 'only these: 0 to 6', groupNumber)
-    .option('--device <device...>', 'only these: token or linear id')
+    .option('--device <device...>', 'only these: token, linear id or name')
     .action((options: StopOptions) => run((open) => stop(open, parts, options)));
   program
     .command('acknowledge')
@@ -43,8 +45,12 @@ export function addStop(program: Command, run: Run, parts: CliParts): void {
           const { acknowledgments } = json as {
             readonly acknowledgments: readonly AcknowledgmentJson[];
           };
-          const rows = acknowledgments.map(({ stopId, by, at }) => [String(stopId), by, at]);
-          open.output.data(json, ['stop', 'seen by', 'at'], rows);
+          const rows = acknowledgments.map(({ stopId, by, at }) => [
+            String(stopId),
+            by,
+            timeText(at),
+          ]);
+          open.output.data(json, ['stop', 'seen by', 'at'], rows, 'no stop stands');
         }),
       ),
     );
@@ -68,8 +74,24 @@ interface AcknowledgmentJson {
   readonly at: string;
 }
 
+/** Numbers are sent as they are: only for a name the agent is asked first which device it is. */
+async function stopDevices(
+  open: CliSession,
+  given: readonly string[] | undefined,
+): Promise<readonly (string | number)[] | undefined | ExitCode> {
+  if (given === undefined || given.every((one) => numberedDevice(one)?.ok === true)) return given;
+  const ids = await open.devices(given, 'record');
+  if (typeof ids === 'number') open.output.message(NOTHING_STOPPED);
+  return ids;
+}
+
+const NOTHING_STOPPED =
+  'nothing was stopped; `dsmil stop --reason TEXT` alone stops everything, and needs no device';
+
 async function stop(open: CliSession, parts: CliParts, options: StopOptions): Promise<ExitCode> {
-  const { reason, device, group } = options;
+  const { reason, group } = options;
+  const device = await stopDevices(open, options.device);
+  if (typeof device === 'number') return device;
   const whole = device === undefined && group === undefined;
   let engaged: ReturnType<CliParts['engageStop']> | undefined;
   const engage = () => {

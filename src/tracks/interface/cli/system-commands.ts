@@ -8,6 +8,7 @@ import type { Run } from './cli-parts.ts';
 import { EXIT, type ExitCode } from './exit-code.ts';
 import type { Table } from './output.ts';
 import type { CliSession } from './session.ts';
+import { timeText } from './times.ts';
 import { statusUnsupervised, whyUnsupervised } from './unsupervised.ts';
 
 /** Devices named one by one; more of them are counted. */
@@ -43,7 +44,7 @@ function statusRows(found: StatusJson): readonly (readonly string[])[] {
   const test =
     stopTest === null
       ? 'not tested yet'
-      : `${stopTest.ok ? 'passed' : 'FAILED'} ${stopTest.at} in ${stopTest.durationMs.toFixed(1)} ms${stopTest.finding === '' ? '' : `: ${stopTest.finding}`}`;
+      : `${stopTest.ok ? 'passed' : 'FAILED'} ${timeText(stopTest.at)} in ${stopTest.durationMs.toFixed(1)} ms${stopTest.finding === '' ? '' : `: ${stopTest.finding}`}`;
   return [
     ['state', found.state],
     ...found.findings.map((finding) => ['finding', finding]),
@@ -60,7 +61,7 @@ function statusRows(found: StatusJson): readonly (readonly string[])[] {
           : named(cause.devices.map(({ token }) => token));
       return [
         `stop ${cause.id}`,
-        `${scope}, ${cause.at} by ${cause.triggeredBy}: ${cause.reason}; ${by}`,
+        `${scope}, ${timeText(cause.at)} by ${cause.triggeredBy}: ${cause.reason}; ${by}`,
       ];
     }),
     ['stop test', test],
@@ -116,7 +117,13 @@ export function addApprovals(program: Command, run: Run): void {
       run((open) =>
         open.show(
           open.client.post(`${REST_BASE}/approvals`, { planDigest: digest.toLowerCase() }),
-          (json) => open.output.tables(json, [approvalTable(json as ApprovalJson)]),
+          (json) => {
+            const approved = json as ApprovalJson;
+            open.output.tables(json, [approvalTable(approved)]);
+            open.output.message(
+              `${approved.requestedBy} now asks for the same again, before it expires`,
+            );
+          },
         ),
       ),
     );
@@ -132,7 +139,7 @@ function approvalTable(one: ApprovalJson): Table {
       ['risk', one.risk],
       ['asked by', one.requestedBy],
       ['reason', one.justification],
-      ['expires', one.expiresAt],
+      ['expires', timeText(one.expiresAt)],
       ['approved by', one.approvedBy === '' ? 'nobody yet' : one.approvedBy],
       ...one.transactions.map((transaction, index) => [`step ${index + 1}`, transaction]),
     ],

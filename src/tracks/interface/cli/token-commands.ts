@@ -61,7 +61,9 @@ export function addTokens(program: Command, run: Run): void {
       run(async (open) => {
         const path = `${TOKENS}/${encodeURIComponent(id)}/revoke`;
         const answer = await open.client.post(path, { reason });
-        return answer.kind === 'data' ? open.ended(answer.json) : open.failed(answer);
+        return answer.kind === 'data'
+          ? open.ended(answer.json, `token ${id} is worth nothing any more`)
+          : open.failed(answer);
       }),
     );
 }
@@ -76,7 +78,8 @@ function list(open: CliSession, json: unknown): void {
     timeText(one.created),
     one.revoked ? 'REVOKED' : timeText(one.expiresAt),
   ]);
-  open.output.data(json, ['token', 'account', 'for', 'scope', 'made', 'good until'], rows);
+  const head = ['token', 'account', 'for', 'scope', 'made', 'good until'];
+  open.output.data(json, head, rows, 'there is no API token');
 }
 
 function scopeText(scope: readonly string[] | null): string {

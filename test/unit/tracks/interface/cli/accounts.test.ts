@@ -342,8 +342,10 @@ it('lists what waits for a second administrator, and what that one has to type',
       'alice  to give carol more time         new task  2029-01-01 00:00:00Z\n',
   );
   expect(ran.stderr).toContain("  dsmil account invite bob --reason 'new task'\n");
-  // As a body of the REST interface has it.
   expect(ran.stderr).toContain(
-    '  changeAccount {"id":"carol","change":{"validUntil":"2031-01-01T00:00:00.000Z"},"reason":"new task"}',
+    "  dsmil account change carol --valid-until 2031-01-01T00:00:00.000Z --reason 'new task'\n",
   );
+  bench.orchestrator.answers.set('proposals', { proposals: [] });
+  const none = await bench.run(['account', 'proposals']);
+  expect(none.stdout).toBe('no change waits for a second administrator\n');
 });

@@ -1,0 +1,76 @@
+// Tables on narrow terminals: nothing is cut, nothing is lost, and nothing stands further right than the terminal is wide.
+
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { Output, tableText } from '#tracks/interface/cli/output';
+
+const HEAD = ['token', 'name', 'held', 'last fault'];
+const ROWS = [
+  ['0x8059', 'fan-controller', 'deactivated', 'RANGE_EXCEEDED seen by kernel'],
+  ['0x8001', 'boot-security', '', ''],
+];
+
+it('is one line for each row where there is room, as for a file', () => {
+  expect(tableText(HEAD, ROWS)).toBe(
+    'token   name            held         last fault\n' +
+      '0x8059  fan-controller  deactivated  RANGE_EXCEEDED seen by kernel\n' +
+      '0x8001  boot-security\n',
+  );
+});
+
+it('has its last columns below each row, with their names, where there is no room beside', () => {
+  expect(tableText(HEAD, ROWS, 36)).toBe(
+    'token   name            held\n' +
+      '0x8059  fan-controller  deactivated\n' +
+      '  last fault: RANGE_EXCEEDED seen by\n' +
+      '  kernel\n' +
+      '0x8001  boot-security\n',
+  );
+});
+
+it('leaves out columns without a cell before it puts any below', () => {
+  const quiet = ROWS.map(([token = '', name = '']) => [token, name, '', '']);
+  expect(tableText(HEAD, quiet, 24)).toBe(
+    'token   name\n0x8059  fan-controller\n0x8001  boot-security\n',
+  );
+  expect(tableText(HEAD, quiet, 60)).toContain('last fault');
+});
+
+it('shows every word of every cell, and breaks a line over the edge for one long word alone', () => {
+  const word = fc.stringMatching(/^[a-z]{1,30}$/);
+  const cell = fc.array(word, { maxLength: 6 }).map((words) => words.join(' '));
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(word, cell, cell, cell), { minLength: 1, maxLength: 6 }),
+      fc.integer({ min: 20, max: 120 }),
+      (rows, columns) => {
+        const lines = tableText(['first', 'second', 'third', 'fourth'], rows, columns)
+          .trimEnd()
+          .split('\n');
+        const shown = lines.join(' ').split(/ +/);
+        for (const text of rows.flat()) {
+          for (const one of text.split(' ')) expect([...shown, '']).toContain(one);
+        }
+        for (const line of lines.filter(({ length }) => length > columns)) {
+          const last = line.split(' ').at(-1) ?? '';
+          expect(line.length - last.length).toBeLessThan(columns);
+        }
+      },
+    ),
+  );
+});
+
+it('has a sentence for people instead of a table without a row, and the data for scripts', () => {
+  let printed = '';
+  const streams = {
+    stdout: (text: string) => {
+      printed += text;
+    },
+    stderr: () => undefined,
+  };
+  new Output(streams, 'table').data({ all: [] }, ['one'], [], 'there is none');
+  expect(printed).toBe('there is none\n');
+  printed = '';
+  new Output(streams, 'json').data({ all: [] }, ['one'], [], 'there is none');
+  expect(JSON.parse(printed)).toEqual({ all: [] });
+});
