@@ -152,6 +152,13 @@ export function statusToJson(status: SystemStatus) {
           },
     holds: status.holds.map(holdToJson),
     conflictsOpen: status.conflictsOpen,
+    selections: status.selections.map(({ operationId, by, operation, devices, untilWallMs }) => ({
+      operationId,
+      by,
+      operation,
+      devices: devices.map((id) => deviceRef(id)),
+      until: new Date(untilWallMs).toISOString(),
+    })),
     tracks: status.tracks,
     activeOperations: status.activeOperations,
     auditSequence: status.auditSequence,

@@ -399,7 +399,7 @@ export const FAULT_CATALOGUE = {
     'ABORTED',
     409,
     'nothing was done',
-    'Wait for the running operation on the device.',
+    'Wait for the running operation or selection; the system status names who selected the device.',
   ),
   RATE_LIMITED: entry(
     'refusal',

@@ -58,6 +58,15 @@ export const OrchestratorState = {
 } as const;
 export type OrchestratorState = (typeof OrchestratorState)[keyof typeof OrchestratorState];
 
+export interface OpenSelection {
+  readonly operationId: string;
+  /** Account that selected, and alone may operate or release it. */
+  readonly by: string;
+  readonly operation: string;
+  readonly devices: readonly LinearId[];
+  readonly untilWallMs: number;
+}
+
 export interface SystemStatus {
   readonly state: OrchestratorState;
   readonly stopEngaged: boolean;
@@ -68,6 +77,8 @@ export interface SystemStatus {
   readonly holds: readonly DeviceHold[];
   /** Conflicts that wait for a person. */
   readonly conflictsOpen: number;
+  /** What people have selected and not yet operated or released. */
+  readonly selections: readonly OpenSelection[];
   /** Why the system is not READY, each a sentence; empty when it is. */
   readonly findings: readonly string[];
   readonly tracks: readonly TrackHealth[];

@@ -12,7 +12,7 @@ import {
   OperationType,
   operationName,
 } from '#model/operation';
-import type { StopReport } from '#model/orchestrator-port';
+import type { OpenSelection, StopReport } from '#model/orchestrator-port';
 import type { Origin, Principal } from '#model/principal';
 import { RiskLevel } from '#model/risk';
 import { EmergencyPriority, type StopReceipt } from '#model/stop';
@@ -131,6 +131,10 @@ export class OperationDesk {
 
   releaseSelected(asker: Asker, operationId: string): Promise<Outcome<void>> {
     return this.#parts.selections.release(operationId, asker.principal, asker.origin);
+  }
+
+  get selections(): readonly OpenSelection[] {
+    return this.#parts.selections.list();
   }
 
   /** Selections on these devices end; empty means all. */

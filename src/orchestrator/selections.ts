@@ -8,6 +8,7 @@ import { fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { LinearId } from '#model/device';
 import { type Intent, operationName } from '#model/operation';
+import type { OpenSelection } from '#model/orchestrator-port';
 import type { Origin, Principal } from '#model/principal';
 import type { KernelTrack } from '#model/track';
 import type { Announcer } from './announcer.ts';
@@ -63,6 +64,19 @@ export class Selections {
   /** Also while its operation runs. */
   has(operationId: string): boolean {
     return this.#open.has(operationId) || this.#taken.has(operationId);
+  }
+
+  /** Those that wait for their person. */
+  list(): readonly OpenSelection[] {
+    const { clock } = this.#parts;
+    const offsetMs = clock.wallMs() - clock.nowMs();
+    return [...this.#open.values()].map(({ selection: { intent, by, devices, untilMs } }) => ({
+      operationId: intent.operationId,
+      by,
+      operation: operationName(intent.type),
+      devices,
+      untilWallMs: Math.round(untilMs + offsetMs),
+    }));
   }
 
   /** Room for one more, or BUSY. */

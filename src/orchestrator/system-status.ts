@@ -50,6 +50,7 @@ export function systemStatus(parts: StatusParts): SystemStatus {
     stopTest: tested,
     holds: holds.standing(),
     conflictsOpen: sync.openConflicts,
+    selections: parts.desk.selections,
     findings,
     tracks,
     activeOperations: parts.desk.running,

@@ -23,6 +23,7 @@ import {
 import {
   type ApprovalRequest,
   type HoldProgress,
+  type OpenSelection,
   type OrchestratorPort,
   OrchestratorState,
   type ResetProgress,
@@ -108,6 +109,7 @@ export class ScriptedOrchestrator implements OrchestratorPort {
   /** What was said about each hold that a person asked to release. */
   readonly releases: { readonly device: LinearId; readonly reason: string }[] = [];
   readonly synchronized: (readonly LinearId[])[] = [];
+  readonly selections: OpenSelection[] = [];
   readonly disputes = new Map<number, Conflict>([[7, conflictOf(7, 1)]]);
   /** Devices that will not take their safe values. */
   unsafe: readonly { readonly device: LinearId; readonly finding: string }[] = [];
@@ -473,6 +475,7 @@ export class ScriptedOrchestrator implements OrchestratorPort {
       stopTest: null,
       holds: this.holds,
       conflictsOpen: [...this.disputes.values()].filter((one) => one.answer === null).length,
+      selections: [...this.selections],
       findings: [],
       tracks: [
         { track: 'kernel', up: true, finding: '' },

@@ -199,12 +199,15 @@ export class DeviceDesk {
     );
   }
 
-  /** The status as this caller may see it: holds only of devices that it may see. */
+  /** The status as this caller may see it: holds and selections only of devices that it may see. */
   statusFor(caller: Caller, status: SystemStatus): SystemStatus {
     const clearance = caller.session?.principal.clearance ?? ClearanceLevel.NONE;
     const sees = clearance >= ClearanceLevel.RESTRICTED;
     const holds = status.holds.filter(({ device }) => sees && mayOperate(caller, device));
-    return { ...status, holds };
+    const selections = status.selections.filter(
+      ({ devices }) => sees && devices.every((device) => mayOperate(caller, device)),
+    );
+    return { ...status, holds, selections };
   }
 
   #own(caller: Caller, deviceId: number): Outcome<LinearId> {

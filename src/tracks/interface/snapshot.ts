@@ -45,6 +45,7 @@ export function statusWithoutSecurity(
     stopTest: last?.stopTest ?? null,
     holds: last?.holds ?? [],
     conflictsOpen: last?.conflictsOpen ?? 0,
+    selections: last?.selections ?? [],
     findings: ['security does not answer'],
     tracks: [
       { track: 'kernel', up: false, finding: 'cannot be asked without security' },

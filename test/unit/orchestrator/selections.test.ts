@@ -112,6 +112,22 @@ describe('a selection', () => {
     expect(await attempt(VALVE)).toBe('committed');
   });
 
+  it('stands in the status with who selected what, until it is released', async () => {
+    const { operationId, selectedUntilWallMs } = await select();
+    const standing = async () => must(await bench.orchestrator.status()).selections;
+    expect(await standing()).toEqual([
+      {
+        operationId,
+        by: 'alice',
+        operation: 'WRITE',
+        devices: [PUMP],
+        untilWallMs: Math.round(selectedUntilWallMs ?? 0),
+      },
+    ]);
+    must(await release(operationId));
+    expect(await standing()).toEqual([]);
+  });
+
   it('is operated once, under its own id, and then frees the device', async () => {
     const { operationId, planDigest } = await select();
     const done = must(await operate(operationId));

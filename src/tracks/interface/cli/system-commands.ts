@@ -70,6 +70,10 @@ function statusRows(found: StatusJson): readonly (readonly string[])[] {
       `${up ? 'up' : 'DOWN'}${finding === '' ? '' : `, ${finding}`}`,
     ]),
     ...holdRows(found),
+    ...found.selections.map(({ operationId, by, operation, devices, until }) => [
+      'selected',
+      `${named(devices.map(({ token }) => token))}: ${operation} of ${by} until ${timeText(until)}, operation ${operationId}`,
+    ]),
     ['conflicts open', String(found.conflictsOpen)],
     ['operations running', String(found.activeOperations)],
     ['audit entries', String(found.auditSequence)],

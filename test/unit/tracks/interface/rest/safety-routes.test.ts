@@ -289,6 +289,22 @@ it('records who has seen the stop, and shows causes with their scope in the stat
   });
 });
 
+it('shows who has selected which device until when', async () => {
+  const untilWallMs = Date.UTC(2029, 0, 1);
+  orchestrator.selections.push({
+    ...{ operationId: 'o1', by: 'bob', operation: 'WRITE' },
+    ...{ devices: [1], untilWallMs },
+  });
+  const { json } = await call('GET', 'system/status');
+  expect(json.selections).toEqual([
+    {
+      ...{ operationId: 'o1', by: 'bob', operation: 'WRITE' },
+      devices: [{ device: 1, token: '0x8001' }],
+      until: '2029-01-01T00:00:00.000Z',
+    },
+  ]);
+});
+
 // --- Holds ---------------------------------------------------------------------------------------
 
 it('quarantines a device with a reason, shows the hold, refuses every access, and releases it again', async () => {
