@@ -80,7 +80,7 @@ export class DevicePicture {
   readonly #devices: ReadonlyMap<LinearId, DeviceDescriptor>;
   readonly #states = new Map<LinearId, KernelDeviceState>();
   readonly #unified = new Map<LinearId, UnifiedDeviceState>();
-  #heldInQuarantine: ReadonlySet<LinearId> = new Set();
+  #heldInQuarantine = new Set<LinearId>();
   #snapshot: KernelSnapshot | null = null;
   #takenAtMs = Number.NEGATIVE_INFINITY;
   #available = true;
@@ -110,6 +110,10 @@ export class DevicePicture {
   takeUnified(states: readonly UnifiedDeviceState[]): void {
     for (const state of states) {
       this.#unified.set(state.device, state);
+      // Security's word too, and later than the holds that somebody last asked for.
+      if (state.security.status === SecurityStatus.QUARANTINED)
+        this.#heldInQuarantine.add(state.device);
+      else this.#heldInQuarantine.delete(state.device);
       const held = this.#states.get(state.device);
       if (held !== undefined && held.version < state.kernel.version) {
         this.#states.set(state.device, state.kernel);

@@ -106,6 +106,14 @@ it('opens a device again once nobody holds it any more', () => {
   expect(picture.quarantined(1)).toBe(false);
 });
 
+it("opens a device at security's later word, though nobody asked for the holds again", () => {
+  seen([1]);
+  picture.takeHolds([{ device: 1, kind: 'quarantined', reason: 'odd', sinceWallMs: 1 }]);
+  picture.takeUnified([unifiedState(1)]);
+  expect(picture.quarantined(1)).toBe(false);
+  expect(entry(1).quarantined).toBe(false);
+});
+
 it('shows a permanently quarantined device from the board alone, whatever is said of it', () => {
   seen([9, { status: OverallStatus.OPERATIONAL }]);
   picture.takeUnified([unifiedState(9)]);
