@@ -249,6 +249,7 @@ export class Orchestrator implements OrchestratorPort {
       // A release has its entry; what was only asked for or refused gets one now.
       if (!progress.ok) await record(describeFault(progress.fault), undefined, progress.fault.code);
       else if (!progress.value.released) await record(progress.value.message);
+      if (progress.ok && progress.value.released) await this.#parts.sync.show([device]);
       return progress;
     });
   }
@@ -266,6 +267,7 @@ export class Orchestrator implements OrchestratorPort {
       const code = hold.ok ? undefined : hold.fault.code;
       const event = 'DEVICE_QUARANTINED';
       await this.#recordHold(event, principal, device, reason, origin, told, undefined, code);
+      if (hold.ok) await this.#parts.sync.show([device]);
       return hold;
     });
   }

@@ -139,6 +139,11 @@ export class StateSynchronizer {
     return succeed(wanted.flatMap((id) => this.#stateOf(id) ?? []));
   }
 
+  /** Before somebody is told that these devices changed: whoever asks after that sees it, wherever they ask. */
+  async show(devices: readonly LinearId[]): Promise<void> {
+    await this.#look(devices, SyncTrigger.STATE_CHANGE_EVENT);
+  }
+
   states(): readonly UnifiedDeviceState[] {
     return [...this.#views.keys()].flatMap((id) => this.#stateOf(id) ?? []);
   }
