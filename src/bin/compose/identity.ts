@@ -84,7 +84,10 @@ export function composeIdentity(parts: IdentityParts) {
     record,
     turns,
     wallMs,
-    onRecovered: (account, finding) => announcer.administratorRecovered(account, finding),
+    onRecovered: (account, finding) => {
+      second.forget(account);
+      announcer.administratorRecovered(account, finding);
+    },
   });
   const entryDesk = new EntryDesk({
     clock,

@@ -121,6 +121,12 @@ export class SecondAdministrator {
     return this.#proposals.size;
   }
 
+  /** What this account proposed is worth nothing any more: somebody else may have done it. */
+  forget(account: string): void {
+    for (const [digest, proposal] of this.#proposals)
+      if (proposal.account === account) this.#proposals.delete(digest);
+  }
+
   /**
    * Proposes the change, or makes it when another administrator has proposed exactly this. Check the request before each
    * call: `apply` runs at once, and the proposal is used up whatever comes of it.

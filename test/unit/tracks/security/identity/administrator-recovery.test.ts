@@ -192,4 +192,24 @@ describe('an administrator locked by an incident, with nobody left to unlock the
     expect(must(await bench.enrol(invitation)).account).toBe('alice');
     expect(codeOf(await bench.ask(session, 'accounts', {}))).toBe('no fault');
   });
+
+  it('leaves nothing that was proposed in the name before: a lock that is lifted does not bring it back', async () => {
+    const { security } = bench.agent;
+    const request = {
+      id: 'erin',
+      change: { clearance: 'TOP_SECRET' },
+      reason: 'as agreed',
+    } as const;
+    const stolen = await bench.local('alice');
+    expect(must(await bench.ask(stolen, 'changeAccount', request)).done).toBe(false);
+    security.principals.lockAccount('alice', 'incident 1 (HIGH): probed');
+    const deadline = Deadline.after(bench.clock, 5_000);
+    const caller = { session: null, credential: '', origin: ORIGIN, deadline };
+    must(
+      await bench.agent.settle(security.administratorRecovery.perform('alice', caller, 'uid 0')),
+    );
+    const seconded = must(await bench.ask(await bench.local('bob'), 'changeAccount', request));
+    expect(seconded.done).toBe(false);
+    expect(bench.record('erin').clearance).not.toBe('TOP_SECRET');
+  });
 });
