@@ -87,7 +87,7 @@ async function whileKilled(
     async () =>
       scene.agent.ready.pids.security !== security &&
       (await ask('audit?limit=1').catch(() => null))?.status === 200,
-    20_000,
+    60_000,
   );
 }
 

@@ -61,7 +61,7 @@ async function killSecurity(): Promise<void> {
     async () =>
       scene.agent.ready.pids.security !== security &&
       (await ask('audit?limit=1').catch(() => null))?.status === 200,
-    20_000,
+    60_000,
   );
 }
 

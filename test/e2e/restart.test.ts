@@ -223,7 +223,7 @@ describe('a stop of one device', () => {
     await eventually(
       'operations on another device',
       async () => ((await write('0x8004')).receipt?.effect === 'committed' ? true : undefined),
-      15_000,
+      60_000,
     );
   }
 

@@ -176,11 +176,14 @@ describe('the server certificate', () => {
     process.kill(security, 'SIGSTOP');
     try {
       process.kill(old, 'SIGKILL');
-      await agent.waitUntil('interface', () => agent.ready.pids.interface !== old, 20_000);
+      await agent.waitUntil('interface', () => agent.ready.pids.interface !== old, 60_000);
       expect((await serverCertificate()).serialNumber).toBe(before.serialNumber);
     } finally {
       process.kill(security, 'SIGCONT');
     }
+    await agent.waitUntil('security to answer', async () => {
+      return (await agent.rest(0, 'GET', 'auth/me')).status === 200;
+    });
   });
 });
 

@@ -84,7 +84,7 @@ async function goOn(): Promise<void> {
   await agent.waitUntil(
     'the reset',
     async () => (await resetStop(agent)).some(({ body }) => body.released === true),
-    20_000,
+    60_000,
   );
   for (const device of [DEVICE, '0x8003']) await activateDevice(agent, device);
   await worksAgain(agent);
@@ -162,7 +162,7 @@ describe.skipIf(!compiles)('a failing disk (skipped where there is no C compiler
     await agent.waitUntil(
       'kernel to stop',
       async () => (await heldBy(agent, DEVICE, 'CONTROL')) === '0x00000000',
-      20_000,
+      60_000,
     );
     clear();
     await goOn();

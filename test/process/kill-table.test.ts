@@ -154,7 +154,7 @@ async function works(value: number): Promise<void> {
         if (last.endsWith('EMERGENCY_STOPPED')) await resetStop(agent).catch(() => []);
         return last === 'ok';
       },
-      20_000,
+      60_000,
     )
     .catch((error: unknown) => {
       throw new Error(`${String(error)}\nlast answer: ${last}`);

@@ -52,7 +52,7 @@ describe('a stop input', () => {
     await agent.waitUntil(
       'a test of the stop path',
       async () => (await status()).stopTest !== null,
-      15_000,
+      60_000,
     );
     expect(await status()).toMatchObject({
       stopEngaged: false,

@@ -133,7 +133,7 @@ export function verdict(answer: RestAnswer): string {
 }
 
 /** Waits until an operation succeeds again, by writing; reads and a network that is not there yet are tried again. */
-export async function worksAgain(agent: Agent, limitMs = 15_000): Promise<void> {
+export async function worksAgain(agent: Agent, limitMs = 60_000): Promise<void> {
   let last = '';
   try {
     await agent.waitUntil(
