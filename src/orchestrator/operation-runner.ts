@@ -193,7 +193,8 @@ export class OperationRunner {
             ? succeed(sentAlong)
             : await this.#track(name).assess({ intent, plan, principal }, limit);
         this.#note(progress, name, startMs, assessed);
-        if (assessed.ok) return assessed.value;
+        // Whose word it is we know; what a track calls itself in it counts for nothing, weights least of all.
+        if (assessed.ok) return { ...assessed.value, track: name };
         return { track: name, level: RiskLevel.UNKNOWN, reasons: [assessed.fault.finding] };
       }),
     );

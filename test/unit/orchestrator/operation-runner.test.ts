@@ -234,6 +234,26 @@ describe('nothing is written, and the refusal is on record, when', () => {
   });
 });
 
+describe('the risk that a track tells', () => {
+  it('counts as its own, whatever track it says that it is', async () => {
+    const interfaceRisk = {
+      track: 'kernel',
+      level: RiskLevel.SAFE,
+      reasons: ['all is well'],
+    } as const;
+    const receipt = await bench.run(
+      bench.write(HEATER, { DATA: 7n }, { interfaceRisk, dryRun: true }),
+    );
+    expect(receipt.assessments?.map(({ track }) => track)).toEqual([
+      'kernel',
+      'security',
+      'interface',
+    ]);
+    expect(receipt.reasons).toContain('interface: all is well');
+    expect(receipt.reasons).not.toContain('kernel: all is well');
+  });
+});
+
 describe('approval by a second person', () => {
   const approvals = () => bench.security.track.approvals;
   const dual = { requirements: { ...NO_REQUIREMENTS, dualAuthorizationRequired: true } };
