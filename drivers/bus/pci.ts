@@ -34,8 +34,8 @@ export function locateBar(description: PciDescription): Outcome<WindowSource> {
   try {
     const bar = readBar(directory, description.bar, place);
     if (!bar.ok) return bar;
-    const enable = join(directory, 'enable');
-    if (readFileSync(enable, 'latin1').trim() === '0') writeFileSync(enable, '1', { flag: 'r+' });
+    const enabled = enable(directory, place);
+    if (!enabled.ok) return enabled;
     // mmap of resourceN gives whole pages, so a small BAR lies where its physical address does within its page.
     const zeroOffset = bar.value.start % PAGE_BYTES;
     return succeed({
@@ -49,6 +49,21 @@ export function locateBar(description: PciDescription): Outcome<WindowSource> {
     });
   } catch (error) {
     return refuse(mapRefusal({ place, step: 'open', error }));
+  }
+}
+
+/** The kernel lets CAP_SYS_ADMIN alone enable a function (drivers/pci/pci-sysfs.c), whatever the file's mode says. */
+function enable(directory: string, place: string): Outcome<void> {
+  const path = join(directory, 'enable');
+  if (readFileSync(path, 'latin1').trim() !== '0') return succeed(undefined);
+  try {
+    writeFileSync(path, '1', { flag: 'r+' });
+    return succeed(undefined);
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code !== 'EPERM' && code !== 'EACCES') throw error;
+    const finding = 'the PCI function is not enabled, and only root may do it: a udev rule has to';
+    return refuse(fault('BUS_PERMISSION', { place, finding, internal: describeError(error) }));
   }
 }
 
