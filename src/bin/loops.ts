@@ -23,9 +23,9 @@ export function observeLimitMs(devicesOnOneBus: number): number {
 /** A link whose own heartbeat goes on; what its peer does is not this process's life. */
 export function watchLinkTurns(watchdog: Watchdog, link: Link & { readonly turns: number }): void {
   const turned = watchdog.loop(`the link to ${link.peer}`);
-  let before = link.turns;
+  let before: number | null = null;
   watchdog.probe(() => {
-    // At the next look: by then the heartbeat has had its time.
+    // At the next look: by then the heartbeat has had its time, which the first question only begins to measure.
     const now = link.turns;
     if (now !== before) turned();
     before = now;
