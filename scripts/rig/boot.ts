@@ -27,6 +27,8 @@ export interface RigJob {
   readonly program: string;
   readonly parameters: readonly string[];
   readonly environment: Readonly<Record<string, string>>;
+  /** `init`: the job is the guest's first process and powers the machine off itself; else init.sh waits for its end. */
+  readonly role: 'child' | 'init';
 }
 
 export interface BootOptions {
@@ -179,7 +181,11 @@ export class RigMachine {
       '-virtfs',
       `local,path=${path},mount_tag=${tag},security_model=none,multidevs=remap${rights}`,
     ];
-    const kernelArguments = ['console=ttyS0', 'panic=-1', 'quiet', ...options.kernelArguments];
+    const role = options.job.role === 'init' ? ['rig.job=init'] : [];
+    const kernelArguments = [
+      ...['console=ttyS0', 'panic=-1', 'quiet', ...role],
+      ...options.kernelArguments,
+    ];
     return [
       ...[
         '-accel',

@@ -61,3 +61,25 @@ export const AGENT_TESTS = [
   'dsmil writes a register of shared memory at the local console',
   'dsmil stops the system, and nothing is written after it',
 ] as const;
+
+export const UNIT_TESTS = [
+  'systemd-tmpfiles has made every directory for its user',
+  'udev gives registers to the group of kernel alone',
+  'all three services announce that they answer, started by their target',
+  'both signing keys come as encrypted credentials, and none lies on disk',
+  'root makes the first two administrators with dsmil at the console',
+  'each process is its own user, in its own groups, with no right too many',
+  'kernel and security have no network, each a mount tree of its own',
+  'kernel has its windows and buses open, the others not one',
+  "kernel's sandbox opens every register and no secret, and has no network",
+  "security's sandbox opens its record and not one register",
+  "interface's sandbox opens no register, no record and no key but its own",
+  'interface answers a network that its site allows, and no other',
+  'a port that is not of interface is refused where systemd was built for it',
+  'a kernel that is killed leaves its devices safe, and comes back',
+  'a kernel that hangs is ended by the watchdog, devices safe, and comes back',
+  'interface is started again without the other two',
+  'the watchdog of security is fed while its loops come round',
+  'the target stops all three by themselves, devices safe',
+  'when kernel is given up, the safe drive of its own unit runs',
+] as const;

@@ -23,6 +23,17 @@ export function guestJob(script: string, modules: readonly string[]): RigJob {
     program: '/bin/sh',
     parameters,
     environment: { NODE_COMPILE_CACHE: compileCache() },
+    role: 'child',
+  };
+}
+
+/** Has the guest booted by systemd with the units installed, and `guest/<script>` run as one of its services. */
+export function systemdJob(script: string, modules: readonly string[]): RigJob {
+  const { parameters, ...job } = guestJob(script, modules);
+  return {
+    ...job,
+    parameters: [path('guest/units/boot.sh'), ...parameters.slice(1)],
+    role: 'init',
   };
 }
 
