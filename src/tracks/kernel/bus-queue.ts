@@ -194,7 +194,8 @@ export class BusQueue {
     const breaker = this.#breaker(cell.device);
     const refusal = this.#quarantine(cell) ?? this.#circuit(cell, priority, breaker);
     if (refusal !== undefined) return refuse(refusal);
-    if (this.immediate) return this.#judge(breaker, await call(deadline.within(limitMs)));
+    // Nothing of it waits for a device: a limit of its own would only measure how this process was held up.
+    if (this.immediate) return this.#judge(breaker, await call(deadline));
     return this.#enqueue(cell, deadline, priority, breaker, call, limitMs);
   }
 
