@@ -50,6 +50,8 @@ const PARITIES = { none: 'n', even: 'e', odd: 'o' } as const;
 /** The longest exchange: four registers written by function 16, and its answer. */
 const EXCHANGE_BYTES_MAX = 17 + 8;
 const TIMEOUT_MS_MAX = 5_000;
+/** When a process has just died the machine may be busy, and nobody else waits for the bus. */
+const PATIENCE = 4;
 const PATH_LENGTH_MAX = 1_023;
 
 export function safeBusOf(
@@ -265,7 +267,10 @@ function hexWord(word: Word, widthBits: WidthBits): string {
 }
 
 function timeoutOf(description: BusDescription, wireMs: number): number {
-  return Math.min(TIMEOUT_MS_MAX, Math.max(1, Math.ceil(description.accessTimeoutMs + wireMs)));
+  return Math.min(
+    TIMEOUT_MS_MAX,
+    Math.max(1, Math.ceil(PATIENCE * description.accessTimeoutMs + wireMs)),
+  );
 }
 
 /** A line of the plan is divided at spaces, and shows everything it holds; the program refuses all of a plan for less. */

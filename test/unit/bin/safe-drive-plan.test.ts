@@ -31,7 +31,9 @@ let simulator: RunningSimulator;
 let access: DeviceAccess;
 let writes: readonly SafeWrite[];
 
-const soon = () => Deadline.after(systemClock, 5_000);
+const soon = () => Deadline.after(systemClock, 10_000);
+/** Drives of the whole board on a busy machine. */
+const DRIVE_TEST_MS = 60_000;
 
 beforeAll(async () => {
   directory = mkdtempSync(join(tmpdir(), 'safe-'));
@@ -41,9 +43,10 @@ beforeAll(async () => {
   const queues = board.buses.map((description) => {
     const devices = board.devices.filter(({ busId }) => busId === description.id);
     const queue = new BusQueue({
-      bus: openBus(description, devices, systemClock),
+      // Not what is tried here: a busy machine may take its time.
+      bus: openBus({ ...description, accessTimeoutMs: 4_000 }, devices, systemClock),
       clock: systemClock,
-      limits: { waitingMax: 256, failuresMax: 1_000, coolDownMs: 1, accessTimeoutMs: 500 },
+      limits: { waitingMax: 256, failuresMax: 1_000, coolDownMs: 1, accessTimeoutMs: 4_000 },
       isQuarantined: () => false,
       isStopped: () => false,
     });
@@ -105,7 +108,7 @@ async function disturb(): Promise<void> {
   }
 }
 
-describe('the plan of the default board', () => {
+describe('the plan of the default board', { timeout: DRIVE_TEST_MS }, () => {
   beforeEach(async () => {
     rmSync(path, { force: true });
     await simulator.control.clear();
