@@ -117,6 +117,22 @@ describe('a killed kernel process', () => {
     expect(await stopEngaged()).toBe(false);
   });
 
+  it('is taken charge of again where it was only late, and did not know that it was missed', async () => {
+    const status = async () => (await agent.rest(0, 'GET', 'system/status')).body;
+    await worksAgain(agent);
+    process.kill(agent.ready.pids.kernel, 'SIGSTOP');
+    try {
+      await agent.waitUntil('kernel to be missed', async () => {
+        const tracks = (await status()).tracks as readonly { track: string; up: boolean }[];
+        return tracks.some(({ track, up }) => track === 'kernel' && !up);
+      });
+    } finally {
+      process.kill(agent.ready.pids.kernel, 'SIGCONT');
+    }
+    await agent.waitUntil('the agent to be ready', async () => (await status()).state === 'READY');
+    await worksAgain(agent);
+  });
+
   it('leaves the device list readable and marked stale while it does not answer', async () => {
     const sequence = await lastSequence(agent);
     const { kernel } = agent.ready.pids;

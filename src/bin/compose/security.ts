@@ -431,9 +431,11 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     recordUnsupervised(announcer, report),
   );
   // Kernel says so after each start of either process, and again until somebody comes.
-  kernelLink.onNotice('waiting', () => {
+  kernelLink.onNotice('waiting', takeCharge);
+
+  function takeCharge(): void {
     void supervision.take().then(() => sync.note(SyncTrigger.RECOVERY));
-  });
+  }
 
   async function resendPicture(): Promise<boolean> {
     const snapshot = await kernel.snapshot(Deadline.after(clock, 1_000));
@@ -448,6 +450,8 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
       peers.set(name, state);
       if (before === state) return;
       if (state !== 'up' && name === 'kernel') supervision.lost();
+      // A kernel that was only late may not know that it was missed, and then waits for nobody.
+      if (state === 'up' && name === 'kernel' && before === 'silent') takeCharge();
       // Panels that just came back need the whole picture, not the next change.
       if (state === 'up' && name === 'interface') void resendPicture();
       if (before !== 'absent' || state !== 'up') announcer.trackChanged(healthOf(name));
