@@ -103,7 +103,7 @@ function list(open: CliSession, json: unknown): void {
     one.lastFault,
   ]);
   const head = ['token', 'id', 'name', 'bus', 'risk', 'power', 'status', 'held', 'last fault'];
-  open.output.data(json, head, rows);
+  open.output.data(json, head, rows, undefined, ['bus', 'id', 'power']);
   if (stale) open.output.message('the picture is stale: this is what was seen last');
 }
 

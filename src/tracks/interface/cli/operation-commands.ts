@@ -140,9 +140,10 @@ function addLookups(operation: Command, run: Run): void {
             one.selectedUntil === undefined ? one.state : 'SELECTED',
             one.effect,
             one.risk,
+            one.auditSequence === 0 ? '' : String(one.auditSequence),
             one.fault?.code ?? '',
           ]);
-          const head = ['id', 'operation', 'state', 'effect', 'risk', 'fault'];
+          const head = ['id', 'operation', 'state', 'effect', 'risk', 'entry', 'fault'];
           open.output.data(json, head, rows, 'no operation is on record here');
         }),
       ),

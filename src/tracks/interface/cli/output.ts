@@ -26,15 +26,17 @@ const LAST_WIDTH_MIN = 24;
 /**
  * Columns as wide as their longest cell, two spaces apart, nothing after the last one. In a narrower terminal sentences
  * go on in the next line; words, and so digests and times, are never cut, because people copy them. Where that is not
- * enough, columns without a cell are left out, and the last columns go below each row with their names.
+ * enough, columns without a cell are left out, then the `expendable` ones in their order, and at last the last columns
+ * go below each row with their names.
  */
 export function tableText(
   head: readonly string[],
   rows: readonly (readonly string[])[],
   columns: number = Number.POSITIVE_INFINITY,
+  expendable: readonly string[] = [],
 ): string {
   const all = [head, ...rows].map((row) => row.map(printable));
-  const { cells, beside } = fitted(all, columns);
+  const { cells, beside } = fitted(all, columns, expendable);
   const names = cells[0] ?? [];
   const widths = fittingWidths(needsOf(cells.map((row) => row.slice(0, beside))), columns);
   return cells
@@ -55,19 +57,31 @@ export function tableText(
 function fitted(
   cells: readonly (readonly string[])[],
   columns: number,
+  expendable: readonly string[],
 ): { readonly cells: readonly (readonly string[])[]; readonly beside: number } {
   const width = cells[0]?.length ?? 0;
-  if (roomNeeded(needsOf(cells)) <= columns) return { cells, beside: width };
-  const used = Array.from(
-    { length: width },
-    (_, column) => column === 0 || cells.slice(1).some((row) => (row[column] ?? '') !== ''),
+  const tooWide = (table: typeof cells) => roomNeeded(needsOf(table)) > columns;
+  if (!tooWide(cells)) return { cells, beside: width };
+  let kept = withColumns(
+    cells,
+    (_name, column) => column === 0 || cells.slice(1).some((row) => (row[column] ?? '') !== ''),
   );
-  const kept = cells.map((row) => row.filter((_cell, column) => used[column] === true));
-  let beside = used.filter(Boolean).length;
+  for (const left of expendable) {
+    if (tooWide(kept)) kept = withColumns(kept, (name) => name !== left);
+  }
+  let beside = kept[0]?.length ?? 0;
   while (beside > 1 && roomNeeded(needsOf(kept.map((row) => row.slice(0, beside)))) > columns) {
     beside -= 1;
   }
   return { cells: kept, beside };
+}
+
+function withColumns(
+  cells: readonly (readonly string[])[],
+  wanted: (name: string, column: number) => boolean,
+): readonly (readonly string[])[] {
+  const keep = (cells[0] ?? []).map(wanted);
+  return cells.map((row) => row.filter((_cell, column) => keep[column] === true));
 }
 
 function needsOf(cells: readonly (readonly string[])[]): readonly ColumnNeed[] {
@@ -166,12 +180,13 @@ export class Output {
     this.columns = streams.columns ?? Number.POSITIVE_INFINITY;
   }
 
-  /** The data itself: `json` whole, or the table; `none` is the sentence for people where it has no row. */
+  /** The data itself: `json` whole, or the table; `none` is the sentence for people where it has no row, `expendable` as in `tableText`. */
   data(
     json: unknown,
     head: readonly string[],
     rows: readonly (readonly string[])[],
     none?: string,
+    expendable?: readonly string[],
   ): void {
     if (rows.length === 0 && none !== undefined) {
       this.text(json, none);
@@ -180,7 +195,7 @@ export class Output {
     const text =
       this.format === 'json'
         ? `${JSON.stringify(json, null, 2)}\n`
-        : tableText(head, rows, this.columns);
+        : tableText(head, rows, this.columns, expendable);
     this.#streams.stdout(text);
   }
 

@@ -37,14 +37,15 @@ function created(account: Json, why: readonly string[]): readonly string[] | und
   // An account that begins disabled is made over the network alone.
   if (enabled !== true) return undefined;
   // What a new account has when nothing is said of it is not said here either.
-  const said = Object.entries(fields).filter(([, value]) => !isNothing(value));
+  const said = Object.entries(fields).filter((member) => !isNothing(member));
   const options = optionsOf(Object.fromEntries(said));
   const machine = kind === 'person' ? [] : ['--kind', String(kind)];
   return options && ['account', 'create', String(id), ...machine, ...options, ...why];
 }
 
 /** `devices: null` is every device, and so is said. */
-function isNothing(value: unknown): boolean {
+function isNothing([member, value]: readonly [string, unknown]): boolean {
+  if (value === null) return member !== 'devices';
   return value === false || value === 'NONE' || (Array.isArray(value) && value.length === 0);
 }
 

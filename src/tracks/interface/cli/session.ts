@@ -114,7 +114,8 @@ export class CliSession {
       this.output.message(`agent: ${answer.finding}; nothing is known about the devices`);
       return EXIT.unreachable;
     }
-    this.output.message(`${answer.code}: ${answer.detail}\n${answer.action}`);
+    const signsIn = answer.code === 'NOT_AUTHENTICATED' && this.#signingIn;
+    this.output.message(`${answer.code}: ${answer.detail}${signsIn ? '' : `\n${answer.action}`}`);
     if (answer.code === 'SECOND_ADMINISTRATOR_NEEDED') this.saySecondCommand();
     const identity = this.#identity;
     if (answer.code === 'NOT_AUTHENTICATED' && identity.kind === 'signed-in') {

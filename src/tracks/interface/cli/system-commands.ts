@@ -48,7 +48,7 @@ function statusRows(found: StatusJson): readonly (readonly string[])[] {
   return [
     ['state', found.state],
     ...found.findings.map((finding) => ['finding', finding]),
-    ['emergency stop', found.stopEngaged ? 'ENGAGED' : 'released'],
+    ['emergency stop', stopText(found)],
     ...found.stopCauses.map((cause) => {
       const seen = found.stopAcknowledgments.filter(({ stopId }) => stopId === cause.id);
       const by =
@@ -79,6 +79,11 @@ function statusRows(found: StatusJson): readonly (readonly string[])[] {
     ['audit entries', String(found.auditSequence)],
     ['board', found.board.name],
   ];
+}
+
+function stopText({ stopEngaged, stopCauses }: StatusJson): string {
+  if (stopEngaged) return 'ENGAGED';
+  return stopCauses.length === 0 ? 'released' : 'engaged for the devices below alone';
 }
 
 function named(tokens: readonly string[]): string {

@@ -36,6 +36,13 @@ it('leaves out columns without a cell before it puts any below', () => {
   expect(tableText(HEAD, quiet, 60)).toContain('last fault');
 });
 
+it('leaves out the columns that were named for it, in their order, before it puts any below', () => {
+  const narrow = (columns: number) => tableText(HEAD, ROWS, columns, ['name', 'held']);
+  expect(narrow(50).split('\n')[0]).toBe('token   held         last fault');
+  expect(narrow(24).split('\n')[0]).toBe('token   last fault');
+  expect(narrow(120).split('\n')[0]).toContain('name');
+});
+
 it('shows every word of every cell, and breaks a line over the edge for one long word alone', () => {
   const word = fc.stringMatching(/^[a-z]{1,30}$/);
   const cell = fc.array(word, { maxLength: 6 }).map((words) => words.join(' '));
