@@ -3,6 +3,7 @@
 
 import { randomUUID } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { constants, setPriority } from 'node:os';
 import { linkDirectoryOf } from '#config/layout';
 import { systemClock } from '#foundation/clock';
 import { DurableStore } from '#foundation/durable-store';
@@ -44,6 +45,12 @@ function need<T>(outcome: Outcome<T>): T {
 }
 
 const board = need(await loadBoardFile(boardFile, variables));
+try {
+  // Its silence holds all writes and then stops the system: only kernel goes before it. The unit file says the same.
+  setPriority(constants.priority.PRIORITY_ABOVE_NORMAL);
+} catch {
+  log.info('no right to a higher priority; a busy machine may make it silent');
+}
 
 makeStorePrivate(layout.database);
 need(openRunDirectory(layout.runDirectory, 'security'));
