@@ -1,11 +1,11 @@
 // Kernel stops by itself: when security falls silent, when the latch is engaged behind everyone's back, and when a frame
 // in shared memory was tampered with; and two people bring the system back.
 
-import { spawnSync } from 'node:child_process';
 import { closeSync, openSync, readSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Agent, NODE, type RestAnswer } from '../support/agent.ts';
+import { SharedStopLatch } from '#link/stop-latch';
+import { Agent, type RestAnswer } from '../support/agent.ts';
 import {
   activateDevice,
   alive,
@@ -25,7 +25,6 @@ import {
 const MEMORY_DEVICES = ['0x8000', '0x8003', '0x8004', '0x8005'] as const;
 /** Kernel stops the system when security was silent for half a second and two more. */
 const SILENCE_MS = 2_500;
-const ENGAGE = join(import.meta.dirname, 'link-peer.ts');
 
 let agent: Agent;
 
@@ -119,14 +118,15 @@ describe('the stop latch', () => {
     await activate();
     const logged = logLines(agent, 'kernel').length;
     const { security } = agent.ready.pids;
+    // In this process, and opened before: starting another one may take longer than kernel waits for security.
+    const latch = new SharedStopLatch({
+      directory: join(agent.ready.runDirectory, 'stop'),
+      self: 'interface',
+    });
     process.kill(security, 'SIGSTOP');
     try {
-      const engaged = spawnSync(
-        NODE,
-        [ENGAGE, join(agent.ready.runDirectory, 'stop'), 'interface', 'kernel', 'engage'],
-        { encoding: 'utf8' },
-      );
-      expect([engaged.status, engaged.stderr]).toEqual([0, '']);
+      latch.engage();
+      latch.close();
       // Well before kernel would have stopped because of the silence.
       await untilSafe(SILENCE_MS);
       // The line follows when the slow buses are safe as well.
