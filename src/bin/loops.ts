@@ -21,7 +21,10 @@ export function observeLimitMs(devicesOnOneBus: number): number {
 }
 
 /** A link whose own heartbeat goes on; what its peer does is not this process's life. */
-export function watchLinkTurns(watchdog: Watchdog, link: Link & { readonly turns: number }): void {
+export function watchLinkTurns(
+  watchdog: Watchdog,
+  link: Pick<Link, 'peer'> & { readonly turns: number },
+): void {
   const turned = watchdog.loop(`the link to ${link.peer}`);
   let before: number | null = null;
   watchdog.probe(() => {

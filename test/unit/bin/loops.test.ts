@@ -10,7 +10,13 @@ import { Deadline } from '#foundation/deadline';
 import { DurableStore } from '#foundation/durable-store';
 import type { Cell, RegisterBus } from '#model/bus';
 import { BusQueue, Priority } from '#tracks/kernel/bus-queue';
-import { OVERDUE_MAX, StopTestWatch, watchQueues, watchStore } from '../../../src/bin/loops.ts';
+import {
+  OVERDUE_MAX,
+  StopTestWatch,
+  watchLinkTurns,
+  watchQueues,
+  watchStore,
+} from '../../../src/bin/loops.ts';
 import { askOwnSocket } from '../../../src/bin/self-request.ts';
 import { Watchdog } from '../../../src/bin/watchdog.ts';
 import { RegisterPeer } from '../../support/register-peer.ts';
@@ -91,6 +97,25 @@ describe('a bus queue', () => {
     expect(queue.overdue).toBe(0);
     await pass(clock, 4_000);
     expect(kicks()).toBeGreaterThan(before);
+  });
+});
+
+describe('a link', () => {
+  it('is alive from the first look on, and stuck once its heartbeat stands still', async () => {
+    const clock = new VirtualClock();
+    const link: { peer: 'security'; turns: number } = { peer: 'security', turns: 0 };
+    const { watchdog, kicks } = watched(clock);
+    watchLinkTurns(watchdog, link);
+    watchdog.start();
+    for (let look = 1; look <= 4; look++) {
+      link.turns += 1;
+      await pass(clock, 1_000);
+      expect(kicks()).toBe(look);
+    }
+    await pass(clock, 2_000);
+    const before = kicks();
+    await pass(clock, 8_000);
+    expect(kicks()).toBe(before);
   });
 });
 
