@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
+import { nodeFlagsOf } from '../../scripts/node-flags.ts';
 import type { BootReport, RigJob, RigMachine } from '../../scripts/rig/boot.ts';
 import { cacheDirectory } from '../../scripts/rig/prepare.ts';
 import { endProcess, ModbusPeer, startLine, waitFor } from './peers/modbus-peer.ts';
@@ -29,6 +30,7 @@ export function guestJob(script: string, modules: readonly string[]): RigJob {
 
 /** Has the guest booted by systemd with the units installed, and `guest/<script>` run as one of its services. */
 export function systemdJob(script: string, modules: readonly string[]): RigJob {
+  warmPrograms();
   const { parameters, ...job } = guestJob(script, modules);
   return {
     ...job,
@@ -49,6 +51,31 @@ export function warmCompileCache(script: string, ...parameters: readonly string[
     encoding: 'utf8',
   });
   if (run.status !== 0) throw new Error(`${script} cannot be loaded: ${run.stderr}`);
+}
+
+const PROGRAMS = ['kernel', 'security', 'interface'] as const;
+
+/**
+ * The same for the bundled processes with the flags of their units. The cache names scripts by their way from itself, so
+ * the guest can have it beside them under /usr/lib/dsmil; what ends here for want of a board has loaded all of it.
+ */
+function warmPrograms(): void {
+  const root = path('../..');
+  const cache = `${root}build/compile-cache`;
+  rmSync(cache, { recursive: true, force: true });
+  const environment = {
+    ...process.env,
+    NODE_COMPILE_CACHE: cache,
+    NODE_COMPILE_CACHE_PORTABLE: '1',
+  };
+  const missing = `${cache}/board.yaml`;
+  for (const program of PROGRAMS) {
+    const file = `${root}build/bin/${program}.js`;
+    const parameters = [...nodeFlagsOf(program), file, '--board', missing];
+    const run = spawnSync(NODE, parameters, { env: environment, encoding: 'utf8' });
+    // EX_CONFIG, sysexits.h: it came as far as the board.
+    if (run.status !== 78) throw new Error(`${program} cannot be loaded: ${run.stderr}`);
+  }
 }
 
 /** A Modbus server of pymodbus at the host's end of the guest's second serial port. */

@@ -45,8 +45,15 @@ $b mount --bind "$node" node
 $b mkdir -p build/bin drivers node_modules
 for tree in build/bin drivers node_modules; do $b mount --bind "$root/$tree" $tree; done
 echo '{ "type": "module" }' > package.json
+# What the host compiled, for each user: Node names the directory by its version and the user.
+$b cp -r "$root/build/compile-cache" build/
 cd /
 systemd-sysusers
+cd /usr/lib/dsmil/build/compile-cache
+mine=$(echo v*-"$($b id -u)")
+for user in dsmil-kernel dsmil-security dsmil-interface; do $b ln -s "$mine" "${mine%-*}-$($b id -u $user)"; done
+cd /
+$b chmod -R a+rX /usr/lib/dsmil/build/compile-cache
 
 # This site: its board and profiles, a PCI window of its own, a processor that may take its time, a network that it knows.
 for place in /sys/bus/pci/devices/*; do
