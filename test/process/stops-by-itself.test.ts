@@ -8,6 +8,7 @@ import { SharedStopLatch } from '#link/stop-latch';
 import { Agent, type RestAnswer } from '../support/agent.ts';
 import {
   activateDevice,
+  actPromptly,
   alive,
   entryAfter,
   heldBy,
@@ -32,6 +33,7 @@ beforeAll(async () => {
   agent = await Agent.start();
   agent.keepConnections();
   await worksAgain(agent);
+  actPromptly();
 });
 afterAll(() => agent?.stop());
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Agent, type RestAnswer } from '../support/agent.ts';
 import {
+  actPromptly,
   auditOf,
   entryAfter,
   heldBy,
@@ -24,6 +25,7 @@ beforeAll(async () => {
   agent = await Agent.start();
   agent.keepConnections();
   await worksAgain(agent);
+  actPromptly();
 });
 afterAll(() => agent?.stop());
 
@@ -50,8 +52,8 @@ async function midway(
   const refused = answer.then((early) =>
     Promise.reject(new Error(`answered early: ${early.text}`)),
   );
-  const written = agent.waitUntil('the first write', () =>
-    withSimulator(agent, async (control) => (await control.log(DEVICE)).length > 0),
+  const written = withSimulator(agent, (control) =>
+    agent.waitUntil('the first write', async () => (await control.log(DEVICE)).length > 0),
   );
   await Promise.race([written, refused]);
   refused.catch(() => undefined);

@@ -1,6 +1,7 @@
 // What tests of whole processes look at from outside: processes, their open files and sockets, audit entries, devices.
 
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { constants, setPriority } from 'node:os';
 import { ControlClient } from '#drivers/bus/simulated/control-client';
 import type { Agent, RestAnswer } from '../support/agent.ts';
 
@@ -19,6 +20,12 @@ export interface LogLine {
   readonly time: number;
   readonly msg: string;
   readonly [member: string]: unknown;
+}
+
+/** For a test that has to act between two steps of the agent on a busy host; call it after the agent has started. */
+export function actPromptly(): void {
+  // Only root may; anybody else is as prompt as the host lets it be.
+  if (process.getuid?.() === 0) setPriority(constants.priority.PRIORITY_HIGHEST);
 }
 
 export function pause(ms: number): Promise<void> {
