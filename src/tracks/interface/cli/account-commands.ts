@@ -24,6 +24,8 @@ import { accountId } from './setup-commands.ts';
 import { timeText } from './times.ts';
 
 const ACCOUNTS = `${REST_BASE}/accounts`;
+/** Of more the number is said; `-o json` names them all. */
+const DEVICES_NAMED_MAX = 8;
 const PROPOSALS = `${REST_BASE}/proposals`;
 
 interface Reason {
@@ -115,7 +117,7 @@ function list(open: CliSession, json: unknown): void {
     one.kind === 'machine' ? `${one.name} (machine)` : one.name,
     one.clearance,
     compartmentsText(one.compartments),
-    devicesText(one.devices),
+    devicesShort(one.devices),
     stateOf(one).join(', '),
   ]);
   const head = ['account', 'name', 'clearance', 'compartments', 'devices', 'state'];
@@ -153,6 +155,12 @@ function secondAsks({ by, operation, request }: ProposalJson): string {
   const text =
     command === undefined ? `${operation} ${JSON.stringify(request)}` : commandText(command);
   return `for what ${by} asks, another administrator has to ask for exactly:\n  ${text}`;
+}
+
+/** Named one by one while they are few. */
+function devicesShort(devices: AccountJson['devices']): string {
+  const many = devices !== null && devices.length > DEVICES_NAMED_MAX;
+  return many ? `${devices.length} devices` : devicesText(devices);
 }
 
 /** What is worth knowing of an account beside its rights, the worst first. */

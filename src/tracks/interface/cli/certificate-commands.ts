@@ -136,7 +136,8 @@ function list(open: CliSession, json: unknown): void {
     timeText(one.notAfter),
     one.revoked === null ? '' : `REVOKED ${timeText(one.revoked)}: ${one.revokedBecause}`,
   ]);
-  open.output.data(json, ['serial', 'for a', 'subject', 'from', 'until', ''], rows);
+  const head = ['serial', 'for a', 'subject', 'from', 'until', ''];
+  open.output.data(json, head, rows, 'no certificate was issued yet', ['from']);
 }
 
 interface Prepared {

@@ -144,7 +144,7 @@ function addLookups(operation: Command, run: Run): void {
             one.fault?.code ?? '',
           ]);
           const head = ['id', 'operation', 'state', 'effect', 'risk', 'entry', 'fault'];
-          open.output.data(json, head, rows, 'no operation is on record here');
+          open.output.data(json, head, rows, 'no operation is on record here', ['entry']);
         }),
       ),
     );

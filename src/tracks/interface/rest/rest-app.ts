@@ -122,7 +122,8 @@ export class RestApp {
     app.setNotFoundHandler((_request, reply) => {
       const finding = 'no such route, or not with this method';
       const found = fault('OPERATION_UNSUPPORTED', { place: 'URL', finding });
-      void send(reply, { ...problemAnswer(found), status: 404 });
+      const problem = problemAnswer(found);
+      void send(reply, { ...problem, status: 404, body: { ...problemOf(found), status: 404 } });
     });
     for (const route of this.routes) this.#add(route);
   }
@@ -232,6 +233,8 @@ function problemAnswer(found: Fault): RestAnswer {
 
 function send(reply: FastifyReply, answer: RestAnswer): FastifyReply {
   if (answer.setCookie !== undefined) reply.header('set-cookie', answer.setCookie);
+  // RFC 9110, 15.5.2: whoever is not signed in is told how one is.
+  if (answer.status === 401) reply.header('www-authenticate', 'Bearer realm="dsmil"');
   if (answer.stream !== undefined) {
     const type = answer.contentType ?? 'application/octet-stream';
     return reply.code(answer.status).header('content-type', type).send(answer.stream);

@@ -226,6 +226,16 @@ it.each([
 ])('answers %s %s with %i', async (method, path, status, code) => {
   const answer = await call(method, path);
   expect([answer.status, answer.json?.code]).toEqual([status, code]);
+  // RFC 9457, 3.1.3: the member and the answer say the same.
+  if (code !== undefined) expect(answer.json.status).toBe(status);
+});
+
+it('says to whoever is not signed in how one is', async () => {
+  const answer = await call('GET', '/api/v1/devices', { headers: {} });
+  expect([answer.status, answer.headers['www-authenticate']]).toEqual([
+    401,
+    'Bearer realm="dsmil"',
+  ]);
 });
 
 it('refuses an operation on a quarantined device with the receipt inside the problem', async () => {
