@@ -3,8 +3,17 @@
 import { createPublicKey } from 'node:crypto';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { SignedCheckpoint } from '#model/audit-checkpoint';
-import { readLine, verifyExport } from '#model/audit-export';
+import { asCheckpoint, publicKeyText, type SignedCheckpoint } from '#model/audit-checkpoint';
+import {
+  type ExportHeader,
+  type ExportTotals,
+  entryLine,
+  exportBlock,
+  headerLine,
+  readLine,
+  verifyExport,
+} from '#model/audit-export';
+import type { KeyChange } from '#model/audit-verifier';
 import { must } from '../../../../support/kernel-bench.ts';
 import { bytesOf, ChainBench, newKey } from './chains.ts';
 
@@ -51,6 +60,24 @@ function at(sequence: number, all = lines): number {
 
 function lineOf(sequence: number, all = lines): string {
   return all[at(sequence, all)] ?? '';
+}
+
+function headerIn(line: string): ExportHeader {
+  const read = readLine(line);
+  if (read?.kind !== 'header') throw new Error('no header');
+  return read.header;
+}
+
+/** The second block under a header that says something else, with a last line that fits. */
+function withSecondHeader(change: Partial<ExportHeader>): readonly string[] {
+  const header = lines.findIndex((line, index) => index > 0 && line.includes('"fromSequence"'));
+  const end = lines.findIndex((line, index) => index > header && line.startsWith('{"end"'));
+  const { digest: _, ...totals } = (
+    JSON.parse(lines[end] ?? '') as { readonly end: ExportTotals & { readonly digest: string } }
+  ).end;
+  const changed = { ...headerIn(lines[header] ?? ''), ...change };
+  const block = exportBlock(changed, lines.slice(header + 1, end), totals);
+  return [...lines.slice(0, header), ...block, ...lines.slice(end + 1)];
 }
 
 function swapped(left: number, right: number): string[] {
@@ -293,15 +320,70 @@ describe('damage is named', () => {
     });
   });
 
+  it('truncated: a single entry added behind the last checkpoint, closed anew', async () => {
+    const short = new ChainBench({ checkpointKey: bench.key });
+    await short.append(10);
+    const signed = await short.export();
+    await short.append(1);
+    const [added] = short.chain.part(11, 1).entries;
+    const { body, hash } = added ?? { body: '', hash: '' };
+    short.close();
+    const inside = [...signed.slice(1, -1), entryLine(body, hash)];
+    const totals = { entries: 11, checkpoints: 1, lastSequence: 11, lastHash: hash };
+    const block = exportBlock(headerIn(signed[0] ?? ''), inside, totals);
+    expect((await check(block)).damage).toMatchObject({
+      kind: 'truncated',
+      sequence: 11,
+      finding: expect.stringMatching(/^no checkpoint covers the entries 11 to 11/),
+    });
+  });
+
   it('modified: another history of the same board, by a checkpoint kept elsewhere', async () => {
     expect((await check(otherHistory)).intact).toBe(true);
     const { damage } = await check(otherHistory, [kept]);
     expect(damage).toMatchObject({ kind: 'modified', sequence: 1_050 });
   });
 
+  it.each([
+    ['of another board', { board: 'another board' }],
+    ['with another first key', { publicKey: publicKeyText(newKey()) }],
+  ])('modified: a later block %s, closed anew so that it looks whole', async (_, change) => {
+    expect((await check(withSecondHeader({}))).intact).toBe(true);
+    expect((await check(withSecondHeader(change))).damage).toMatchObject({
+      kind: 'modified',
+      finding: expect.stringMatching(/^the header in line \d+ does not belong to this export$/),
+    });
+  });
+
   it('wrong key: a kept checkpoint that is nobody’s', async () => {
     const strange = { ...kept, sequence: 2_000, keyId: '0123456789abcdef' };
     expect((await check(lines, [strange])).damage).toMatchObject({ kind: 'wrong-key' });
+    // Also one for an entry that is there, with another hash.
+    const other = { ...kept, hash: 'ab'.repeat(32) };
+    expect((await check(lines, [other])).damage).toMatchObject({
+      kind: 'wrong-key',
+      sequence: kept.sequence,
+    });
+  });
+
+  it('nothing counts as signed where the key is not the one it was checked with', async () => {
+    const verdict = await verifyExport([bytesOf(lines)], {
+      publicKeys: [createPublicKey(newKey())],
+      kept: [kept],
+    });
+    expect(verdict).toMatchObject({ intact: false, signedThrough: 0 });
+  });
+
+  it.each([
+    ['a number that is none', { sequence: 1.5 }],
+    ['the number of no entry', { sequence: 0 }],
+    ['a time that is none', { wallMs: 'today' }],
+    ['a hash that is too short', { hash: 'ab' }],
+    ['a hash in capitals', { hash: 'AB'.repeat(32) }],
+    ['no signature', { signature: undefined }],
+  ])('a checkpoint with %s is none', (_, wrong) => {
+    expect(asCheckpoint(kept)).toEqual(kept);
+    expect(asCheckpoint({ ...kept, ...wrong })).toBeUndefined();
   });
 });
 
@@ -368,6 +450,15 @@ describe('a change of the key', () => {
       (await verifyExport([bytesOf(all)], { publicKeys: [createPublicKey(newKey())] })).damage,
     ).toMatchObject({ kind: 'wrong-key' });
     expect((await rotated.chain.verify()).intact).toBe(true);
+    // What comes only later cannot be named at the beginning.
+    const { changes } = JSON.parse(late[0] ?? '') as { readonly changes: readonly KeyChange[] };
+    const [header, ...others] = all;
+    const early = headerIn(header ?? '');
+    const tooEarly = [headerLine({ ...early, changes }), ...others];
+    expect((await verifyExport([bytesOf(tooEarly)], { publicKeys })).damage).toMatchObject({
+      kind: 'modified',
+      finding: 'the key change of entry 6 was altered',
+    });
     // After a restart the chain takes the key that it names, whichever comes first.
     rotated.restart({ otherCheckpointKeys: keys });
     expect(rotated.chain.book.keyId).toBe(verdict.keyIds[2]);
@@ -406,6 +497,14 @@ describe('a change of the key', () => {
     expect((await bench.chain.verify()).intact).toBe(true);
     bench.close();
   });
+});
+
+it('a line without an end is given up, and not kept in memory', async () => {
+  const megabyte = Buffer.alloc(1024 * 1024, 'a');
+  const { damage } = await verifyExport([bytesOf(lines), ...Array(6).fill(megabyte)], {
+    publicKeys: [bench.publicKey],
+  });
+  expect(damage?.finding).toMatch(/^line \d+ is longer than \d+ characters$/);
 });
 
 it('nothing that a stranger writes for a chain makes its checker throw', async () => {

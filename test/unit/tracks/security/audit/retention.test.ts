@@ -109,6 +109,13 @@ it('seals nothing of a chain that was tampered with', async () => {
   expect(rows()).toMatchObject({ first: 1 });
 });
 
+it('seals nothing that no checkpoint covers to its end', async () => {
+  bench.tamper('DELETE FROM audit_signed_checkpoint WHERE sequence = 1000');
+  expect(await retention.archive()).toMatchObject({ ok: false });
+  expect(rows()).toMatchObject({ first: 1, count: 4_101 });
+  expect(bench.chain.archive?.through).toBe(0);
+});
+
 it('a walk and the archive do not come in each other’s way', async () => {
   const [walk, archived] = await Promise.all([bench.chain.verify(), retention.archive()]);
   expect([walk.intact, must(archived).archived]).toEqual([true, 3_000]);

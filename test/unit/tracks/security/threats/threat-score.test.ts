@@ -115,6 +115,7 @@ describe('by default', () => {
   it.each([
     ['a rate over the baseline', { counts: { done: 61 }, usual: 10 }, 25],
     ['a rate that is four times the usual one and no more', { counts: { done: 80 }, usual: 20 }, 0],
+    ['sixty operations where one is usual', { counts: { done: 60 }, usual: 1 }, 0],
     ['a rate where nothing is known to be usual', { counts: { done: 100_000 } }, 0],
     ['an unusual device', { counts: { unusualDevice: 1 } }, 30],
     ['many unusual devices', { counts: { unusualDevice: 9 } }, 30],
