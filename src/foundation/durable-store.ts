@@ -12,6 +12,9 @@ const LOST_CODES: ReadonlySet<number> = new Set([10, 11, 26]);
 /** SQLITE_IOERR_SHMSIZE: the index of the log could not grow, which on a full disk is no sign of a broken one. */
 const IOERR_SHMSIZE = 4_874;
 
+/** Writers of one group; one more has the group written before the turn of the loop ends. */
+const WRITERS_MAX = 4_096;
+
 /** Whether what SQLite threw leaves the file in a state that only a new start can tell. */
 export function losesStore(error: unknown): boolean {
   const code = (error as { readonly errcode?: unknown } | null)?.errcode;
@@ -38,6 +41,7 @@ export class DurableStore {
   readonly #release: StatementSync;
   #writers: Writer[] = [];
   #scheduled = false;
+  #flushing = false;
   #flushes = 0;
   #closed = false;
   #lost: unknown = null;
@@ -64,7 +68,9 @@ export class DurableStore {
   transact<T>(write: (database: DatabaseSync) => T): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#writers.push({ write, resolve: resolve as (value: never) => void, reject });
-      if (this.#scheduled) return;
+      // A writer that asks for another one is inside the transaction of its own group.
+      if (this.#writers.length >= WRITERS_MAX && !this.#flushing) this.flush();
+      if (this.#scheduled || this.#writers.length === 0) return;
       this.#scheduled = true;
       setImmediate(() => this.flush());
     });
@@ -85,6 +91,7 @@ export class DurableStore {
       return;
     }
     const settled: (() => void)[] = [];
+    this.#flushing = true;
     try {
       this.#begin.run();
       for (const writer of writers) settled.push(this.#part(writer));
@@ -94,6 +101,8 @@ export class DurableStore {
       this.#undo(error);
       for (const { reject } of writers) reject(error);
       return;
+    } finally {
+      this.#flushing = false;
     }
     for (const settle of settled) settle();
   }

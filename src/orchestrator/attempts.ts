@@ -2,6 +2,7 @@
 // Invariants: an attempt on a device that never was open to anybody locks its session, whatever becomes of the entry.
 
 import { describeFault, type Fault } from '#foundation/fault';
+import { type AuditEventName, type AuditRecord, blankRecord } from '#model/audit-entry';
 import type { Board } from '#model/board';
 import { type LinearId, permanentlyQuarantined } from '#model/device';
 import { type Intent, type OperationReceipt, operationName } from '#model/operation';
@@ -10,12 +11,14 @@ import type { Session } from '#model/orchestrator-port';
 import type { Credential, Origin } from '#model/principal';
 import type { Announcer } from './announcer.ts';
 import type { SessionPort, ThreatPort } from './ports.ts';
+import type { RefusalRecord } from './refusal-record.ts';
 
 export interface AttemptsParts {
   readonly board: Board;
   readonly sessions: SessionPort;
   readonly threats: ThreatPort;
   readonly announcer: Announcer;
+  readonly refusals: RefusalRecord;
 }
 
 export class Attempts {
@@ -31,8 +34,7 @@ export class Attempts {
   /** A credential that is worth nothing. */
   signIn(credential: Credential, origin: Origin, refused: Fault): void {
     const more = { decision: 'refused', details: { account: '', ...shownBy(credential) } };
-    const { announcer } = this.#parts;
-    void announcer.record('AUTHENTICATION_FAILED', 'unknown', origin, [], refused.finding, more);
+    void this.#put('AUTHENTICATION_FAILED', 'unknown', origin, [], refused.finding, more);
   }
 
   /** Interface refused it before anything was asked here. */
@@ -43,20 +45,21 @@ export class Attempts {
     finding: string,
     devices: readonly LinearId[],
   ): void {
-    const { sessions, announcer } = this.#parts;
+    const { sessions } = this.#parts;
     const session = sessionId === null ? null : sessions.session(sessionId);
     const actor = session?.ok === true ? session.value.principal.id : 'unknown';
     const more = { details: { code } };
     const probed = code === 'DEVICE_QUARANTINED' ? this.#quarantinedForGood(devices) : [];
     if (probed.length === 0) {
       const told = `${code}: ${finding}`;
-      void announcer.record('OPERATION_REFUSED', actor, origin, devices, told, more);
+      void this.#put('OPERATION_REFUSED', actor, origin, devices, told, more);
       return;
     }
     this.#probe(actor, sessionId, probed, finding);
-    void announcer
-      .record('QUARANTINE_PROBE', actor, origin, devices, finding, more)
-      .then((entry) => this.#unrecordedProbe(entry.ok, actor, probed));
+    void this.#put('QUARANTINE_PROBE', actor, origin, devices, finding, more).then((entry) =>
+      // One that was only counted follows hundreds that threat detection knows.
+      this.#unrecordedProbe(entry?.ok !== false, actor, probed),
+    );
   }
 
   /** True when the operation was an attempt on a device that is in quarantine for good; it is told as that alone. */
@@ -80,15 +83,14 @@ export class Attempts {
   ): void {
     const more = { operation, details: { code: refused.code } };
     const told = describeFault(refused);
-    void this.#parts.announcer.record('OPERATION_REFUSED', actor, origin, devices, told, more);
+    void this.#put('OPERATION_REFUSED', actor, origin, devices, told, more);
   }
 
   /** What leaves no entry of its own leaves one while the person is watched. */
   asked(key: OperationKey, actor: string): void {
     if (operationRow(key).audit !== 'none' || key === 'readRegisters') return;
     if (!this.#parts.threats.watches(actor)) return;
-    const { announcer } = this.#parts;
-    void announcer.record('WATCHED_ACCESS', actor, null, [], 'asked for', { operation: key });
+    void this.#put('WATCHED_ACCESS', actor, null, [], 'asked for', { operation: key });
   }
 
   dryRun({ operationId, type, targets }: Intent, actor: string, origin: Origin): void {
@@ -96,7 +98,20 @@ export class Attempts {
     const devices = targets.map((target) => target.device);
     const more = { operationId, operation: operationName(type) };
     const told = 'asked what it would do';
-    void this.#parts.announcer.record('WATCHED_ACCESS', actor, origin, devices, told, more);
+    void this.#put('WATCHED_ACCESS', actor, origin, devices, told, more);
+  }
+
+  /** Nobody waits for these, so that only their own bound keeps them from piling up. */
+  #put(
+    event: AuditEventName,
+    actor: string,
+    origin: Origin | null,
+    devices: readonly LinearId[],
+    result: string,
+    more: Partial<AuditRecord>,
+  ) {
+    const record = { ...blankRecord(event, actor), origin, devices, result, ...more };
+    return this.#parts.refusals.put(record);
   }
 
   /** Those that never were open to anybody: asking for one that people quarantined yesterday is no attack. */

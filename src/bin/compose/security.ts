@@ -30,6 +30,7 @@ import { Journal } from '#orchestrator/journal';
 import { OperationDesk } from '#orchestrator/operation-desk';
 import { OperationRunner } from '#orchestrator/operation-runner';
 import { Orchestrator } from '#orchestrator/orchestrator';
+import { RefusalRecord } from '#orchestrator/refusal-record';
 import { Selections } from '#orchestrator/selections';
 import type { StateSynchronizer } from '#orchestrator/state-sync';
 import { StopCoordinator } from '#orchestrator/stop';
@@ -44,6 +45,7 @@ import type { AuditChain } from '#tracks/security/audit/audit-chain';
 import type { AuthorizationSigner } from '#tracks/security/authorization';
 import { ChaosDesk } from '#tracks/security/chaos/chaos-desk';
 import { ExerciseBook } from '#tracks/security/chaos/exercise-book';
+import { sourceOf } from '#tracks/security/identity/sources';
 import type { ThreatMonitor } from '#tracks/security/threats/threat-monitor';
 import { SecurityTrack } from '#tracks/security/track';
 import { InterfaceByDoor } from '../console/interface-by-door.ts';
@@ -202,12 +204,18 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
         .map(({ device }) => device),
     onError,
   });
+  const refusals = new RefusalRecord({
+    clock,
+    append: (record) => audit.append(record),
+    sourceOf,
+  });
   // Each desk adds its handlers here.
   const administration = new Administration({
     audit,
     session: (id) => principals.session(id),
     credentialOf: (id) => principals.credentialOf(id),
     watched: (account) => threats.monitor.incidents.watches(account),
+    recordRefusal: (record) => refusals.put(record),
     handlers: {
       ...auditHandlers,
       ...entryDesk.handlers(),
@@ -412,6 +420,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     audit,
     events,
     announcer,
+    refusals,
     stopEngaged: () => latch.engaged(),
     health: () => TRACKS.map(healthOf),
     inCharge: () => supervision.inCharge,

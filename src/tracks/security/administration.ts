@@ -10,7 +10,7 @@ import type {
   AdministrationKey,
   AdministrationRequest,
 } from '#model/administration';
-import { blankRecord } from '#model/audit-entry';
+import { type AuditRecord, blankRecord } from '#model/audit-entry';
 import { callRefusal } from '#model/call-rule';
 import { operationRow } from '#model/operation-table';
 import type { Session } from '#model/orchestrator-port';
@@ -29,6 +29,8 @@ export interface AdministrationParts {
   readonly credentialOf: (sessionId: string) => string;
   /** Everything this account asks for goes on record; nobody's where absent. */
   readonly watched?: (account: string) => boolean;
+  /** Records a refusal within a bound; straight to the audit where absent. */
+  readonly recordRefusal?: (record: AuditRecord) => Promise<unknown>;
   readonly handlers: Partial<AdministrationHandlers>;
 }
 
@@ -67,7 +69,7 @@ export class Administration {
     const asker = caller.session?.principal.id ?? '';
     if (audit === 'none' && this.#parts.watched?.(asker) === true) {
       const record = { ...blankRecord('WATCHED_ACCESS', asker), origin, operation: key };
-      void this.#parts.audit.append({ ...record, result: 'asked for' });
+      void this.#recordRefusal({ ...record, result: 'asked for' });
     }
     const answer = await this.#answer(key, caller, request);
     if (!answer.ok && audit !== 'none') {
@@ -77,10 +79,15 @@ export class Administration {
       const record = { ...blankRecord('ADMINISTRATION_REFUSED', actor), origin, operation: key };
       // Failed sign-ins have an entry of their own, which threat detection counts; a source that waits writes none.
       if (who !== 'anyone' || !RECORDED_AT_ENTRY.has(code)) {
-        await this.#parts.audit.append({ ...record, result, details: { code } });
+        await this.#recordRefusal({ ...record, result, details: { code } });
       }
     }
     return answer;
+  }
+
+  #recordRefusal(record: AuditRecord): Promise<unknown> {
+    const { audit, recordRefusal } = this.#parts;
+    return recordRefusal?.(record) ?? audit.append(record);
   }
 
   async #answer<K extends AdministrationKey>(

@@ -46,6 +46,15 @@ describe('the durable store', () => {
     expect(idsOnDisk()).toEqual([1, 2, 3, 4, 5, 6]);
   });
 
+  it('keeps no more writers waiting than one group holds, however many come in one turn', async () => {
+    const all = Promise.all(Array.from({ length: 10_000 }, (_, index) => insert(index + 1)));
+    // Before the turn of the loop ends.
+    expect(store.flushes).toBe(2);
+    expect(idsOnDisk()).toHaveLength(8_192);
+    expect(await all).toHaveLength(10_000);
+    expect(store.flushes).toBe(3);
+  });
+
   it('resolves only once another reader of the file can see the row', async () => {
     const pending = insert(1);
     expect(idsOnDisk()).toEqual([]);
