@@ -599,7 +599,11 @@ it('describes its services by reflection when asked to', async () => {
   // ServerReflectionRequest.list_services, field 7
   stream.write(Buffer.from([0x3a, 1, 0x2a]));
   expect((await arriving)[0].toString('latin1')).toContain('dsmil.appliance.v1.ApplianceService');
+  // A call that is still open when the server closes would end with an error that nobody hears.
+  const ended = once(stream, 'end');
+  stream.resume();
   stream.end();
+  await ended;
 });
 
 it('reports health to anyone, without what the tracks found', async () => {
