@@ -20,7 +20,10 @@ const PLAN: ScenarioPlan = {
 type Step = 'spend' | 'open' | 'close';
 
 it('whatever an attack tries, no more leaves than the plan says, and the report agrees', () => {
-  const steps = fc.array(fc.constantFrom<Step>('spend', 'open', 'close'), { maxLength: 60 });
+  const steps = fc.array(fc.constantFrom<Step>('spend', 'open', 'close'), {
+    maxLength: 60,
+    size: 'max',
+  });
   fc.assert(
     fc.property(steps, (tried) => {
       const limits = new Limits(PLAN, () => 0);
@@ -49,6 +52,14 @@ it('whatever an attack tries, no more leaves than the plan says, and the report 
       ]);
     }),
   );
+});
+
+it('exactly as many requests leave as the plan says', () => {
+  const limits = new Limits(PLAN, () => 0);
+  for (let sent = 0; sent < 10; sent++) limits.spend();
+  expect([limits.left, limits.kept]).toEqual([0, true]);
+  expect(() => limits.spend()).toThrow(LimitReached);
+  expect(limits.requests).toBe(10);
 });
 
 it('a connection that is closed twice makes room for one', () => {

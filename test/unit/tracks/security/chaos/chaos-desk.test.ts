@@ -186,6 +186,8 @@ describe('on a simulated board', () => {
     expect(entries[0]?.details.report).toMatchObject({ detected: true, responseMs: 13 });
     expect(bench.record(exercise.account).enabled).toBe(false);
     expect(bench.stateOf(session.id)).not.toBe('live');
+    // Told at once, so that its open connections are cut.
+    expect(bench.ended).toMatchObject([{ reason: 'the exercise has ended' }]);
     expect((await signIn(exercise.token)).ok).toBe(false);
   });
 

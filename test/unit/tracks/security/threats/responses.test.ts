@@ -207,6 +207,19 @@ describe('a person with a MEDIUM incident', () => {
     expect(must(await bench.orchestrator.status()).state).toBe(OrchestratorState.READY);
   });
 
+  it('is not locked, and still does not close what is about itself', async () => {
+    const reason = 'nothing to see here';
+    const own = await administer(alice, 'closeIncident', { id: 1, reason });
+    expect(own).toMatchObject({
+      ok: false,
+      fault: { code: 'NOT_PERMITTED', finding: 'is about alice: somebody else has to look at it' },
+    });
+    expect(incident()?.closedWallMs).toBe(0);
+    const other = await bench.signIn(BOB);
+    expect((await administer(other, 'closeIncident', { id: 1, reason })).ok).toBe(true);
+    expect(incident()).toMatchObject({ closedBy: 'bob', closedBecause: reason });
+  });
+
   it('has it closed by itself after an hour without anything new, and the alerts say how grave it was', async () => {
     const { clock } = bench.kernelBench;
     await clock.advance(3_500_000);
@@ -240,6 +253,15 @@ it('a grave incident stays open however quiet it is', async () => {
   await bench.operate(alice, bench.intent(OperationType.READ, FORBIDDEN));
   await bench.kernelBench.clock.advance(5 * 3_600_000);
   expect(incident()).toMatchObject({ level: 'CRITICAL', closedWallMs: 0 });
+});
+
+it('so does one of HIGH, whose person is locked', async () => {
+  bench = await AgentBench.open({ policy: policy(70) });
+  const alice = await bench.signIn(ALICE);
+  await bench.operate(alice, pump());
+  expect(incident()?.level).toBe('HIGH');
+  await bench.kernelBench.clock.advance(5 * 3_600_000);
+  expect(incident()).toMatchObject({ level: 'HIGH', closedWallMs: 0 });
 });
 
 it('an attempt on what somebody else has selected is on record', async () => {

@@ -145,6 +145,26 @@ describe('a learned person', () => {
     expect(bench.of(ALICE)?.responses.at(-1)).toBe('stopped');
   });
 
+  it('stays at the level it reached, whatever a later and lesser window adds', async () => {
+    await bench.clock.advance(12 * 3_600_000);
+    await bench.times(300, () => bench.done(ALICE, 'WRITE', [2]));
+    expect(bench.of(ALICE)).toMatchObject({ level: 'HIGH', score: 75 });
+    await bench.clock.advance(WINDOW_MS + BUCKET_MS);
+    await bench.done(ALICE, 'WRITE', [2]);
+    await bench.times(4, () => bench.add('AUTHENTICATION_FAILED', ALICE));
+    expect(bench.report(ALICE)).toMatchObject({ level: 'MEDIUM', score: 90 });
+    expect(bench.of(ALICE)).toMatchObject({ level: 'HIGH', score: 90 });
+  });
+
+  it('has what counts against it stopped, and not what it changed as always', async () => {
+    await bench.done(ALICE, 'WRITE', [0]);
+    await bench.done(ALICE, 'WRITE', [2]);
+    await bench.add('QUARANTINE_PROBE', ALICE, { devices: [9] });
+    expect(bench.of(ALICE)).toMatchObject({ level: 'CRITICAL', devices: [2, 9] });
+    expect(bench.stopped).toEqual([[2]]);
+    expect([0, 2].map((id) => bench.monitor.incidents.openOn(id))).toEqual([false, true]);
+  });
+
   it('is judged by what failed too, for the metal was touched, and nothing is learned from it', async () => {
     const failed = (device: LinearId) =>
       bench.add('OPERATION_FAILED', ALICE, { operation: 'WRITE', devices: [device], risk: 'HIGH' });
@@ -196,6 +216,13 @@ describe('a device', () => {
     expect(bench.monitor.incidents.reviewOn(2)).toBe(false);
     await bench.times(2, () => bench.add('CONFLICT_OPENED', 'orchestrator', more));
     expect(bench.of('2', 'device')).toMatchObject({ level: 'MEDIUM' });
+  });
+
+  it('that is quarantined is never driven, though the incident is about itself', async () => {
+    await bench.add('QUARANTINE_PROBE', 'kernel', { devices: [9], origin: null });
+    expect(bench.of('9', 'device')).toMatchObject({ level: 'CRITICAL', devices: [9] });
+    expect(bench.stopped).toEqual([]);
+    expect(bench.of('9', 'device')?.responses.at(-1)).toMatch(/nothing is stopped$/);
   });
 
   it('is not made suspicious by one person alone', async () => {
