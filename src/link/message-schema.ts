@@ -11,6 +11,7 @@ import {
 } from '#model/authorization';
 import type { BusCounters } from '#model/bus';
 import { DEVICE_COUNT_MAX } from '#model/device';
+import { type AgentEvent, EventType, Severity } from '#model/event';
 import { type DeviceHold, HOLD_KINDS } from '#model/hold';
 import {
   type Intent,
@@ -20,7 +21,7 @@ import {
   type SafetyRequirements,
   type Target,
 } from '#model/operation';
-import type { StopRequest } from '#model/orchestrator-port';
+import type { SessionsEnded, StopRequest } from '#model/orchestrator-port';
 import type {
   PlanGuards,
   ReadStep,
@@ -78,6 +79,7 @@ import {
   quantity,
   type Shape,
   text,
+  textMap,
   variant,
   word,
 } from './shape.ts';
@@ -363,6 +365,12 @@ export const stopReceiptShape = object<StopReceipt>({
   durationMs: quantity,
 });
 
+/** What kernel says of a stop that it executed; no cause where the latch was engaged without a word. */
+export const stoppedShape = object<{
+  readonly cause: StopCause | null;
+  readonly receipt: StopReceipt;
+}>({ cause: nullable(stopCause), receipt: stopReceiptShape });
+
 const deviceState = object<KernelDeviceState>({
   device: deviceId,
   version,
@@ -446,3 +454,20 @@ export const snapshotShapes: Readonly<Record<TrackName, Shape<TrackSnapshot>>> =
   security: securitySnapshot,
   interface: interfaceSnapshot,
 };
+
+const EVENTS_MAX = 65_536;
+export const eventsShape = listOf(
+  object<AgentEvent>({
+    sequence: version,
+    type: oneOf(Object.values(EventType)),
+    severity: oneOf(Object.values(Severity)),
+    source: oneOf([...TRACKS, 'orchestrator'] as const),
+    wallMs: quantity,
+    data: textMap(64, 65_536),
+  }),
+  EVENTS_MAX,
+);
+export const sessionsEndedShape = object<SessionsEnded>({
+  sessionIds: listOf(text(256, 1), 1_024),
+  reason: text(4096),
+});

@@ -34,12 +34,17 @@ import type {
   UnifiedDeviceState,
 } from '#model/unified-state';
 import { type Link, MessageType } from './link.ts';
+import { eventsShape, kernelSnapshotShape, sessionsEndedShape } from './message-schema.ts';
 import type { Shape } from './shape.ts';
 import { askChecked } from './track-client.ts';
+import { listenChecked } from './track-server.ts';
 
 /** Security is the more trusted side and checked what it sends where it came from, so only the kind is looked at. */
 function anObject<T>(): Shape<T> {
   return (value) => (typeof value === 'object' && value !== null ? null : ': not an object');
+}
+function aList<T>(): Shape<readonly T[]> {
+  return (value) => (Array.isArray(value) ? null : ': not a list');
 }
 const anything: Shape<void> = () => null;
 
@@ -54,19 +59,19 @@ class OrchestratorClient implements OrchestratorPort {
 
   constructor(link: Link) {
     this.#link = link;
-    link.onNotice('port.events', (body) => {
-      for (const event of body as readonly AgentEvent[]) {
+    listenChecked(link, 'port.events', eventsShape, (events) => {
+      for (const event of events) {
         for (const listen of [...this.#events]) listen(event);
       }
     });
-    link.onNotice('port.sessions-ended', (body) => {
-      for (const listen of [...this.#ended]) listen(body as SessionsEnded);
+    listenChecked(link, 'port.sessions-ended', sessionsEndedShape, (ended) => {
+      for (const listen of [...this.#ended]) listen(ended);
     });
-    link.onNotice('port.kernel-snapshot', (body) => {
-      for (const listen of [...this.#snapshots]) listen(body as KernelSnapshot);
+    listenChecked(link, 'port.kernel-snapshot', kernelSnapshotShape, (snapshot) => {
+      for (const listen of [...this.#snapshots]) listen(snapshot);
     });
-    link.onNotice('port.unified-state', (body) => {
-      for (const listen of [...this.#unified]) listen(body as readonly UnifiedDeviceState[]);
+    listenChecked(link, 'port.unified-state', aList<UnifiedDeviceState>(), (states) => {
+      for (const listen of [...this.#unified]) listen(states);
     });
   }
 

@@ -2,7 +2,7 @@
 // fault leaves with what only this machine's log may hold.
 
 import type { Deadline } from '#foundation/deadline';
-import { type Fault, FaultError } from '#foundation/fault';
+import type { Fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import type { AdministrationKey, AdministrationRequest } from '#model/administration';
 import { type AgentEvent, Severity } from '#model/event';
@@ -35,7 +35,7 @@ import {
   type Shape,
   text,
 } from './shape.ts';
-import { serveChecked } from './track-server.ts';
+import { listenChecked, serveChecked } from './track-server.ts';
 import { faultForPeer } from './wire-fault.ts';
 
 interface InSession {
@@ -257,10 +257,8 @@ export function serveOrchestrator(link: Link, port: OrchestratorPort): () => voi
   serveChecked(link, 'port.verify-audit', inSession, (body, deadline) =>
     port.verifyAudit(body.sessionId, deadline),
   );
-  link.onNotice('port.report-refusal', (body) => {
-    const report = conform(refusalShape, body, 'port.report-refusal');
-    if (!report.ok) throw new FaultError(report.fault);
-    const { sessionId: id, origin, code, finding, devices } = report.value;
+  listenChecked(link, 'port.report-refusal', refusalShape, (report) => {
+    const { sessionId: id, origin, code, finding, devices } = report;
     port.reportRefusal(id, origin, code, finding, devices);
   });
   // A notice that finds the ring full is dropped and counted by the link; the next picture replaces it.

@@ -1,6 +1,7 @@
 // Serves a track to the process at the other end of a link: checks every body, then hands it over.
 
 import type { Deadline } from '#foundation/deadline';
+import { FaultError } from '#foundation/fault';
 import type { Outcome } from '#foundation/outcome';
 import type { KernelTrack, Track } from '#model/track';
 import type { Link } from './link.ts';
@@ -42,6 +43,20 @@ export function serveChecked<T>(
   link.serve(method, async (body, deadline) => {
     const checked = conform(shape, body, method);
     return checked.ok ? handle(checked.value, deadline) : checked;
+  });
+}
+
+/** Hands a notice on once its body is checked; one that does not fit is an error of its sender, and nothing is done. */
+export function listenChecked<T>(
+  link: Link,
+  method: string,
+  shape: Shape<T>,
+  listen: (body: T) => void,
+): void {
+  link.onNotice(method, (body) => {
+    const checked = conform(shape, body, method);
+    if (!checked.ok) throw new FaultError(checked.fault);
+    listen(checked.value);
   });
 }
 

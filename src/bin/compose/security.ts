@@ -7,14 +7,15 @@ import { Deadline } from '#foundation/deadline';
 import type { DurableStore } from '#foundation/durable-store';
 import { unsupervisedReportShape } from '#link/kernel-console';
 import type { Link, PeerState } from '#link/link';
+import { kernelSnapshotShape, stoppedShape } from '#link/message-schema';
 import { serveOrchestrator } from '#link/orchestrator-server';
 import { kernelTrackClient, trackClient } from '#link/track-client';
-import { serveChecked } from '#link/track-server';
+import { listenChecked, serveChecked } from '#link/track-server';
 import type { Board } from '#model/board';
 import { type LinearId, permanentlyQuarantined } from '#model/device';
 import type { SafetyPolicy } from '#model/safety-policy';
-import type { KernelSnapshot, TrackHealth } from '#model/snapshot';
-import type { StopCause, StopLatch, StopReceipt } from '#model/stop';
+import type { TrackHealth } from '#model/snapshot';
+import type { StopLatch } from '#model/stop';
 import type { KernelTrack } from '#model/track';
 import { TRACKS, type TrackName } from '#model/track-name';
 import type { TransactionState } from '#model/transaction';
@@ -426,16 +427,12 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     inCharge: () => supervision.inCharge,
   });
   serveOrchestrator(interfaceLink, orchestrator);
-  kernelLink.onNotice('snapshot', (body) =>
-    orchestrator.takeKernelSnapshot(body as KernelSnapshot),
+  listenChecked(kernelLink, 'snapshot', kernelSnapshotShape, (snapshot) =>
+    orchestrator.takeKernelSnapshot(snapshot),
   );
-  kernelLink.onNotice('stopped', (body) => {
-    const { cause, receipt } = body as {
-      readonly cause: StopCause | null;
-      readonly receipt: StopReceipt;
-    };
-    orchestrator.kernelStopped(cause, receipt);
-  });
+  listenChecked(kernelLink, 'stopped', stoppedShape, ({ cause, receipt }) =>
+    orchestrator.kernelStopped(cause, receipt),
+  );
   serveChecked(kernelLink, 'unsupervised', unsupervisedReportShape, (report) =>
     recordUnsupervised(announcer, report),
   );

@@ -211,6 +211,11 @@ export class AgentBench {
     return this.#links.interface.right;
   }
 
+  /** As kernel has it. */
+  get kernelLink(): Link {
+    return this.#links.kernel.right;
+  }
+
   get audit() {
     return this.security.audit;
   }
