@@ -5,7 +5,7 @@ import { ChannelCredentials, Metadata } from '@grpc/grpc-js';
 import { WebSocket } from 'ws';
 import { ApplianceServiceClient } from '#contract/appliance';
 import { DsmilCommunicationServiceClient } from '#contract/communication';
-import { systemClock } from '#foundation/clock';
+import { type Clock, systemClock } from '#foundation/clock';
 import type { Outcome } from '#foundation/outcome';
 import { GrpcServer } from '#tracks/interface/grpc/server';
 import { HttpServer, type HttpTimes } from '#tracks/interface/rest/http-server';
@@ -21,6 +21,7 @@ import { smallBoard } from './small-board.ts';
 export interface InterfaceBenchOptions {
   readonly limits?: InterfaceLimits;
   readonly times?: Partial<HttpTimes>;
+  readonly clock?: Clock;
 }
 
 function need<T>(outcome: Outcome<T>): T {
@@ -62,7 +63,7 @@ export class InterfaceBench {
 
   static async start(
     authority: TestAuthority,
-    { limits, times = {} }: InterfaceBenchOptions = {},
+    { limits, times = {}, clock = systemClock }: InterfaceBenchOptions = {},
   ): Promise<InterfaceBench> {
     const tls = { authority: authority.authority, ...(await authority.server()) };
     const logged: string[] = [];
@@ -70,7 +71,7 @@ export class InterfaceBench {
     const service = new InterfaceService({
       orchestrator,
       board: smallBoard(),
-      clock: systemClock,
+      clock,
       log: (message) => logged.push(message),
       ...(limits === undefined ? {} : { limits }),
     });

@@ -120,8 +120,9 @@ export class GrpcServer {
       if (this.#tls === null) resolve();
       else this.#tls.close(() => resolve());
     });
-    const drained = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
-    await Promise.race([drained, this.#clock.sleep(DRAIN_MS)]);
+    // grpc-js knows no connections of the server it injects into, and has shut down before its calls have ended.
+    const shut = new Promise<void>((resolve) => this.#server.tryShutdown(() => resolve()));
+    await Promise.race([Promise.all([shut, closed]), this.#clock.sleep(DRAIN_MS)]);
     this.#server.forceShutdown();
     this.#door?.cutAll();
     await closed;
