@@ -169,13 +169,38 @@ it('selects, operates and releases, and says how to go on', async () => {
   expect([again.code, again.stderr]).toEqual([1, expect.stringContaining('SELECTION_UNKNOWN')]);
 });
 
+it('looks up what became of operations, and stops a device by its name', async () => {
+  const wrote = await dsmil(
+    'device',
+    'write',
+    'boot-security',
+    'DATA=1',
+    '--reason',
+    'to look it up',
+  );
+  const id = /operation ([0-9a-f-]{36}):/.exec(wrote.stderr)?.[1] ?? '';
+  const list = await dsmil('operation', 'list');
+  expect(list.stdout).toMatch(new RegExp(`^${id} +WRITE +COMPLETED`, 'm'));
+  const shown = await dsmil('operation', 'show', id);
+  expect([shown.code, shown.stderr]).toEqual([0, expect.stringContaining(id)]);
+  const near = await dsmil('stop', '--device', 'boot-securty', '--reason', 'a test');
+  expect([near.code, near.stderr]).toEqual([
+    1,
+    expect.stringContaining('did you mean boot-security?'),
+  ]);
+  expect(near.stderr).toContain('nothing was stopped');
+  expect(orchestrator.stops).toEqual([]);
+  expect((await dsmil('stop', '--device', 'boot-security', '--reason', 'a test')).code).toBe(0);
+  expect(orchestrator.stops).toMatchObject([{ devices: [1], groups: [] }]);
+});
+
 it('shows the past of a device, holds it, releases it and compares the tracks', async () => {
   const past = await dsmil('device', 'history', '0', '--limit', '2');
   expect(past.stdout.split('\n')).toHaveLength(4);
   expect(past.stdout).toMatch(/power +OFF +ON$/m);
   const reason = ['--reason', 'strange readings'];
   const held = await dsmil('device', 'quarantine', '1', ...reason);
-  expect(held.stdout).toMatch(/0x8001 +quarantined +2023-11-14T22:13:20.000Z +strange readings/);
+  expect(held.stdout).toMatch(/0x8001 +quarantined +2023-11-14 22:13:20Z +strange readings/);
   const status = await dsmil('status');
   expect(status.stdout).toMatch(/^held quarantined +0x8001: strange readings$/m);
   expect((await dsmil('device', 'release', 'boot-security', ...reason)).stdout).toContain('yes');
