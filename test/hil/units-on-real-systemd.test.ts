@@ -23,7 +23,7 @@ describe.skipIf(!rig.met)("the units under Debian's systemd on Debian's kernel",
       rig: rig.value,
       job: systemdJob('units.ts', ['i2c-dev', 'i2c-stub:chip_addr=0x48,0x49', 'lm75', 'uio_cif']),
       timeoutMs: UNITS_LIMIT_MS,
-      kernelArguments: ['iomem=relaxed'],
+      kernelArguments: ['iomem=relaxed', 'systemd.show_status=no'],
       watchdogAction: 'none',
     });
     report = await machine.finished;

@@ -30,6 +30,8 @@ cover /etc/systemd /etc/tmpfiles.d /etc/modules-load.d /etc/udev /etc/credstore.
   /usr/lib/dsmil /var/lib/dsmil /etc/dsmil
 $b mkdir -p /etc/systemd/system /etc/udev/rules.d
 $b mv /run/tmpfiles-of-systemd /usr/lib/tmpfiles.d/systemd.conf
+# A host that is a container says so here; systemd would then leave its mounts private, and give no credentials.
+$b rm -f /.dockerenv /run/.containerenv
 $b rm -f /etc/machine-id
 echo d511000000000000000000000000d511 > /etc/machine-id
 

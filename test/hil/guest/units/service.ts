@@ -75,19 +75,10 @@ export function removeDropIn(track: TrackName, name: string): void {
   must('systemctl', 'daemon-reload');
 }
 
-/** A place in the journal, to read on from. */
-export function journalEnd(): string {
-  return run('journalctl', '--no-pager', '--lines=0', '--show-cursor').text.replace(
-    /^.*-- cursor: /s,
-    '',
-  );
-}
-
-export function journalOf(unit: string, cursor: string): string {
-  return must(
-    ...(['journalctl', '--no-pager', '--output=cat', `--unit=${unit}`] as const),
-    `--after-cursor=${cursor}`,
-  );
+/** What a unit and its processes have said, a line each; from the line with the given number on. */
+export function journalOf(unit: string, from = 0): readonly string[] {
+  const text = must('journalctl', '--no-pager', '--quiet', '--output=cat', `--unit=${unit}`);
+  return text === '' ? [] : text.split('\n').slice(from);
 }
 
 /** The last words of everything, for a failure that only they explain. */
