@@ -1,5 +1,5 @@
 // Tells the record and the listeners what happened: one place for every audit entry and event that is not an operation's.
-// Invariants: a stop waits for no record, but its record is made up for when the disk takes it again.
+// Invariants: a stop and a quarantine wait for no record, but their record is made up for when the disk takes it again.
 
 import type { Clock } from '#foundation/clock';
 import { describeFault } from '#foundation/fault';
@@ -29,7 +29,8 @@ import type { AuditPort } from './ports.ts';
 
 /** Between two tries to record a stop that the disk would not take. */
 const RECORD_AGAIN_MS = 1_000;
-const UNRECORDED_STOPS_MAX = 32;
+/** Of each event, so that nothing else takes the places of stops. */
+const UNRECORDED_MAX = 32;
 const ALERT_SEVERITY: Readonly<Record<ThreatLevel, Severity>> = {
   NONE: Severity.INFO,
   LOW: Severity.INFO,
@@ -38,12 +39,24 @@ const ALERT_SEVERITY: Readonly<Record<ThreatLevel, Severity>> = {
   CRITICAL: Severity.CRITICAL,
 };
 
+/** What was done already, whatever becomes of its entry. */
+export interface Done {
+  readonly event: AuditEventName;
+  readonly actor: string;
+  readonly origin: Origin | null;
+  readonly devices: readonly LinearId[];
+  readonly result: string;
+  readonly reason: string;
+  /** Runs in the transaction of the entry, each time that is tried. */
+  readonly beside?: () => void;
+}
+
 export class Announcer {
   readonly #clock: Clock;
   readonly #events: EventHub;
   readonly #audit: AuditPort;
   readonly #shown = new Map<LinearId, string>();
-  #unrecordedStops = 0;
+  readonly #unrecorded = new Map<AuditEventName, number>();
 
   constructor(clock: Clock, events: EventHub, audit: AuditPort) {
     this.#clock = clock;
@@ -154,27 +167,24 @@ export class Announcer {
     const result = report.success
       ? `${report.scope} stopped`
       : `${report.scope}: ${unsafe.length} devices not safe`;
-    this.#recordStop(actor, origin, report.devices, reason, result);
+    const { devices } = report;
+    void this.insist({ event: 'EMERGENCY_STOP', actor, origin, devices, result, reason });
   }
 
-  #recordStop(
-    actor: string,
-    origin: Origin | null,
-    devices: readonly LinearId[],
-    reason: string,
-    result: string,
-    sinceWallMs = this.#clock.wallMs(),
-  ): void {
+  /** The first try to record it; it is tried again until the disk takes it, and then says how late it is. */
+  async insist(done: Done, sinceWallMs = this.#clock.wallMs()): Promise<Outcome<AuditEntry>> {
+    const { event, actor, origin, devices, result, reason, beside } = done;
     const lateMs = this.#clock.wallMs() - sinceWallMs;
     const told = lateMs < RECORD_AGAIN_MS ? result : `${result} (recorded ${lateMs} ms late)`;
-    void this.record('EMERGENCY_STOP', actor, origin, devices, told, { reason }).then((entry) => {
-      if (entry.ok || this.#unrecordedStops >= UNRECORDED_STOPS_MAX) return;
-      this.#unrecordedStops += 1;
-      this.#clock.after(RECORD_AGAIN_MS, () => {
-        this.#unrecordedStops -= 1;
-        this.#recordStop(actor, origin, devices, reason, result, sinceWallMs);
-      });
+    const entry = await this.record(event, actor, origin, devices, told, { reason }, beside);
+    const waiting = this.#unrecorded.get(event) ?? 0;
+    if (entry.ok || waiting >= UNRECORDED_MAX) return entry;
+    this.#unrecorded.set(event, waiting + 1);
+    this.#clock.after(RECORD_AGAIN_MS, () => {
+      this.#unrecorded.set(event, (this.#unrecorded.get(event) ?? 1) - 1);
+      void this.insist(done, sinceWallMs);
     });
+    return entry;
   }
 
   /** Power or status of a device moved; the first look at a device is no change. */

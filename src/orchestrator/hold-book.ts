@@ -4,6 +4,8 @@
 
 import type { StatementSync } from 'node:sqlite';
 import type { DurableStore } from '#foundation/durable-store';
+import { FaultError } from '#foundation/fault';
+import type { Outcome } from '#foundation/outcome';
 import type { LinearId } from '#model/device';
 import { type DeviceHold, HOLD_KINDS, type HoldKind } from '#model/hold';
 
@@ -90,11 +92,22 @@ export class HoldBook {
     return undefined;
   }
 
-  /** Resolves when all are on disk; the first reason and time of a hold stand. */
-  async add(holds: readonly DeviceHold[]): Promise<void> {
+  /**
+   * Resolves when all are on disk; the first reason and time of a hold stand. `through` runs what it is given in its own
+   * transaction, beside the entry that says why; it may do so again later.
+   */
+  async add(
+    holds: readonly DeviceHold[],
+    through?: (write: () => void) => Promise<Outcome<unknown>>,
+  ): Promise<void> {
     this.#take(holds);
-    if (holds.every((hold) => this.#onDisk.has(keyOf(hold)))) return;
-    await this.#store.transact(() => this.#write());
+    if (through !== undefined) {
+      const written = await through(() => this.#write());
+      if (!written.ok) throw new FaultError(written.fault);
+    } else {
+      if (holds.every((hold) => this.#onDisk.has(keyOf(hold)))) return;
+      await this.#store.transact(() => this.#write());
+    }
     // What was lifted meanwhile is on nobody's disk.
     for (const key of holds.map(keyOf)) if (this.#holds.has(key)) this.#onDisk.add(key);
   }

@@ -27,8 +27,8 @@ export interface HoldDeskParts {
   readonly newId: () => string;
 }
 
-/** Puts the end of a hold on record; `beside` runs in the same durable transaction. */
-export type RecordRelease = (told: string, beside: () => void) => Promise<Outcome<unknown>>;
+/** Puts a hold or its end on record; `beside` runs in the same durable transaction. */
+export type RecordHold = (told: string, beside: () => void) => Promise<Outcome<unknown>>;
 
 /** Time for the second person, milliseconds. */
 const SECOND_PERSON_MS = 300_000;
@@ -44,24 +44,47 @@ export class HoldDesk {
     this.#parts = parts;
   }
 
+  /** `record` goes on trying by itself: the device is held whether its entry could be made or not. */
   async quarantine(
     principal: Principal,
     device: LinearId,
     reason: string,
+    record?: RecordHold,
   ): Promise<Outcome<DeviceHold>> {
     const allowed = this.#allowed(principal, device, reason);
     if (!allowed.ok) return allowed;
-    const { clock, holds, supervision } = this.#parts;
+    const { clock, supervision } = this.#parts;
     const sinceWallMs = clock.wallMs();
     const hold: DeviceHold = { device, kind: 'quarantined', reason, sinceWallMs };
     this.#asked.delete(device);
-    const recorded = await onRecord(holds.add([hold]), allowed.value.slug, {
-      finding: 'its quarantine could not be made durable',
-      consequence: 'the device is held, but a restart of security would forget it',
-    });
+    const place = allowed.value.slug;
+    const recorded =
+      record === undefined
+        ? await this.#durable(hold, place)
+        : await this.#entered(hold, place, record);
     // Kernel drives the device to its safe values first; when it is away it gets the hold before anything else.
     await supervision.refresh();
     return recorded.ok ? succeed(hold) : recorded;
+  }
+
+  /** The hold and its entry are one transaction; a hold that the disk takes without its entry is better than none. */
+  async #entered(hold: DeviceHold, place: string, record: RecordHold): Promise<Outcome<void>> {
+    const { holds } = this.#parts;
+    const told = holds.add([hold], (write) => record('quarantined', write));
+    const entered = await onRecord(told, place, {
+      finding: 'its quarantine could not be put on record',
+      consequence: 'the device is held, and the entry follows as soon as the disk takes it',
+    });
+    if (entered.ok) return entered;
+    const durable = await this.#durable(hold, place);
+    return durable.ok ? entered : durable;
+  }
+
+  #durable(hold: DeviceHold, place: string): Promise<Outcome<void>> {
+    return onRecord(this.#parts.holds.add([hold]), place, {
+      finding: 'its quarantine could not be made durable',
+      consequence: 'the device is held, but a restart of security would forget it',
+    });
   }
 
   async release(
@@ -69,7 +92,7 @@ export class HoldDesk {
     device: LinearId,
     reason: string,
     deadline: Deadline,
-    record: RecordRelease,
+    record: RecordHold,
     proof = NO_PROOF,
   ): Promise<Outcome<HoldProgress>> {
     const allowed = this.#allowed(principal, device, reason);
@@ -126,7 +149,7 @@ export class HoldDesk {
     kind: HoldKind,
     grantedTo: readonly string[],
     deadline: Deadline,
-    record: RecordRelease,
+    record: RecordHold,
   ): Promise<Outcome<HoldProgress>> {
     const { kernel, holds, supervision, grant, newId } = this.#parts;
     const authorization = grant(newId(), releaseHoldAct(device, kind), grantedTo);

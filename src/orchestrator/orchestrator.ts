@@ -180,8 +180,12 @@ export class Orchestrator implements OrchestratorPort {
   resetStop(sessionId: string, reason: string, origin: Origin): Promise<Outcome<ResetProgress>> {
     return this.#as('reset', sessionId, async (principal) => {
       const { stops, announcer, audit } = this.#parts;
+      const put = (told: string, beside?: () => void, code?: string) => {
+        const more = code === undefined ? { reason } : { reason, details: { code } };
+        return announcer.record('EMERGENCY_RESET', principal.id, origin, [], told, more, beside);
+      };
       const progress = audit.writable
-        ? await stops.requestReset(principal, this.#proof(sessionId))
+        ? await stops.requestReset(principal, this.#proof(sessionId), put)
         : refuse(
             fault('AUDIT_UNAVAILABLE', {
               place: 'reset of the stop',
@@ -189,9 +193,9 @@ export class Orchestrator implements OrchestratorPort {
               consequence: 'the stop stays engaged',
             }),
           );
-      const finding = progress.ok ? progress.value.message : describeFault(progress.fault);
-      const more = progress.ok ? { reason } : { reason, details: { code: progress.fault.code } };
-      await announcer.record('EMERGENCY_RESET', principal.id, origin, [], finding, more);
+      // A release has its entry; what was only asked for or refused gets one now.
+      if (!progress.ok) await put(describeFault(progress.fault), undefined, progress.fault.code);
+      else if (!progress.value.released) await put(progress.value.message);
       if (progress.ok && progress.value.released)
         announcer.systemChanged('the emergency stop was reset', Severity.WARNING);
       return progress;
@@ -204,11 +208,10 @@ export class Orchestrator implements OrchestratorPort {
   ): Promise<Outcome<readonly StopAcknowledgment[]>> {
     return this.#as('acknowledgeStop', sessionId, async (principal) => {
       const { stops, announcer } = this.#parts;
-      const acknowledged = await stops.acknowledge(principal.id);
-      const result = acknowledged.ok
-        ? `${acknowledged.value.length} acknowledgments stand`
-        : describeFault(acknowledged.fault);
-      await announcer.record('STOP_ACKNOWLEDGED', principal.id, origin, [], result);
+      const put = (told: string, beside?: () => void) =>
+        announcer.record('STOP_ACKNOWLEDGED', principal.id, origin, [], told, {}, beside);
+      const acknowledged = await stops.acknowledge(principal.id, put);
+      if (!acknowledged.ok) await put(describeFault(acknowledged.fault));
       return acknowledged;
     });
   }
@@ -261,13 +264,21 @@ export class Orchestrator implements OrchestratorPort {
     origin: Origin,
   ): Promise<Outcome<DeviceHold>> {
     return this.#as('quarantineDevice', sessionId, async (principal) => {
-      const hold = await this.#parts.holdDesk.quarantine(principal, device, reason);
-      const told = hold.ok ? 'quarantined' : describeFault(hold.fault);
-      if (hold.ok) this.#parts.desk.endSelections([device], 'quarantined', principal.id);
-      const code = hold.ok ? undefined : hold.fault.code;
+      const { announcer, desk, holdDesk, sync } = this.#parts;
       const event = 'DEVICE_QUARANTINED';
+      const done = { event, actor: principal.id, origin, devices: [device], reason } as const;
+      const hold = await holdDesk.quarantine(principal, device, reason, (result, beside) =>
+        announcer.insist({ ...done, result, beside }),
+      );
+      const code = hold.ok ? undefined : hold.fault.code;
+      // Held all the same, and the entry is tried again.
+      if (hold.ok || code === 'AUDIT_UNAVAILABLE') {
+        desk.endSelections([device], 'quarantined', principal.id);
+        await sync.show([device]);
+        return hold;
+      }
+      const told = describeFault(hold.fault);
       await this.#recordHold(event, principal, device, reason, origin, told, undefined, code);
-      if (hold.ok) await this.#parts.sync.show([device]);
       return hold;
     });
   }

@@ -4,6 +4,8 @@
 
 import type { Clock } from '#foundation/clock';
 import type { DurableStore } from '#foundation/durable-store';
+import { FaultError } from '#foundation/fault';
+import type { Outcome } from '#foundation/outcome';
 import type { LinearId } from '#model/device';
 import type { DeviceHold } from '#model/hold';
 import type { StopAcknowledgment, StopCause } from '#model/stop';
@@ -15,6 +17,9 @@ export interface StopRecordParts {
   readonly clock: Clock;
   readonly onError: (error: unknown, where: string) => void;
 }
+
+/** Puts a change on record; `beside` runs in the same durable transaction. */
+export type RecordChange = (told: string, beside: () => void) => Promise<Outcome<unknown>>;
 
 /** Causes kept at once. */
 const CAUSES_MAX = 32;
@@ -102,15 +107,15 @@ export class StopRecord {
   }
 
   /** Resolves with all acknowledgments once this person's are on disk; rejects when they could not be written. */
-  async acknowledge(by: string): Promise<readonly StopAcknowledgment[]> {
+  async acknowledge(by: string, record?: RecordChange): Promise<readonly StopAcknowledgment[]> {
     const { store, clock } = this.#parts;
     const wallMs = clock.wallMs();
     const fresh = this.#causes
       .filter(({ id }) => !this.#acknowledgments.some((one) => one.stopId === id && one.by === by))
       .map(({ id }) => ({ stopId: id, by, wallMs }));
-    if (fresh.length === 0) return this.#acknowledgments;
-    await store.transact((database) => {
-      const insert = database.prepare(
+    const stand = this.#acknowledgments.length + fresh.length;
+    await this.#change(record, `${stand} acknowledgments stand`, () => {
+      const insert = store.database.prepare(
         'INSERT OR IGNORE INTO stop_acknowledgment (stop_id, acknowledged_by, wall_ms) VALUES (?, ?, ?)',
       );
       for (const { stopId } of fresh) insert.run(stopId, by, wallMs);
@@ -125,15 +130,16 @@ export class StopRecord {
 
   /**
    * The reset: no cause, no acknowledgment and no `stopped` hold is left, and the given devices are `deactivated`; all on
-   * disk when it resolves. When it rejects everything stands as before.
+   * disk when it resolves, with its entry. When it rejects everything stands as before.
    */
-  async clear(deactivated: readonly DeviceHold[]): Promise<void> {
+  async clear(deactivated: readonly DeviceHold[], told = '', record?: RecordChange): Promise<void> {
     const { store, holds } = this.#parts;
     const through = this.#lastId;
     const before = { causes: this.#causes, acknowledgments: this.#acknowledgments };
     const cleared = (id: number) => id <= through;
     try {
-      await store.transact((database) => {
+      await this.#change(record, told, () => {
+        const { database } = store;
         this.#causes = this.#causes.filter(({ id }) => !cleared(id));
         this.#acknowledgments = this.#acknowledgments.filter(({ stopId }) => !cleared(stopId));
         database.prepare('DELETE FROM stop_cause WHERE position <= ?').run(through);
@@ -151,6 +157,13 @@ export class StopRecord {
       holds.reread();
       throw error;
     }
+  }
+
+  /** Without an entry only where nobody gave a way to make one. */
+  async #change(record: RecordChange | undefined, told: string, write: () => void): Promise<void> {
+    if (record === undefined) return this.#parts.store.transact(write);
+    const entry = await record(told, write);
+    if (!entry.ok) throw new FaultError(entry.fault);
   }
 
   #keep(): void {

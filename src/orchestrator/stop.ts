@@ -25,12 +25,14 @@ import { TRACKS } from '#model/track-name';
 import { type FirstPerson, lapsedBecause, sameCredential } from './first-person.ts';
 import type { HoldBook } from './hold-book.ts';
 import { NO_PROOF } from './ports.ts';
-import type { StopRecord } from './stop-record.ts';
+import type { RecordChange, StopRecord } from './stop-record.ts';
 import { scopeText, stopScope } from './stop-scope.ts';
 
 /** Longer than kernel takes to drive everything that can be reached. */
 const RECEIPT_LIMIT_MS = 5_000;
 const RESET_WINDOW_MS = 300_000;
+const RELEASED =
+  'the stop is released; every device keeps its safe values until it is activated again';
 /** Between two tries to have kernel hold devices that were stopped while it did not answer. */
 const HAND_OVER_AGAIN_MS = 1_000;
 
@@ -81,15 +83,18 @@ export class StopCoordinator {
     return scopeText(devices, this.#parts.devices);
   }
 
-  /** The person has seen every cause that stands; resolves once that is on disk. */
-  async acknowledge(by: string): Promise<Outcome<readonly StopAcknowledgment[]>> {
+  /** The person has seen every cause that stands; resolves once that is on disk, with its entry. */
+  async acknowledge(
+    by: string,
+    put?: RecordChange,
+  ): Promise<Outcome<readonly StopAcknowledgment[]>> {
     const { record } = this.#parts;
     const place = 'emergency stop';
     if (this.causes.length === 0) {
       return refuse(fault('STOP_NOT_ENGAGED', { place, finding: 'no stop is on record' }));
     }
     try {
-      return succeed(await record.acknowledge(by));
+      return succeed(await record.acknowledge(by, put));
     } catch (error) {
       const finding = 'the acknowledgment could not be put on disk';
       const internal = describeError(error);
@@ -197,7 +202,11 @@ export class StopCoordinator {
   }
 
   /** The first person opens the reset, a second one completes it within five minutes, if the first still could ask then. */
-  async requestReset(principal: Principal, proof = NO_PROOF): Promise<Outcome<ResetProgress>> {
+  async requestReset(
+    principal: Principal,
+    proof = NO_PROOF,
+    put?: RecordChange,
+  ): Promise<Outcome<ResetProgress>> {
     const { clock } = this.#parts;
     const no = (finding: string) =>
       refuse(fault('RESET_REFUSED', { place: 'emergency stop', finding }));
@@ -221,10 +230,10 @@ export class StopCoordinator {
         `${principal.id} signed in with what ${first.by.id} asked with, so that it might be one person`,
       );
     }
-    return this.#release([first.by.id, principal.id]);
+    return this.#release([first.by.id, principal.id], put);
   }
 
-  async #release(people: readonly string[]): Promise<Outcome<ResetProgress>> {
+  async #release(people: readonly string[], put?: RecordChange): Promise<Outcome<ResetProgress>> {
     const { clock, latch, kernel, record, refreshHolds } = this.#parts;
     const place = 'emergency stop';
     const causes = this.causes;
@@ -244,7 +253,7 @@ export class StopCoordinator {
       return refuse(fault('RESET_REFUSED', { place, finding }));
     }
     try {
-      await record.clear(deactivated);
+      await record.clear(deactivated, RELEASED, put);
     } catch (error) {
       this.#standAgain(covered);
       const finding = 'the end of the stop could not be put on disk';
@@ -253,11 +262,7 @@ export class StopCoordinator {
     this.#reset = null;
     // Kernel holds the same devices by itself; what it adds to them has to be on record as well.
     await refreshHolds();
-    return succeed({
-      released: true,
-      message:
-        'the stop is released; every device keeps its safe values until it is activated again',
-    });
+    return succeed({ released: true, message: RELEASED });
   }
 
   /** Kernel has let go of what still stands on record. */

@@ -103,19 +103,21 @@ export function composeState(parts: StateParts): ComposedState {
 }
 
 /** On record, told to people, and enforced by kernel; true when kernel has taken it. */
-async function hold(parts: StateParts, wanted: Omit<DeviceHold, 'sinceWallMs'>): Promise<boolean> {
+async function hold(parts: StateParts, asked: Omit<DeviceHold, 'sinceWallMs'>): Promise<boolean> {
   const { clock, devices, holds, announcer, supervision, onError } = parts;
-  const { device, kind, reason } = wanted;
+  const { device, kind, reason } = asked;
   // What the board has in permanent quarantine needs no hold, and kernel no order.
   const permanent = devices.get(device)?.quarantined === true;
   if (!permanent && !holds.has(device, kind)) {
     const sinceWallMs = clock.wallMs();
+    const event = kind === 'quarantined' ? 'DEVICE_QUARANTINED' : 'DEVICE_HELD';
+    const told = { actor: 'orchestrator', origin: null, devices: [device], result: kind } as const;
     // It counts from now on, whether the disk takes it or not.
-    await holds.add([{ device, kind, reason, sinceWallMs }]).catch((error: unknown) => {
+    const wanted = [{ device, kind, reason, sinceWallMs }];
+    const put = (beside: () => void) => announcer.insist({ event, ...told, reason, beside });
+    await holds.add(wanted, put).catch((error: unknown) => {
       onError(new Error(`hold not on record: ${describeError(error)}`), 'conflict');
     });
-    const event = kind === 'quarantined' ? 'DEVICE_QUARANTINED' : 'DEVICE_HELD';
-    void announcer.record(event, 'orchestrator', null, [device], kind, { reason });
   }
   return supervision.refresh();
 }
