@@ -234,7 +234,7 @@ export class OperationRunner {
     const { intent, principal } = order;
     const { clock, kernel, selections } = this.#parts;
     if (plan === null) return 'REFUSED';
-    const room = selections.room(intent.operationId);
+    const room = selections.room(intent.operationId, principal.id);
     if (!room.ok) return refused(progress, room.fault);
     const startMs = clock.nowMs();
     const heldMs = (intent.selectForSeconds ?? 0) * 1_000;

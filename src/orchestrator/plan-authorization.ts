@@ -171,7 +171,7 @@ export class PlanAuthorization {
       const consumed = approvals.consume(plan.digest, principal, risk, basis);
       if (!consumed.ok || consumed.value !== undefined) return consumed;
     }
-    const request = approvals.ask({
+    const opened = approvals.ask({
       intent,
       basis,
       credential: credential ?? '',
@@ -185,7 +185,9 @@ export class PlanAuthorization {
         transactions: describePlan(plan, devices),
       },
     });
+    if (!opened.ok) return opened;
     if (selecting) return succeed(undefined);
+    const request = opened.value;
     const place = this.#placeOf(intent);
     const asked =
       request.requestedBy === principal.id ? '' : `; ${request.requestedBy} has asked for it too`;

@@ -113,7 +113,8 @@ export interface ApprovalQuestion {
 }
 
 export interface ApprovalPort {
-  ask(question: ApprovalQuestion): ApprovalRequest;
+  /** BUSY where one person has asked for too much already. */
+  ask(question: ApprovalQuestion): Outcome<ApprovalRequest>;
   find(planDigest: string): Outcome<ApprovalQuestion>;
   /** Why this person cannot approve it, in this state of the devices; null when it can. */
   refusal(planDigest: string, approver: Signatory, basis: string): Fault | null;

@@ -34,6 +34,7 @@ export interface SelectionsParts {
 }
 
 export const SELECTIONS_MAX = 64;
+export const SELECTIONS_OF_ONE_MAX = 16;
 const ABORT_LIMIT_MS = 1_000;
 
 interface Open {
@@ -79,10 +80,15 @@ export class Selections {
     }));
   }
 
-  /** Room for one more, or BUSY. */
-  room(operationId: string): Outcome<void> {
-    if (this.count < SELECTIONS_MAX) return succeed(undefined);
-    const finding = `${SELECTIONS_MAX} operations are selected already`;
+  /** Room for one more of this person, or BUSY. */
+  room(operationId: string, by: string): Outcome<void> {
+    const all = [...this.#open.values(), ...this.#taken.values()];
+    const own = all.filter(({ selection }) => selection.by === by).length;
+    if (all.length < SELECTIONS_MAX && own < SELECTIONS_OF_ONE_MAX) return succeed(undefined);
+    const finding =
+      own < SELECTIONS_OF_ONE_MAX
+        ? `${SELECTIONS_MAX} operations are selected already`
+        : `${by} has ${SELECTIONS_OF_ONE_MAX} operations selected already`;
     return refuse(fault('BUSY', { place: `operation ${operationId}`, finding }));
   }
 

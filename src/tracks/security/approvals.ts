@@ -1,8 +1,8 @@
 // Two-person approvals: a second person signs off the digest of the exact plan, once, for a short time.
 // Invariants: requester and approver differ in person and in credential; an approval is consumed by its requester's next
 // use of the same digest, and void when a device has changed or the risk has risen since it was asked for, or when the
-// approver could not sign it any more; one plan has one open request, which nobody else can displace. Nothing of this
-// survives a restart.
+// approver could not sign it any more; one plan has one open request, which nobody else can displace; nobody has more
+// than 16 requests, so that sixteen people are needed to push out another's. Nothing of this survives a restart.
 
 import type { Clock } from '#foundation/clock';
 import { type Fault, fault } from '#foundation/fault';
@@ -15,6 +15,7 @@ import { type RiskLevel, riskRank } from '#model/risk';
 export const APPROVAL_LIFETIME_MS = 300_000;
 /** Requests kept at once; the oldest gives way. */
 const REQUESTS_MAX = 256;
+export const REQUESTS_OF_ONE_MAX = 16;
 
 /** A person and the digest of what it signed in with. */
 export interface Signatory {
@@ -53,14 +54,16 @@ export class Approvals {
     this.#clock = clock;
   }
 
-  /** Opens a request, or gives the one that is open already for this digest, whoever made it. */
-  ask(question: ApprovalQuestion): ApprovalRequest {
+  /** Opens a request, or gives the one that is open already for this digest, whoever made it; BUSY where one asks for too much. */
+  ask(question: ApprovalQuestion): Outcome<ApprovalRequest> {
     const { planDigest } = question.request;
     this.#forgetExpired();
     const kept = this.#kept.get(planDigest);
     // One for another state of the devices can never be used again, and gives way.
     const stands = kept?.closedBecause === null && kept.question.basis === question.basis;
-    if (kept !== undefined && stands) return kept.request;
+    if (kept !== undefined && stands) return succeed(kept.request);
+    const full = this.#makeRoomOf(question);
+    if (full !== null) return refuse(full);
     const request: ApprovalRequest = {
       ...question.request,
       expiresAtWallMs: this.#clock.wallMs() + APPROVAL_LIFETIME_MS,
@@ -77,7 +80,25 @@ export class Approvals {
     });
     const oldest = this.#kept.keys().next();
     if (this.#kept.size > REQUESTS_MAX && oldest.done !== true) this.#kept.delete(oldest.value);
-    return request;
+    return succeed(request);
+  }
+
+  /** Of one person what is closed gives way, and nothing that is open. */
+  #makeRoomOf({ request: { planDigest, requestedBy } }: ApprovalQuestion): Fault | null {
+    const own = [...this.#kept].filter(
+      ([digest, { request }]) => request.requestedBy === requestedBy && digest !== planDigest,
+    );
+    if (own.length < REQUESTS_OF_ONE_MAX) return null;
+    const closed = own.find(([, { closedBecause }]) => closedBecause !== null);
+    if (closed !== undefined) {
+      this.#kept.delete(closed[0]);
+      return null;
+    }
+    return fault('BUSY', {
+      place: placeOf(planDigest),
+      finding: `${REQUESTS_OF_ONE_MAX} plans of ${requestedBy} wait for a second person already`,
+      consequence: 'nobody is asked to approve this one',
+    });
   }
 
   find(planDigest: string): Outcome<ApprovalQuestion> {

@@ -431,12 +431,27 @@ describe('the book of selections', () => {
   it('takes sixty-four at once, those counted that are being operated', () => {
     const { selections } = book(new VirtualClock());
     for (let count = 0; count < 64; count++) {
-      expect(selections.room('next').ok).toBe(true);
-      selections.add(selectionOf(`operation-${count}`, 'alice', count, 60_000));
+      const by = ['alice', 'bob', 'clerk', 'dora'][count % 4] ?? '';
+      expect(selections.room('next', by).ok).toBe(true);
+      selections.add(selectionOf(`operation-${count}`, by, count, 60_000));
     }
-    expect(codeOf(selections.room('next'))).toBe('BUSY');
+    expect(codeOf(selections.room('next', 'erin'))).toBe('BUSY');
+    must(selections.take('operation-4', ALICE));
+    expect(codeOf(selections.room('next', 'erin'))).toBe('BUSY');
+  });
+
+  it('takes sixteen of one person, and then of others alone', () => {
+    const { selections } = book(new VirtualClock());
+    for (let count = 0; count < 16; count++)
+      selections.add(selectionOf(`operation-${count}`, 'alice', count, 60_000));
     must(selections.take('operation-3', ALICE));
-    expect(codeOf(selections.room('next'))).toBe('BUSY');
+    expect(selections.room('next', 'alice')).toMatchObject({
+      ok: false,
+      fault: { code: 'BUSY', finding: 'alice has 16 operations selected already' },
+    });
+    expect(selections.room('next', 'bob').ok).toBe(true);
+    selections.drop('operation-5', 'expired');
+    expect(selections.room('next', 'alice').ok).toBe(true);
   });
 
   it('gives out none that is over, also when its timer comes late', () => {

@@ -2,7 +2,8 @@
 // Invariants: two people, two accounts, two credentials, both administrators at the moment of effect; a proposal is worth
 // nothing once what it is about has changed; it is used once, and nothing of it survives a restart.
 // Faults: SECOND_ADMINISTRATOR_NEEDED where the same person or the same credential comes again, NOT_PERMITTED for whoever
-// cannot be one of the two, AUDIT_UNAVAILABLE where the proposal could not be put on record: it then does not count.
+// cannot be one of the two, BUSY for whoever has 16 proposals open, AUDIT_UNAVAILABLE where the proposal could not be put on
+// record: it then does not count.
 
 import { type Canonical, canonicalDigest } from '#foundation/canonical';
 import type { Clock } from '#foundation/clock';
@@ -22,6 +23,8 @@ import { administratorRefusal } from './account-rules.ts';
 export const PROPOSAL_LIFETIME_MS = 300_000;
 /** Proposals kept at once; the oldest gives way. */
 const PROPOSALS_MAX = 64;
+/** Nobody pushes out another's alone. */
+export const PROPOSALS_OF_ONE_MAX = 16;
 /** A list of them has to fit into one message of the link; each takes so much beside what was asked for. */
 const LIST_BYTES_MAX = 524_288;
 const VIEW_BYTES = 8_192;
@@ -180,6 +183,11 @@ export class SecondAdministrator {
     const { digest, account, lapsed } = ask;
     const { basis, what, details = {} } = subject;
     this.#proposals.delete(digest);
+    const own = [...this.#proposals.values()].filter((other) => other.account === account);
+    if (own.length >= PROPOSALS_OF_ONE_MAX) {
+      const finding = `${PROPOSALS_OF_ONE_MAX} proposals of ${account} wait for a second administrator already`;
+      return refuse(fault('BUSY', { place: key, finding, consequence: 'nothing is proposed' }));
+    }
     const like = this.#like(account, key, basis);
     const waits = `${account} asks ${what}${like}; ${needs(PROPOSAL_LIFETIME_MS / 1_000)}`;
     const message = lapsed === null ? waits : `${lapsed}, so that it counts no more; ${waits}`;

@@ -7,7 +7,7 @@ import { OperationType } from '#model/operation';
 import type { Principal } from '#model/principal';
 import { RiskLevel, riskRank } from '#model/risk';
 import { APPROVAL_LIFETIME_MS, Approvals } from '#tracks/security/approvals';
-import { codeOf } from '../../../support/kernel-bench.ts';
+import { codeOf, must } from '../../../support/kernel-bench.ts';
 import { intentFor, PERSON, SECOND } from './people.ts';
 
 const THIRD: Principal = { ...PERSON, id: 'carol' };
@@ -22,7 +22,11 @@ beforeEach(() => {
   approvals = new Approvals(clock);
 });
 
-function ask(
+function ask(...given: Parameters<typeof tryToAsk>) {
+  return must(tryToAsk(...given));
+}
+
+function tryToAsk(
   requester = PERSON,
   planDigest = 'digest-1',
   risk: RiskLevel = HIGH,
@@ -288,9 +292,34 @@ describe('a request', () => {
   });
 
   it('gives way to newer ones when two hundred and fifty-six are open', () => {
-    for (let count = 0; count <= 256; count++) ask(PERSON, `digest-${count}`);
+    for (let count = 0; count <= 256; count++)
+      ask({ ...PERSON, id: `person-${count % 17}` }, `digest-${count}`);
     expect(approvals.open()).toHaveLength(256);
     expect(codeOf(approvals.find('digest-0'))).toBe('APPROVAL_INVALID');
     expect(approvals.find('digest-256').ok).toBe(true);
+  });
+
+  it('is refused to who has sixteen open, whom nobody else pays for, until one of them is over', async () => {
+    ask(THIRD, 'of another');
+    for (let count = 0; count < 16; count++) ask(PERSON, `digest-${count}`);
+    expect(tryToAsk(PERSON, 'one-more')).toMatchObject({
+      ok: false,
+      fault: { code: 'BUSY', finding: '16 plans of alice wait for a second person already' },
+    });
+    // What is open already is given out as ever, and others ask as ever.
+    ask(PERSON, 'digest-3');
+    ask(THIRD, 'another of another');
+    expect(approvals.open()).toHaveLength(18);
+    approve('digest-5', SECOND);
+    expect(tryToAsk(PERSON, 'one-more').ok).toBe(false);
+    expect(consume('digest-5', PERSON)).toBe('bob');
+    ask(PERSON, 'one-more');
+    // One that is closed gives way to the next of the same person.
+    approvals.revoke('digest-0', 'the device changed');
+    ask(PERSON, 'yet-one-more');
+    expect(codeOf(approvals.find('digest-0'))).toBe('APPROVAL_INVALID');
+    expect(tryToAsk(PERSON, 'too many').ok).toBe(false);
+    await clock.advance(APPROVAL_LIFETIME_MS);
+    ask(PERSON, 'too many');
   });
 });

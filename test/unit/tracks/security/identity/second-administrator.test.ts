@@ -4,7 +4,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { MESSAGE_BYTES_MAX } from '#link/link';
 import { PROPOSAL_LIFETIME_MS } from '#tracks/security/identity/second-administrator';
 import { codeOf, must } from '../../../../support/kernel-bench.ts';
+import { ORIGIN } from '../../../orchestrator/agent-bench.ts';
 import { DeskBench } from './desk-bench.ts';
+import { administratorOf } from './records.ts';
 
 /** Two bytes each in UTF-8. */
 const DIGITS = '\u0660\u0661\u0662\u0663\u0664\u0665\u0666\u0667\u0668\u0669';
@@ -23,6 +25,20 @@ afterEach(() => bench.close());
 const RAISE = { id: 'erin', change: { clearance: 'SECRET' as const }, reason: 'a new task' };
 const raise = (session: string, request: typeof RAISE = RAISE) =>
   bench.ask(session, 'changeAccount', request);
+/** Sessions of so many administrators more. */
+async function flock(count: number): Promise<readonly string[]> {
+  const { orchestrator, security } = bench.agent;
+  const sessions: string[] = [];
+  for (let number = 0; number < count; number += 1) {
+    const uid = 2_000 + number;
+    const record = administratorOf(`admin-${number}`, { localUids: [uid] });
+    await bench.agent.settle(security.accounts.save(record));
+    const credential = { kind: 'local', uid, gid: uid, pid: 1 } as const;
+    const session = bench.agent.settle(orchestrator.authenticate(credential, ORIGIN));
+    sessions.push(must(await session).id);
+  }
+  return sessions;
+}
 const clearance = () => bench.record('erin').clearance;
 /** Asked, and waits for another. */
 const waits = {
@@ -227,9 +243,26 @@ describe('a proposal', () => {
 
   it('gives way to newer ones: 64 wait at once, and the oldest is gone', async () => {
     const request = (number: number) => ({ ...RAISE, reason: `task ${number}` });
-    for (let number = 0; number <= 64; number += 1) await raise(alice, request(number));
+    const five = await flock(5);
+    for (let number = 0; number <= 64; number += 1)
+      await raise(five[number % 5] ?? '', request(number));
     expect(must(await raise(bob, request(0)))).toEqual(waits);
     expect(must(await raise(bob, request(64)))).toMatchObject({ done: true });
+  });
+
+  it('is refused to who has sixteen that wait, and to nobody else', async () => {
+    const request = (number: number) => ({ ...RAISE, reason: `task ${number}` });
+    for (let number = 0; number < 16; number += 1) await raise(alice, request(number));
+    expect(await raise(alice, request(16))).toMatchObject({
+      ok: false,
+      fault: {
+        code: 'BUSY',
+        finding: '16 proposals of alice wait for a second administrator already',
+      },
+    });
+    expect(must(await raise(alice, request(3))).message).toContain('has asked already');
+    expect(must(await raise(bob, request(16)))).toEqual(waits);
+    expect(must(await raise(bob, request(7)))).toMatchObject({ done: true });
   });
 
   it('that two make in the same moment is one proposal and its effect', async () => {
@@ -321,8 +354,9 @@ describe('the list of proposals', () => {
 
   it('fits into one message of the link, the newest first', async () => {
     const reason = (at: number) => `${at}`.padStart(4, '0').repeat(1_024);
+    const four = await flock(4);
     for (let at = 0; at < 64; at += 1)
-      await raise(alice, {
+      await raise(four[at % 4] ?? '', {
         ...RAISE,
         reason: `${reason(at)}`.replace(/./g, (digit) => DIGITS[Number(digit)] ?? ''),
       });
