@@ -66,8 +66,8 @@ $b cp "$here"/*.yaml /etc/dsmil/
 $b sed -i "s/0xfe800000/$address/" /etc/dsmil/board.yaml
 $b cp "$here/71-site.rules" /etc/udev/rules.d/
 $b mkdir -p /etc/systemd/system/dsmil-.service.d /etc/systemd/system/dsmil-interface.service.d
-$b cp "$here/patience.conf" /etc/systemd/system/dsmil-.service.d/
-$b cp "$here/network.conf" /etc/systemd/system/dsmil-interface.service.d/
+$b cp "$here/10-patience.conf" /etc/systemd/system/dsmil-.service.d/
+$b cp "$here/10-network.conf" /etc/systemd/system/dsmil-interface.service.d/
 
 $b cat > /etc/systemd/journald.conf <<END
 [Journal]

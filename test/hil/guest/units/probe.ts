@@ -25,23 +25,22 @@ export function opening(path: string, how: 'read' | 'write'): Trial {
 export function connecting(host: string, port: number): Trial {
   return {
     name: `connect ${host}:${port}`,
-    command: `/bin/busybox nc -w 5 ${host} ${port} < /dev/null`,
+    command: `/bin/busybox nc -w 60 ${host} ${port} -e /bin/busybox true`,
   };
 }
 
-/** Ends by itself when it is refused, and by the time given when it listens. */
-export function listening(port: number): Trial {
-  return {
-    name: `listen ${port}`,
-    command: `( /bin/busybox timeout 5 /bin/busybox nc -l -p ${port}; [ $? = 143 ] )`,
-  };
+/** Ends by itself when it is refused, and after the time given when it listens. */
+export function listening(port: number, limitS: number): Trial {
+  const listen = `/bin/busybox timeout ${limitS} /bin/busybox nc -l -p ${port}`;
+  // 128 and SIGTERM, as timeout ends it.
+  return { name: `listen ${port}`, command: `( ${listen}; [ $? = 143 ] )` };
 }
 
-/** Tries all of them in the sandbox of one track: by name, whether it went well and what was said. */
-export function tryAs(
-  track: TrackName,
-  trials: readonly Trial[],
-): ReadonlyMap<string, { readonly ok: boolean; readonly said: string }> {
+/** By name, whether it went well and what was said. */
+export type Tried = ReadonlyMap<string, { readonly ok: boolean; readonly said: string }>;
+
+/** Tries all of them in the sandbox of one track; once for each, because systemd reads a new unit by itself but once. */
+export function tryAs(track: TrackName, trials: readonly Trial[]): Tried {
   mkdirSync(DIRECTORY, { recursive: true, mode: 0o755 });
   const script = `${DIRECTORY}/${track}.sh`;
   const output = `${DIRECTORY}/${track}.out`;
@@ -53,15 +52,12 @@ export function tryAs(
   const copied = readFileSync(`${UNITS}/${unitOf(track)}`, 'utf8')
     .split('\n')
     .filter((line) => !NOT_COPIED.test(line) && line !== '[Install]');
+  const own = [
+    ...['[Service]', 'Type=oneshot', `ExecStart=/bin/busybox sh ${script}`],
+    ...[`StandardOutput=file:${output}`, 'TimeoutStartSec=600'],
+  ];
   const unit = `probe-${track}.service`;
-  writeFileSync(`${SITE}/${unit}`, copied.join('\n'));
-  const own = ['[Service]', 'Type=oneshot', `ExecStart=/bin/busybox sh ${script}`];
-  mkdirSync(`${SITE}/${unit}.d`, { recursive: true });
-  writeFileSync(
-    `${SITE}/${unit}.d/probe.conf`,
-    `${[...own, `StandardOutput=file:${output}`, 'TimeoutStartSec=600'].join('\n')}\n`,
-  );
-  must('systemctl', 'daemon-reload');
+  writeFileSync(`${SITE}/${unit}`, `${[...copied, ...own].join('\n')}\n`);
   must('systemctl', 'start', unit);
   const rows = readFileSync(output, 'utf8').split('\n').filter(Boolean);
   return new Map(
@@ -73,6 +69,6 @@ export function tryAs(
 }
 
 /** The names of those that went well. */
-export function allowed(results: ReturnType<typeof tryAs>): readonly string[] {
-  return [...results].filter(([, { ok }]) => ok).map(([name]) => name);
+export function allowed(tried: Tried): readonly string[] {
+  return [...tried].filter(([, { ok }]) => ok).map(([name]) => name);
 }

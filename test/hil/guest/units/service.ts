@@ -10,6 +10,8 @@ import type { TrackName } from '#model/track-name';
 const WAIT_MS = 600_000;
 const LOOK_MS = 200;
 const DROP_INS = '/run/systemd/system';
+/** Drop-ins of all directories are read in the order of their names: after those of the site (10-...). */
+const LATER = '50-';
 
 export interface Ran {
   readonly status: number | null;
@@ -66,12 +68,12 @@ export async function untilAnew(track: TrackName, before: number): Promise<void>
 export function addDropIn(track: TrackName, name: string, settings: readonly string[]): void {
   const directory = `${DROP_INS}/${unitOf(track)}.d`;
   mkdirSync(directory, { recursive: true });
-  writeFileSync(`${directory}/${name}.conf`, `${settings.join('\n')}\n`);
+  writeFileSync(`${directory}/${LATER}${name}.conf`, `${settings.join('\n')}\n`);
   must('systemctl', 'daemon-reload');
 }
 
 export function removeDropIn(track: TrackName, name: string): void {
-  rmSync(`${DROP_INS}/${unitOf(track)}.d/${name}.conf`);
+  rmSync(`${DROP_INS}/${unitOf(track)}.d/${LATER}${name}.conf`);
   must('systemctl', 'daemon-reload');
 }
 
