@@ -13,7 +13,9 @@ import {
   readLine,
   verifyExport,
 } from '#model/audit-export';
+import { ChainHasher } from '#model/audit-hash';
 import type { KeyChange } from '#model/audit-verifier';
+import { exportPage } from '#tracks/security/audit/export-page';
 import { must } from '../../../../support/kernel-bench.ts';
 import { bytesOf, ChainBench, newKey } from './chains.ts';
 
@@ -485,6 +487,57 @@ describe('a change of the key', () => {
     stranger.close();
   });
 
+  it('at the head of an export is not believed without the word of the key before', async () => {
+    const rotated = new ChainBench();
+    await rotated.append(5);
+    must(await rotated.chain.rotate(newKey()));
+    await rotated.append(5);
+    const late = await rotated.export(8);
+    const publicKeys = [rotated.publicKey];
+    rotated.close();
+    expect((await verifyExport([bytesOf(late)], { publicKeys })).intact).toBe(true);
+    const header = headerIn(late[0] ?? '');
+    const [genuine] = header.changes;
+    if (genuine === undefined) throw new Error('no change of the key');
+    const { checkpointPublicKey, previousHash } = {
+      ...(JSON.parse(genuine.body) as { readonly previousHash: string }),
+      ...(
+        JSON.parse(genuine.body) as {
+          readonly details: { readonly checkpointPublicKey: string };
+        }
+      ).details,
+    };
+    const body = genuine.body.replace(checkpointPublicKey, publicKeyText(newKey()));
+    const hash = new ChainHasher().hash(previousHash, body);
+    // Everything fits but the signature, which nobody else can make.
+    const forged = { body, hash, checkpoint: { ...genuine.checkpoint, hash } };
+    const changed = [headerLine({ ...header, changes: [forged] }), ...late.slice(1)];
+    expect((await verifyExport([bytesOf(changed)], { publicKeys })).damage).toMatchObject({
+      kind: 'modified',
+      finding: 'the key before did not sign the key of entry 6',
+    });
+  });
+
+  it('is followed by the word of the key before, and named where that is missing', async () => {
+    const rotated = new ChainBench();
+    await rotated.append(5);
+    must(await rotated.chain.rotate(newKey()));
+    await rotated.append(5);
+    const all = await rotated.export();
+    rotated.close();
+    const inside = all.slice(1, -1);
+    const at = inside.findIndex((line) => line.startsWith('{"checkpoint"'));
+    const last = JSON.parse(all.at(-1) ?? '') as { readonly end: ExportTotals };
+    const { entries, lastSequence, lastHash } = last.end;
+    const totals = { entries, checkpoints: 1, lastSequence, lastHash };
+    const block = exportBlock(headerIn(all[0] ?? ''), inside.toSpliced(at, 1), totals);
+    const { damage } = await verifyExport([bytesOf(block)], { publicKeys: [rotated.publicKey] });
+    expect(damage).toMatchObject({
+      kind: 'deleted',
+      finding: 'the checkpoint of entry 6 is missing',
+    });
+  });
+
   it('that could not be written leaves the old key in use', async () => {
     const bench = new ChainBench();
     await bench.append(2);
@@ -497,6 +550,27 @@ describe('a change of the key', () => {
     expect((await bench.chain.verify()).intact).toBe(true);
     bench.close();
   });
+});
+
+it('no line but the very bytes that are written counts', () => {
+  const checkpoint = lines.find((line) => line.startsWith('{"checkpoint"')) ?? '';
+  for (const line of [lines[0] ?? '', checkpoint]) {
+    expect(readLine(line)).toBeDefined();
+    const more = `${line.slice(0, -1)},"more":1}`;
+    for (const other of [`${line} `, ` ${line}`, line.replace(':', ': '), more]) {
+      expect(readLine(other)).toBeUndefined();
+    }
+  }
+});
+
+it('an end that the disk did not sign is signed in the export all the same', async () => {
+  const bench = new ChainBench();
+  await bench.append(5);
+  const { lines: page, next } = exportPage(bench.chain, 1, 100);
+  expect([next, bench.chain.book.newest]).toEqual([0, null]);
+  const verdict = await verifyExport([bytesOf(page)], { publicKeys: [bench.publicKey] });
+  expect(verdict).toMatchObject({ intact: true, signedThrough: 5 });
+  bench.close();
 });
 
 it('a line without an end is given up, and not kept in memory', async () => {

@@ -12,6 +12,7 @@ import {
   readFileSync,
   readSync,
   rmSync,
+  statfsSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -174,6 +175,16 @@ describe('room on disk', () => {
     freeBytesMin = 1;
     room.look();
     expect([room.shortage, heard]).toEqual(['', ['short', 'enough']]);
+  });
+
+  it('is short below its limit, not somewhere near it', () => {
+    const { bavail, bsize } = statfsSync(directory);
+    // Half as much again as there is: whatever others write or delete meanwhile, that is not there.
+    const freeBytesMin = Math.ceil(bavail * bsize * 1.5);
+    const onChange = () => undefined;
+    const room = new DiskRoom({ directory, freeBytesMin, clock: new VirtualClock(), onChange });
+    room.look();
+    expect(room.shortage).toMatch(/MiB free, less than the limit of/);
   });
 
   it('that cannot be measured counts as short', () => {
@@ -354,6 +365,19 @@ describe('the mark of tampering', () => {
     bench.close();
   });
 
+  it('names what was found first, whatever is found later', async () => {
+    const bench = new ChainBench();
+    await bench.append(5);
+    for (const sequence of [3, 2]) {
+      bench.tamper(`UPDATE audit SET hash = '${'0'.repeat(64)}' WHERE sequence = ${sequence}`);
+      expect((await bench.chain.verify()).finding).toMatch(new RegExp(`^entry ${sequence} `));
+      expect(bench.chain.findings).toEqual([expect.stringMatching(/: entry 3 was changed/)]);
+    }
+    bench.restart();
+    expect(bench.chain.findings).toEqual([expect.stringMatching(/: entry 3 was changed/)]);
+    bench.close();
+  });
+
   it('stands in this process also where the disk does not take it', async () => {
     const bench = new ChainBench();
     await bench.append(5);
@@ -510,6 +534,22 @@ describe('an entry that somebody else wrote while the agent runs', () => {
     expect(bench.chain.findings).toEqual([expect.stringMatching(/entries 4 to 5 are gone$/)]);
     bench.close();
   });
+});
+
+it('damage of the end that is found at the start is told at once', async () => {
+  const bench = new ChainBench();
+  await bench.append(5);
+  bench.tamper('DELETE FROM audit WHERE sequence = 3');
+  const { chain, store } = bench;
+  const { audit: policy } = DEFAULT_POLICY;
+  const clock = new VirtualClock();
+  const retention = new Retention({ chain, store, policy: policy.retention });
+  const told: string[] = [];
+  const onDamage = (finding: string) => told.push(finding);
+  const others = { room: null, witness: null, onError: () => undefined, onNote: () => undefined };
+  await new AuditCare({ chain, retention, clock, policy, onDamage, ...others }).start();
+  expect(told).toEqual(['entry 3 is missing, 4 follows']);
+  bench.close();
 });
 
 it('an end that grew while the witness had its moment is signed again', async () => {
