@@ -55,7 +55,14 @@ import {
   SecurityStatus,
   type TrackSnapshot,
 } from '#model/snapshot';
-import { EmergencyPriority, type StopCause, type StopOrder, type StopReceipt } from '#model/stop';
+import {
+  EmergencyPriority,
+  STOP_REASON_LENGTH_MAX,
+  STOP_TRIGGERED_BY_LENGTH_MAX,
+  type StopCause,
+  type StopOrder,
+  type StopReceipt,
+} from '#model/stop';
 import type {
   AssessRequest,
   CommitReceipt,
@@ -299,9 +306,9 @@ const stopCause = object<StopCause>({
   id: version,
   devices: deviceIds,
   source: oneOf(['kernel', 'security', 'interface', 'orchestrator'] as const),
-  reason: justification,
+  reason: text(STOP_REASON_LENGTH_MAX),
   priority,
-  triggeredBy: text(128),
+  triggeredBy: text(STOP_TRIGGERED_BY_LENGTH_MAX),
   wallMs: quantity,
 });
 export const stopOrderShape = object<StopOrder>({ cause: stopCause });

@@ -6,6 +6,10 @@ import type { EventSource, TrackName } from './track-name.ts';
 export const EmergencyPriority = { UNKNOWN: 0, LOW: 1, MEDIUM: 2, HIGH: 3, IMMEDIATE: 4 } as const;
 export type EmergencyPriority = (typeof EmergencyPriority)[keyof typeof EmergencyPriority];
 
+/** Longest texts of a cause, characters; a stop is never refused for one that is longer, which is cut. */
+export const STOP_REASON_LENGTH_MAX = 4_096;
+export const STOP_TRIGGERED_BY_LENGTH_MAX = 128;
+
 export interface StopCause {
   /** Counts up over restarts; 0 until the stop's record has numbered it. */
   readonly id: number;

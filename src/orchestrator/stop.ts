@@ -13,6 +13,8 @@ import type { ResetProgress, StopReport, StopRequest } from '#model/orchestrator
 import { ClearanceLevel, clearanceName, type Principal } from '#model/principal';
 import {
   EmergencyPriority,
+  STOP_REASON_LENGTH_MAX,
+  STOP_TRIGGERED_BY_LENGTH_MAX,
   type StopAcknowledgment,
   type StopCause,
   type StopLatch,
@@ -129,7 +131,15 @@ export class StopCoordinator {
     if (devices.length === 0) latch.engage();
     const { reason, priority } = request;
     const wallMs = clock.wallMs();
-    const cause = record.number({ id: 0, devices, source, reason, priority, triggeredBy, wallMs });
+    const cause = record.number({
+      id: 0,
+      devices,
+      source,
+      reason: cut(reason, STOP_REASON_LENGTH_MAX),
+      priority,
+      triggeredBy: cut(triggeredBy, STOP_TRIGGERED_BY_LENGTH_MAX),
+      wallMs,
+    });
     const order = { cause };
     const pending = TRACKS.map((name) => this.#receipt(name, order));
     this.#add(cause);
@@ -291,6 +301,11 @@ export class StopCoordinator {
       return [{ device: id, kind: 'deactivated', reason, sinceWallMs }] as const;
     });
   }
+}
+
+/** Kernel would refuse a longer text, and with it the stop. */
+function cut(told: string, lengthMax: number): string {
+  return told.length <= lengthMax ? told : `${told.slice(0, lengthMax - 1)}…`;
 }
 
 function mayReset({ id, kind, clearance }: Principal): Outcome<void> {

@@ -60,6 +60,22 @@ describe('a stop', () => {
     expect(bench.kernelBench.peek(PUMP, OFFSET.CONTROL)).toBe(0);
   });
 
+  it('of single devices reaches kernel whatever the length of its texts, which are cut to be seen', async () => {
+    bench.kernelBench.poke(PUMP, OFFSET.CONTROL, 1);
+    const peer = `${'p'.repeat(256)}, without a session`;
+    const request = { ...WHOLE, devices: [PUMP], reason: 'r'.repeat(5_000) };
+    const report = await bench.settle(bench.stops.stop(request, 'interface', peer));
+    expect(report.receipts[0]).toMatchObject({ track: 'kernel', ok: true });
+    expect(bench.kernelBench.peek(PUMP, OFFSET.CONTROL)).toBe(0);
+    const [cause] = bench.stops.causes;
+    expect([cause?.triggeredBy, cause?.reason]).toEqual([
+      `${'p'.repeat(127)}…`,
+      `${'r'.repeat(4_095)}…`,
+    ]);
+    // Kernel's word of it is known as the same stop.
+    expect(bench.stops.causes).toHaveLength(1);
+  });
+
   it('brings a receipt from every track, in their order, and keeps its cause', async () => {
     bench.kernelBench.poke(PUMP, OFFSET.CONTROL, 1);
     const report = await stop();
