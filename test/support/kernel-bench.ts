@@ -249,7 +249,7 @@ export class KernelBench {
           clock: this.clock,
           limits: LIMITS,
           isQuarantined,
-          isStopped: (id) => this.interlock.stopEngaged(id),
+          isStopped: (id) => this.interlock.withheld(id),
         }),
       ]),
     );

@@ -97,7 +97,7 @@ export class ComposedKernel {
           limits: { ...QUEUE_LIMITS, accessTimeoutMs: description.accessTimeoutMs },
           isQuarantined: (id) =>
             permanentlyQuarantined(id) || !known.has(id) || this.interlock.has(id, 'quarantined'),
-          isStopped: (id) => this.interlock.stopEngaged(id),
+          isStopped: (id) => this.interlock.withheld(id),
         });
         return [description.id, queue];
       }),

@@ -76,7 +76,7 @@ export class BusQueue {
   write(cell: Cell, word: Word, deadline: Deadline, priority: Priority): Promise<Outcome<void>> {
     return this.#access(cell, deadline, priority, (limit) => {
       if (priority !== Priority.STOP && this.#parts.isStopped(cell.device)) {
-        const finding = 'the stop came while the write waited for its bus';
+        const finding = 'a stop or a hold came while the write waited for its bus';
         return Promise.resolve(refuse(fault('STOPPED_MIDWAY', { place: cell.place, finding })));
       }
       return this.bus.write(cell, word, limit);

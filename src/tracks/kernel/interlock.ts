@@ -36,7 +36,12 @@ export class Interlock {
     this.#quarantine = quarantine;
   }
 
-  /** True when the executor must not write another register of this device. */
+  /** True when no operation may write another register of this device: what is at work on it ends like by a stop. */
+  withheld(device: LinearId): boolean {
+    return this.stopEngaged(device) || this.has(device, 'in-doubt');
+  }
+
+  /** True when the device is stopped, or goes into quarantine: it belongs to its safe values. */
   stopEngaged(device: LinearId): boolean {
     return this.#latch.engaged() || this.has(device, 'stopped') || this.leaving(device);
   }

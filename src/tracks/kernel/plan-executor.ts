@@ -30,10 +30,12 @@ export interface Execution {
 export interface ExecutorParts {
   readonly access: DeviceAccess;
   readonly clock: Clock;
-  /** Asked between any two writes. */
+  /** Asked between any two writes; no operation begins on a device for which it is true. */
   readonly stopEngaged: (device: LinearId) => boolean;
   /** Whether that is because the device goes into quarantine; never where absent. */
   readonly leaving?: (device: LinearId) => boolean;
+  /** Whether it is because somebody put the device on hold meanwhile, and no stop came; never where absent. */
+  readonly doubted?: (device: LinearId) => boolean;
   /** Why no further write may be made although nothing is stopped, or null; what was written is undone. */
   readonly holdReason: () => string | null;
 }
@@ -178,8 +180,9 @@ export class PlanExecutor {
   }
 
   #whatStops({ device }: WriteStep): string {
-    const leaving = this.#parts.leaving?.(device) === true;
-    return leaving ? 'the device went into quarantine' : 'the stop came';
+    if (this.#parts.leaving?.(device) === true) return 'the device went into quarantine';
+    const doubted = this.#parts.doubted?.(device) === true;
+    return doubted ? 'the device was held as in doubt' : 'the stop came';
   }
 
   #obstacle(step: WriteStep, deadline: Deadline): Fault | undefined {

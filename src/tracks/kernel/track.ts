@@ -110,8 +110,9 @@ export class KernelDeviceTrack implements KernelTrack {
     this.#executor = new PlanExecutor({
       access,
       clock,
-      stopEngaged: (device) => this.interlock.stopEngaged(device),
+      stopEngaged: (device) => this.interlock.withheld(device),
       leaving: (device) => this.interlock.leaving(device),
+      doubted: (device) => !this.interlock.stopEngaged(device),
       holdReason: () => this.interlock.holdReason,
     });
     // After the last drive that follows a quarantine the device is never written again.

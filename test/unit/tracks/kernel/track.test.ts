@@ -501,6 +501,38 @@ describe('what kernel shows', () => {
   });
 });
 
+describe('a device that is held in doubt while an operation is at work on it', () => {
+  it('keeps its safe values, and what the operation did elsewhere is undone', async () => {
+    must(await bench.run(bench.track.supervise({ holds: [], writes: 'allow', accounted: [] })));
+    const intent = bench.intent(WRITE, FAN, { LEVEL: 0x21n, MODE: 5n });
+    const targets = [{ device: LAMP, registers: requests({ LEVEL: 0x7n }) }, ...intent.targets];
+    const request = await planned({ ...intent, targets });
+    must(await prepare(request));
+    let holding: Promise<unknown> = Promise.resolve();
+    bench.peer.onAccess = ({ kind, place }) => {
+      if (kind !== 'write' || place !== 'fan.LEVEL') return;
+      bench.peer.onAccess = () => undefined;
+      const hold = { device: FAN, kind: 'in-doubt', reason: 'a conflict', sinceWallMs: 1 } as const;
+      holding = bench.track.supervise({ holds: [hold], writes: 'allow', accounted: [] });
+    };
+    const receipt = must(await commit(request));
+    await bench.run(holding);
+    expect(receipt).toMatchObject({
+      effect: 'stopped',
+      fault: {
+        code: 'STOPPED_MIDWAY',
+        finding: expect.stringMatching(
+          /^the device was held as in doubt (before|during) this write$/,
+        ),
+      },
+    });
+    const ofFan = bench.peer.written().filter((write) => write.startsWith('fan.'));
+    expect(ofFan).toEqual(['fan.LEVEL=21', 'fan.MODE=0']);
+    expect(bench.peer.words.get('lamp.LEVEL')).toBe(0n);
+    expect(bench.interlock.kindsOf(FAN)).toEqual(['in-doubt']);
+  });
+});
+
 describe('a device in quarantine', () => {
   const order = (device: number, writes: 'hold' | 'allow') => ({
     holds: [{ device, kind: 'quarantined', reason: 'odd', sinceWallMs: 1 } as const],
