@@ -102,6 +102,7 @@ function liveOn(
     audit,
     session: (id) => principals.session(id),
     credentialOf: (id) => principals.credentialOf(id),
+    holder: (id) => principals.holder(id),
     handlers: desk.handlers(),
   });
   const made = { seals, credentials, invitations, passwords, firstRun, administratorRecovery };

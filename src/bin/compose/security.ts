@@ -215,6 +215,7 @@ export function composeSecurity(parts: SecurityParts): ComposedSecurity {
     audit,
     session: (id) => principals.session(id),
     credentialOf: (id) => principals.credentialOf(id),
+    holder: (id) => principals.holder(id),
     watched: (account) => threats.monitor.incidents.watches(account),
     recordRefusal: (record) => refusals.put(record),
     handlers: {

@@ -27,6 +27,8 @@ export interface AdministrationParts {
   readonly audit: AuditSink;
   readonly session: (id: string) => Outcome<Session>;
   readonly credentialOf: (sessionId: string) => string;
+  /** Who holds the session, at whatever time the answer is asked. */
+  readonly holder: (sessionId: string) => () => Outcome<unknown>;
   /** Everything this account asks for goes on record; nobody's where absent. */
   readonly watched?: (account: string) => boolean;
   /** Records a refusal within a bound; straight to the audit where absent. */
@@ -63,6 +65,7 @@ export class Administration {
     const caller: AdministrationCaller = {
       session: session.ok ? session.value : null,
       credential: sessionId === null ? '' : this.#parts.credentialOf(sessionId),
+      ...(sessionId === null ? {} : { holder: this.#parts.holder(sessionId) }),
       origin,
       deadline,
     };

@@ -77,6 +77,8 @@ export interface AdministrationCaller {
   readonly session: Session | null;
   /** Digest of what the session was opened with; empty without one. */
   readonly credential: string;
+  /** Whether the session still is the person's, asked at any later time; absent without one. */
+  readonly holder?: () => Outcome<unknown>;
   readonly origin: Origin;
   readonly deadline: Deadline;
 }

@@ -1,6 +1,7 @@
 // Changes that give rights: one administrator proposes, a second one who asks for exactly the same makes them so.
 // Invariants: two people, two accounts, two credentials, both administrators at the moment of effect; a proposal is worth
-// nothing once what it is about has changed; it is used once, and nothing of it survives a restart.
+// nothing once what it is about has changed, or once session or credential were taken from who made it; it is used once, and
+// nothing of it survives a restart.
 // Faults: SECOND_ADMINISTRATOR_NEEDED where the same person or the same credential comes again, NOT_PERMITTED for whoever
 // cannot be one of the two, BUSY for whoever has 16 proposals open, AUDIT_UNAVAILABLE where the proposal could not be put on
 // record: it then does not count.
@@ -76,6 +77,8 @@ interface Proposal {
   readonly what: string;
   readonly account: string;
   readonly credential: string;
+  /** Of the session it was made in; null where there was none. */
+  readonly holder: (() => Outcome<unknown>) | null;
   readonly basis: string;
   readonly share: { readonly share?: string };
   readonly expiresAtMs: number;
@@ -108,7 +111,7 @@ export class SecondAdministrator {
     let bytes = 0;
     for (const [digest, proposal] of [...this.#proposals].reverse()) {
       const { account, key, what, request, expiresAtMs } = proposal;
-      if (this.#unfit(account) !== null) continue;
+      if (this.#withdrawn(proposal) !== null) continue;
       bytes += Buffer.byteLength(JSON.stringify({ what, request })) + VIEW_BYTES;
       if (bytes > LIST_BYTES_MAX) break;
       const reason = reasonOf(request);
@@ -152,7 +155,7 @@ export class SecondAdministrator {
     this.#forgetExpired();
     const digest = changeDigest(key, subject.request);
     const proposal = this.#proposals.get(digest);
-    const lapsed = proposal === undefined ? null : this.#lapsed(proposal, subject.basis);
+    const lapsed = proposal === undefined ? null : this.#lapsed(proposal, subject.basis, caller);
     if (proposal === undefined || lapsed !== null) {
       return this.#propose(caller, key, subject, { digest, account, lapsed });
     }
@@ -202,10 +205,11 @@ export class SecondAdministrator {
     // Where two asked in the same moment the first stands, and either of them makes it so by asking again.
     if (this.#proposals.has(digest)) return succeed({ done: false, message });
     const expiresAtMs = this.#parts.clock.nowMs() + PROPOSAL_LIFETIME_MS;
-    const { credential } = caller;
+    const { credential, holder = null } = caller;
     const share = subject.share === undefined ? {} : { share: subject.share() };
     const request = subject.request as unknown as ProposalView['request'];
-    const proposal = { key, request, what, account, credential, basis, share, expiresAtMs };
+    const asked = { key, request, what, account, credential, holder };
+    const proposal = { ...asked, basis, share, expiresAtMs };
     this.#proposals.set(digest, proposal);
     const oldest = this.#proposals.keys().next();
     if (this.#proposals.size > PROPOSALS_MAX && oldest.done !== true) {
@@ -224,12 +228,24 @@ export class SecondAdministrator {
   }
 
   /** Why a proposal is worth nothing any more; null while it stands. */
-  #lapsed(proposal: Proposal, basis: string): string | null {
+  #lapsed(proposal: Proposal, basis: string, caller: AdministrationCaller): string | null {
     if (proposal.basis !== basis) {
       return `what this is about has changed since ${proposal.account} proposed it`;
     }
-    const unfit = this.#unfit(proposal.account);
-    return unfit === null ? null : `${proposal.account} had proposed this and ${unfit}`;
+    // Whoever comes with the credential that was taken from the first one is told that, and proposes nothing.
+    const moved =
+      proposal.credential === caller.credential &&
+      proposal.account !== caller.session?.principal.id;
+    const withdrawn = moved ? this.#unfit(proposal.account) : this.#withdrawn(proposal);
+    return withdrawn === null ? null : `${proposal.account} had proposed this and ${withdrawn}`;
+  }
+
+  /** Why who made it could not make it now, to stand after the name; null while that could. */
+  #withdrawn({ account, holder }: Proposal): string | null {
+    const unfit = this.#unfit(account);
+    if (unfit !== null) return unfit;
+    const held = holder?.();
+    return held?.ok === false ? `cannot any more: ${held.fault.finding}` : null;
   }
 
   #unfit(account: string): string | null {

@@ -241,6 +241,44 @@ describe('a proposal', () => {
     expect(clearance()).toBe('RESTRICTED');
   });
 
+  const withdrawals: readonly (readonly [string, () => unknown])[] = [
+    [
+      'an administrator ended the session of the first one',
+      () => {
+        const { principals } = bench.agent.security;
+        const handle = principals.handleOf(alice);
+        principals.endSessions((live) => live.handle === handle, 'a stolen panel');
+      },
+    ],
+    [
+      'the session of the first one was locked',
+      () => bench.agent.security.principals.lock(alice, 'a probe'),
+    ],
+    [
+      'the credential of the first one was taken away',
+      () => bench.change('alice', { localUids: [] }),
+    ],
+  ];
+  it.each(withdrawals)('is worth nothing once %s, and is listed no more', async (_, withdraw) => {
+    await raise(alice);
+    await withdraw();
+    expect(must(await bench.ask(bob, 'proposals', {})).proposals).toEqual([]);
+    const answer = must(await raise(bob));
+    expect(answer.message).toMatch(/alice had proposed this and cannot any more: .*counts no more/);
+    expect(clearance()).toBe('RESTRICTED');
+    // It is the other one's proposal now.
+    expect(must(await raise(await bench.local('dora')))).toMatchObject({ done: true });
+  });
+
+  it.each([
+    ['has lost the connection', () => bench.agent.security.principals.end(alice)],
+    ['has signed out', () => bench.agent.security.principals.signOut(alice)],
+  ])('counts also when the first one %s', async (_, leave) => {
+    await raise(alice);
+    leave();
+    expect(must(await raise(bob))).toMatchObject({ done: true });
+  });
+
   it('gives way to newer ones: 64 wait at once, and the oldest is gone', async () => {
     const request = (number: number) => ({ ...RAISE, reason: `task ${number}` });
     const five = await flock(5);
