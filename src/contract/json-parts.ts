@@ -2,8 +2,12 @@
 
 import { formatToken, type LinearId } from '#model/device';
 
-export function nameIn(table: Readonly<Record<string, number>>, value: number): string {
-  return Object.keys(table).find((name) => table[name] === value) ?? 'UNKNOWN';
+export function nameIn<T extends Readonly<Record<string, number>>>(
+  table: T,
+  value: number,
+): Extract<keyof T, string> | 'UNKNOWN' {
+  const names = Object.keys(table) as Extract<keyof T, string>[];
+  return names.find((name) => table[name] === value) ?? 'UNKNOWN';
 }
 
 export function wordToJson(word: bigint): string {

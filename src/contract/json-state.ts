@@ -108,7 +108,7 @@ export type SeenDeviceJson = ReturnType<typeof seenDeviceToJson>;
 function stopCauseToJson(cause: StopCause) {
   return {
     id: cause.id,
-    scope: cause.devices.length === 0 ? 'whole system' : 'devices',
+    scope: cause.devices.length === 0 ? ('whole system' as const) : ('devices' as const),
     devices: cause.devices.map((id) => deviceRef(id)),
     source: cause.source,
     reason: cause.reason,

@@ -589,6 +589,10 @@ export const OPERATION_TABLE = {
 } as const satisfies Record<string, OperationRow>;
 
 export type OperationKey = keyof typeof OPERATION_TABLE;
+/** Rows with a REST route. */
+export type RestKey = {
+  [K in OperationKey]: (typeof OPERATION_TABLE)[K] extends { readonly rest: object } ? K : never;
+}[OperationKey];
 
 export function operationRow(key: OperationKey): OperationRow {
   return OPERATION_TABLE[key];

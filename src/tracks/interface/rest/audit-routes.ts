@@ -6,6 +6,7 @@ import { Type } from '#contract/json-schema';
 import { succeed } from '#foundation/outcome';
 import type { AuditExport } from '../administration-desk.ts';
 import type { Caller, InterfaceService } from '../service.ts';
+import type { AnswerOf } from './openapi-answers.ts';
 import {
   administrationRoute,
   answered,
@@ -30,14 +31,20 @@ export function auditRoutes(service: InterfaceService): readonly RestRoute[] {
         const from = Number(query.from ?? 1);
         const limit = Number(query.limit ?? LIMIT_DEFAULT);
         const entries = await service.audit(caller, from, limit, deadline);
-        return answered(entries, (list) => ({ entries: list.map(auditEntryToJson) }));
+        return answered(
+          entries,
+          (list): AnswerOf<'audit'> => ({ entries: list.map(auditEntryToJson) }),
+        );
       },
     },
     {
       key: 'verifyAudit',
       answer: 'How many entries were checked and the first bad one.',
       handle: async (caller, { deadline }) =>
-        answered(await service.verifyAudit(caller, deadline), (finding) => finding),
+        answered(
+          await service.verifyAudit(caller, deadline),
+          (finding): AnswerOf<'verifyAudit'> => finding,
+        ),
     },
     administrationRoute(service, 'auditCheckpoint', {
       answer: 'The newest signed checkpoint, exactly as signed, and the public key in PEM.',

@@ -20,6 +20,7 @@ import { succeed } from '#foundation/outcome';
 import { NO_REQUIREMENTS, OperationType } from '#model/operation';
 import { RiskLevel } from '#model/risk';
 import type { InterfaceService } from '../service.ts';
+import type { AnswerOf } from './openapi-answers.ts';
 import {
   answered,
   deviceIdOf,
@@ -40,7 +41,7 @@ export function deviceRoutes(service: InterfaceService): readonly RestRoute[] {
       key: 'devices',
       answer: 'Devices with status, and whether the picture is stale.',
       handle: (caller) =>
-        ok({
+        ok<AnswerOf<'devices'>>({
           stale: service.picture.stale(),
           devices: devices.devices(caller).map(deviceToJson),
         }),
@@ -52,10 +53,13 @@ export function deviceRoutes(service: InterfaceService): readonly RestRoute[] {
       handle: (caller, { params }) => {
         const id = deviceIdOf(params.id ?? '');
         if (!id.ok) return id;
-        return answered(devices.device(caller, id.value), (seen) => ({
-          ...seenDeviceToJson(seen),
-          registers: seen.device.registers.map(registerToJson),
-        }));
+        return answered(
+          devices.device(caller, id.value),
+          (seen): AnswerOf<'device'> => ({
+            ...seenDeviceToJson(seen),
+            registers: seen.device.registers.map(registerToJson),
+          }),
+        );
       },
     },
     {
@@ -93,11 +97,14 @@ export function deviceRoutes(service: InterfaceService): readonly RestRoute[] {
         const asked = (body ?? {}) as { readonly devices?: readonly (number | string)[] };
         const ids = (asked.devices ?? []).map(deviceIdFromJson);
         const compared = await devices.synchronize(caller, ids, deadline);
-        return answered(compared, ({ devices: seen, finding }) => ({
-          stale: finding !== '' || service.picture.stale(),
-          finding,
-          devices: seen.map(seenDeviceToJson),
-        }));
+        return answered(
+          compared,
+          ({ devices: seen, finding }): AnswerOf<'synchronize'> => ({
+            stale: finding !== '' || service.picture.stale(),
+            finding,
+            devices: seen.map(seenDeviceToJson),
+          }),
+        );
       },
     },
     {
@@ -110,7 +117,10 @@ export function deviceRoutes(service: InterfaceService): readonly RestRoute[] {
         if (!id.ok) return id;
         const limit = Number(query.limit ?? LIMIT_DEFAULT);
         const entries = await devices.history(caller, id.value, limit, deadline);
-        return answered(entries, (list) => ({ history: list.map(historyEntryToJson) }));
+        return answered(
+          entries,
+          (list): AnswerOf<'history'> => ({ history: list.map(historyEntryToJson) }),
+        );
       },
     },
     {
@@ -123,7 +133,7 @@ export function deviceRoutes(service: InterfaceService): readonly RestRoute[] {
         if (!id.ok) return id;
         const { reason } = body as { readonly reason: string };
         const progress = await devices.release(caller, id.value, reason, deadline);
-        return answered(progress, (value) => value);
+        return answered(progress, (value): AnswerOf<'releaseDevice'> => value);
       },
     },
     {
@@ -148,9 +158,12 @@ export function conflictRoutes(service: InterfaceService): readonly RestRoute[] 
       key: 'conflicts',
       answer: 'Conflicts that wait for a person, then the last settled ones.',
       handle: async (caller, { deadline }) =>
-        answered(await devices.conflicts(caller, deadline), (list) => ({
-          conflicts: list.map(conflictToJson),
-        })),
+        answered(
+          await devices.conflicts(caller, deadline),
+          (list): AnswerOf<'conflicts'> => ({
+            conflicts: list.map(conflictToJson),
+          }),
+        ),
     },
     {
       key: 'resolveConflict',

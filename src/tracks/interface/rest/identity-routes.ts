@@ -14,6 +14,7 @@ import type { Session } from '#model/orchestrator-port';
 import type { Credential } from '#model/principal';
 import type { Caller, InterfaceService } from '../service.ts';
 import { type CookieSessions, cookieText, type Place } from './cookie-sessions.ts';
+import type { AnswerOf } from './openapi-answers.ts';
 import {
   administrationRoute,
   answered,
@@ -140,7 +141,7 @@ async function signIn(
   const { session, credential } = opened.value;
   if (bearer) {
     const secret = credential.kind === 'token' ? { token: credential.token } : {};
-    return ok({ ...sessionToJson(session), ...secret });
+    return ok<AnswerOf<'login'>>({ ...sessionToJson(session), ...secret });
   }
   await forgetPresented(service, cookies, caller, deadline);
   cookies.keep(id, credential, session.expiresAtWallMs);

@@ -19,6 +19,7 @@ import { OperationType } from '#model/operation';
 import type { RiskName } from '#model/risk';
 import type { InterfaceService } from '../service.ts';
 import { rowOfOperation } from '../stop-desk.ts';
+import type { AnswerOf } from './openapi-answers.ts';
 import {
   answered,
   ID_PARAMS,
@@ -63,7 +64,10 @@ export function operationRoutes(service: InterfaceService): readonly RestRoute[]
       params: ID_PARAMS,
       answer: 'Nothing; the devices are free.',
       handle: async (caller, { params, deadline }) =>
-        answered(await service.releaseSelected(caller, params.id ?? '', deadline), () => ({})),
+        answered(
+          await service.releaseSelected(caller, params.id ?? '', deadline),
+          (): AnswerOf<'releaseSelected'> => ({}),
+        ),
     },
     {
       key: 'operations',
@@ -72,7 +76,10 @@ export function operationRoutes(service: InterfaceService): readonly RestRoute[]
       handle: async (caller, { query, deadline }) => {
         const limit = Number(query.limit ?? LIMIT_DEFAULT);
         const receipts = await service.operations(caller, limit, deadline);
-        return answered(receipts, (list) => ({ operations: list.map(receiptToJson) }));
+        return answered(
+          receipts,
+          (list): AnswerOf<'operations'> => ({ operations: list.map(receiptToJson) }),
+        );
       },
     },
     {
@@ -86,9 +93,12 @@ export function operationRoutes(service: InterfaceService): readonly RestRoute[]
       key: 'approvals',
       answer: 'Open approvals.',
       handle: async (caller, { deadline }) =>
-        answered(await service.approvals(caller, deadline), (list) => ({
-          approvals: list.map(approvalToJson),
-        })),
+        answered(
+          await service.approvals(caller, deadline),
+          (list): AnswerOf<'approvals'> => ({
+            approvals: list.map(approvalToJson),
+          }),
+        ),
     },
     {
       key: 'approve',
@@ -117,9 +127,12 @@ export function stopRoutes(service: InterfaceService): readonly RestRoute[] {
       key: 'acknowledgeStop',
       answer: 'Who has seen which stop.',
       handle: async (caller, { deadline }) =>
-        answered(await service.stops.acknowledge(caller, deadline), (given) => ({
-          acknowledgments: given.map(acknowledgmentToJson),
-        })),
+        answered(
+          await service.stops.acknowledge(caller, deadline),
+          (given): AnswerOf<'acknowledgeStop'> => ({
+            acknowledgments: given.map(acknowledgmentToJson),
+          }),
+        ),
     },
     {
       key: 'reset',
@@ -129,7 +142,7 @@ export function stopRoutes(service: InterfaceService): readonly RestRoute[] {
         const { reason } = body as { readonly reason: string };
         return answered(
           await service.stops.reset(caller, reason, deadline),
-          (progress) => progress,
+          (progress): AnswerOf<'reset'> => progress,
         );
       },
     },

@@ -13,13 +13,12 @@ import { jsonText, problemOf } from '#contract/json-answer';
 import { Type } from '#contract/json-schema';
 import { findClimbing, findHiddenText } from '#contract/plain-text';
 import { type Fault, fault } from '#foundation/fault';
-import { succeed } from '#foundation/outcome';
 import { type OperationKey, operationRow } from '#model/operation-table';
 import { redactText } from '#model/redaction';
 import { foreignOrigin, HttpPeers, secretInUrl } from '../http-peer.ts';
 import type { InterfaceService } from '../service.ts';
 import { CookieSessions } from './cookie-sessions.ts';
-import { openApi } from './openapi.ts';
+import { ok } from './rest-route.ts';
 import { type RestAnswer, type RestRoute, restRoutes } from './routes.ts';
 
 export interface RestOptions {
@@ -45,6 +44,8 @@ export class RestApp {
   readonly allowedOrigins: readonly string[];
   readonly #app: FastifyInstance;
   readonly #service: InterfaceService;
+  /** Made when it is first asked for, and kept: anyone may ask for it. */
+  #description: string | null = null;
 
   private constructor(service: InterfaceService, options: RestOptions) {
     this.#service = service;
@@ -207,7 +208,12 @@ export class RestApp {
     return {
       key: 'describe',
       answer: 'This description.',
-      handle: () => succeed({ status: 200, body: openApi(this.routes) }),
+      handle: async () => {
+        // Schemas of every answer: nobody but a person who writes a client needs them.
+        const { openApi } = await import('./openapi.ts');
+        this.#description ??= jsonText(openApi(this.routes));
+        return ok(this.#description);
+      },
     };
   }
 }

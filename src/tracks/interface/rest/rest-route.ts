@@ -49,7 +49,7 @@ export const SEQUENCE = Type.String({ pattern: '^[0-9]{1,15}$' });
 export const LIST_QUERY = Type.Object({ limit: Type.Optional(COUNT) }, strict);
 export const LIMIT_DEFAULT = 100;
 
-export const ok = (body: unknown): Outcome<RestAnswer> => succeed({ status: 200, body });
+export const ok = <Body>(body: Body): Outcome<RestAnswer> => succeed({ status: 200, body });
 
 /** Passes a good value on as the answer's body. */
 export function answered<T>(

@@ -12,6 +12,7 @@ import type { CookieSessions } from './cookie-sessions.ts';
 import { conflictRoutes, deviceRoutes } from './device-routes.ts';
 import { identityRoutes } from './identity-routes.ts';
 import { incidentRoutes } from './incident-routes.ts';
+import type { AnswerOf } from './openapi-answers.ts';
 import { operationRoutes, stopRoutes } from './operation-routes.ts';
 import { ok, type RestRoute } from './rest-route.ts';
 
@@ -48,10 +49,8 @@ function systemRoutes(service: InterfaceService): readonly RestRoute[] {
         const healthy =
           status.state === OrchestratorState.READY && status.tracks.every(({ up }) => up);
         const { state, stopEngaged } = statusToJson(status);
-        return succeed({
-          status: healthy ? 200 : 503,
-          body: { healthy, state, stopEngaged, tracks },
-        });
+        const body: AnswerOf<'health'> = { healthy, state, stopEngaged, tracks };
+        return succeed({ status: healthy ? 200 : 503, body });
       },
     },
     {
