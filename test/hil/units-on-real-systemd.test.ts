@@ -7,7 +7,7 @@ import { UNIT_TESTS } from './expected.ts';
 import { BOOT_LIMIT_MS, itReports, printTimes, story, systemdJob } from './guest-run.ts';
 import { requireRig } from './requirement.ts';
 
-/** Nine starts of a process of the agent on emulated processors, each several times longer on a busy host. */
+/** Seven starts of a process of the agent on emulated processors, each several times longer on a busy host. */
 const UNITS_LIMIT_MS = 8 * BOOT_LIMIT_MS;
 
 const rig = requireRig();

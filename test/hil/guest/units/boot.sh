@@ -95,7 +95,9 @@ Wants=systemd-journald.service systemd-journald.socket systemd-journald-dev-log.
 Wants=systemd-udevd.service systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-udev-trigger.service
 Wants=systemd-tmpfiles-setup-dev.service systemd-tmpfiles-setup.service rig.service
 After=basic.target
+# A unit that nothing names is forgotten once it has ended, and with it how it ended.
+After=dsmil-kernel.service dsmil-security.service dsmil-interface.service dsmil-safe.service
 END
 trap - EXIT
 mark installed
-exec /usr/lib/systemd/systemd --unit=rig.target --show-status=no --log-target=kmsg --log-level=notice
+exec /usr/lib/systemd/systemd --unit=rig.target --show-status=no --log-target=journal-or-kmsg --log-level=notice
