@@ -163,9 +163,24 @@ function longest(texts: readonly string[]): number {
   return texts.reduce((length, text) => Math.max(length, text.length), 0);
 }
 
-/** Text from elsewhere must not move the cursor or colour the terminal. */
+/** Controls of a terminal (C0, DEL, C1), line separators, and marks that turn the writing direction around. */
+const STEERING = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu;
+/** The same in JSON, which escapes the C0 of texts itself; its own line ends are no part of a text. */
+const STEERING_IN_JSON =
+  /[\u007f-\u009f\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu;
+
+/** Text from elsewhere must not move the cursor, colour the terminal or read backwards. */
 export function printable(text: string): string {
-  return text.replace(/\p{Cc}/gu, '?');
+  return text.replace(STEERING, '?');
+}
+
+/** JSON of the same value that steers no terminal either: a C1 control begins a sequence just as ESC does. */
+function jsonText(json: unknown): string {
+  const text = JSON.stringify(json, null, 2);
+  return text.replace(
+    STEERING_IN_JSON,
+    (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }
 
 export class Output {
@@ -194,7 +209,7 @@ export class Output {
     }
     const text =
       this.format === 'json'
-        ? `${JSON.stringify(json, null, 2)}\n`
+        ? `${jsonText(json)}\n`
         : tableText(head, rows, this.columns, expendable);
     this.#streams.stdout(text);
   }

@@ -1,8 +1,8 @@
 // Tables on narrow terminals: nothing is cut, nothing is lost, and nothing stands further right than the terminal is wide.
 
 import fc from 'fast-check';
-import { expect, it } from 'vitest';
-import { Output, tableText } from '#tracks/interface/cli/output';
+import { describe, expect, it } from 'vitest';
+import { Output, type OutputFormat, tableText } from '#tracks/interface/cli/output';
 
 const HEAD = ['token', 'name', 'held', 'last fault'];
 const ROWS = [
@@ -80,4 +80,56 @@ it('has a sentence for people instead of a table without a row, and the data for
   printed = '';
   new Output(streams, 'json').data({ all: [] }, ['one'], [], 'there is none');
   expect(JSON.parse(printed)).toEqual({ all: [] });
+});
+
+/** ESC and the C1 control that means the same, a bell, a line that seems to end, and marks that turn text around. */
+const HOSTILE = [
+  '\u001b[2J',
+  '\u009b2J',
+  '\u009d0;title\u0007',
+  'a\rb',
+  'a\u2028b',
+  'a\u2029b',
+  '\u202egnp.exe',
+  '\u2066x\u2069',
+  '\u200f',
+  '\ufeff',
+  '\u007f',
+] as const;
+const STEERING = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/u;
+
+/** Everything that was written, without the line ends between lines. */
+function shown(format: OutputFormat, text: string): string {
+  const written: string[] = [];
+  const take = (part: string) => void written.push(part);
+  const output = new Output({ stdout: take, stderr: take }, format);
+  output.data({ name: text, [text]: [text] }, ['NAME'], [[text]]);
+  output.text({ text }, text);
+  output.message(text);
+  return written.join('').replaceAll('\n', '');
+}
+
+describe('a text from elsewhere', () => {
+  it.each(HOSTILE)('steers no terminal: %j', (text) => {
+    expect(shown('table', `pump ${text}`)).not.toMatch(STEERING);
+    expect(shown('json', `pump ${text}`)).not.toMatch(STEERING);
+  });
+
+  it('is the same text again to whoever reads the JSON', () => {
+    const any = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom(...HOSTILE));
+    fc.assert(
+      fc.property(any, (text) => {
+        const parts: string[] = [];
+        const streams = { stdout: (part: string) => void parts.push(part), stderr: () => {} };
+        new Output(streams, 'json').data({ name: text }, [], []);
+        const written = parts.join('');
+        expect(JSON.parse(written)).toEqual({ name: text });
+        expect(written.replaceAll('\n', '')).not.toMatch(STEERING);
+      }),
+    );
+  });
+
+  it('keeps letters of every script', () => {
+    expect(shown('table', 'Lüfter 風扇 مروحة')).toContain('Lüfter 風扇 مروحة');
+  });
 });
