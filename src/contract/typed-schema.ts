@@ -5,17 +5,30 @@
 import { type JsonSchema, Type } from './json-schema.ts';
 
 declare const STATIC: unique symbol;
+declare const EXACT: unique symbol;
 declare const MAY_BE_MISSING: unique symbol;
 /** What a $ref stands for; JSON leaves symbols out. */
 const DEFINITION = Symbol('definition');
 
-export interface Schema<T> extends JsonSchema {
-  readonly [STATIC]?: (value: T) => T;
+interface TypedSchema<T, E> extends JsonSchema {
+  readonly [STATIC]?: T;
+  readonly [EXACT]?: (value: E) => E;
 }
-interface OptionalSchema<T> extends Schema<T> {
-  readonly [MAY_BE_MISSING]: true;
-}
-export type Static<S> = S extends Schema<infer T> ? T : never;
+export type Schema<T> = TypedSchema<T, Exact<T>>;
+/** With optional members marked: an object without one would else fit a type that has it. */
+type Exact<T> = T extends readonly (infer E)[]
+  ? readonly Exact<E>[]
+  : T extends object
+    ? string extends keyof T
+      ? T
+      : {
+          readonly [K in keyof T]-?: object extends Pick<T, K>
+            ? { readonly maybe: Exact<T[K]> }
+            : Exact<T[K]>;
+        }
+    : T;
+type OptionalSchema<T> = Schema<T> & { readonly [MAY_BE_MISSING]: true };
+export type Static<S> = S extends TypedSchema<infer T, infer _E> ? T : never;
 
 type Members = Readonly<Record<string, JsonSchema>>;
 type Flat<T> = { readonly [K in keyof T]: T[K] };
