@@ -14,6 +14,8 @@ export interface Fault {
   /** What follows for the person or the device. */
   readonly consequence: string;
   readonly metal: Metal;
+  /** When the same request would be taken again, milliseconds from now; absent where nobody knows. */
+  readonly retryAfterMs?: number;
   /** For the log of this machine only (errno, path); never sent over the network. */
   readonly internal?: string;
 }
@@ -23,6 +25,7 @@ export interface FaultDetails {
   readonly finding: string;
   readonly consequence?: string;
   readonly metal?: Metal;
+  readonly retryAfterMs?: number;
   readonly internal?: string;
 }
 
@@ -34,6 +37,7 @@ export function fault(code: FaultCode, details: FaultDetails): Fault {
     finding: details.finding,
     consequence: details.consequence ?? FAULT_CATALOGUE[code].sentence,
     metal: details.metal ?? 'untouched',
+    ...(details.retryAfterMs === undefined ? {} : { retryAfterMs: details.retryAfterMs }),
   } as const;
   return details.internal === undefined ? base : { ...base, internal: details.internal };
 }

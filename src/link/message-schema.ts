@@ -122,9 +122,10 @@ export const faultShape = object<Fault>(
     finding: text(4096),
     consequence: text(4096),
     metal: oneOf(['untouched', 'touched', 'unknown'] as const),
+    retryAfterMs: quantity,
     internal: text(4096),
   },
-  ['internal'],
+  ['retryAfterMs', 'internal'],
 );
 
 export const originShape = object<Origin>({

@@ -200,6 +200,7 @@ export class Admission {
     const found = fault('RATE_LIMITED', {
       place: name.startsWith('principal') ? 'this identity' : 'this address',
       finding: 'sends more requests than the agent takes from one caller',
+      retryAfterMs: limiter.waitMs(name),
     });
     if (admission.occurrence === 'first') this.report(found, connection, session, []);
     return found;

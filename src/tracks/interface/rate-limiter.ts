@@ -51,6 +51,14 @@ export class RateLimiter {
     return bucket.tokens < 1;
   }
 
+  /** Milliseconds until the key has a token again; 0 when it has one now. */
+  waitMs(key: string): number {
+    const bucket = this.#buckets.get(key);
+    if (bucket === undefined) return 0;
+    this.#fill(bucket, this.#clock.nowMs());
+    return (Math.max(0, 1 - bucket.tokens) / this.#limit.perSecond) * 1000;
+  }
+
   /** Takes one token for the key. */
   take(key: string): Admission {
     const nowMs = this.#clock.nowMs();

@@ -51,7 +51,7 @@ export class SignInLimits {
     if (!this.#failures.exhausted(address)) return null;
     if (this.#good.has(credentialKey(credential))) return null;
     if (urgency === 'stop' && this.#stops.take(address).admitted) return null;
-    return this.#tooManyFailures();
+    return this.#tooManyFailures(address);
   }
 
   noteGood({ credential }: Connection): void {
@@ -83,7 +83,7 @@ export class SignInLimits {
     failed: (found: Fault) => boolean,
   ): Promise<Outcome<T>> {
     const { address } = connection;
-    if (this.#failures.exhausted(address)) return refuse(this.#tooManyFailures());
+    if (this.#failures.exhausted(address)) return refuse(this.#tooManyFailures(address));
     const open = this.#addresses.get(address) ?? 0;
     if (open >= PER_ADDRESS_MAX || this.#waiting.length >= WAITING_MAX) return refuse(this.#busy());
     this.#addresses.set(address, open + 1);
@@ -91,7 +91,7 @@ export class SignInLimits {
       if (!(await this.#turn(deadline))) return refuse(this.#busy());
       try {
         // Others from the same address may have failed while this one waited.
-        if (this.#failures.exhausted(address)) return refuse(this.#tooManyFailures());
+        if (this.#failures.exhausted(address)) return refuse(this.#tooManyFailures(address));
         const answer = await check();
         if (!answer.ok && failed(answer.fault)) this.#failures.take(address);
         return answer;
@@ -129,10 +129,11 @@ export class SignInLimits {
     });
   }
 
-  #tooManyFailures(): Fault {
+  #tooManyFailures(address: string): Fault {
     this.refused += 1;
     const finding = 'too many failed attempts to sign in from this address';
-    return fault('RATE_LIMITED', { place: 'sign-in', finding });
+    const retryAfterMs = this.#failures.waitMs(address);
+    return fault('RATE_LIMITED', { place: 'sign-in', finding, retryAfterMs });
   }
 
   #busy(): Fault {

@@ -234,13 +234,23 @@ function refuseHidden(key: OperationKey, request: FastifyRequest): Fault | null 
 
 function problemAnswer(found: Fault): RestAnswer {
   const body = problemOf(found);
-  return { status: body.status, body, contentType: 'application/problem+json' };
+  const { retryAfterMs } = found;
+  return {
+    status: body.status,
+    body,
+    contentType: 'application/problem+json',
+    ...(retryAfterMs === undefined || !Number.isFinite(retryAfterMs) ? {} : { retryAfterMs }),
+  };
 }
 
 function send(reply: FastifyReply, answer: RestAnswer): FastifyReply {
   if (answer.setCookie !== undefined) reply.header('set-cookie', answer.setCookie);
   // RFC 9110, 15.5.2: whoever is not signed in is told how one is.
   if (answer.status === 401) reply.header('www-authenticate', 'Bearer realm="dsmil"');
+  // RFC 9110, 10.2.3: whole seconds, and never too soon.
+  if (answer.retryAfterMs !== undefined) {
+    reply.header('retry-after', String(Math.max(1, Math.ceil(answer.retryAfterMs / 1000))));
+  }
   if (answer.stream !== undefined) {
     const type = answer.contentType ?? 'application/octet-stream';
     return reply.code(answer.status).header('content-type', type).send(answer.stream);

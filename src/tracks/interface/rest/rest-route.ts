@@ -25,6 +25,8 @@ export interface RestAnswer {
   readonly body: unknown;
   readonly contentType?: string;
   readonly setCookie?: string;
+  /** Of a refusal: when the same request would be taken. */
+  readonly retryAfterMs?: number;
   /** Sent instead of the body, as fast as the client reads. */
   readonly stream?: Readable;
 }

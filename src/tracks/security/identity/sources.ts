@@ -29,7 +29,10 @@ export class Sources {
     const failures = this.#recent(sourceOf(origin));
     if (failures.size < SOURCE_FAILURES_MAX) return null;
     const finding = `${failures.size} failed sign-ins came from here in ${SOURCE_WINDOW_MS / 60_000} minutes`;
-    return fault('RATE_LIMITED', { place: 'sign-in', finding });
+    // The oldest first: each failure begins its wait anew and moves to the end.
+    const [oldestMs = this.#clock.nowMs()] = failures.values();
+    const retryAfterMs = Math.max(0, oldestMs + SOURCE_WINDOW_MS - this.#clock.nowMs());
+    return fault('RATE_LIMITED', { place: 'sign-in', finding, retryAfterMs });
   }
 
   /** True when the source has to wait from now on. `what`: names the thing presented without giving it away. */

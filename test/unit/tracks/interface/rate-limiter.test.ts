@@ -38,6 +38,31 @@ it('limits each key by itself and recovers with time', async () => {
   expect(limiter.take('a').admitted).toBe(true);
 });
 
+it('says how long to wait: then the key has a token, and a moment before it has none', async () => {
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 1, max: 5 }),
+      fc.integer({ min: 1, max: 50 }),
+      async (burst, perSecond) => {
+        const clock = new VirtualClock();
+        const limiter = new RateLimiter(clock, { perSecond, burst });
+        expect(limiter.waitMs('key')).toBe(0);
+        for (let taken = 0; taken < burst; taken++) {
+          expect(limiter.waitMs('key')).toBe(0);
+          limiter.take('key');
+        }
+        const waitMs = limiter.waitMs('key');
+        expect(waitMs).toBeCloseTo(1000 / perSecond);
+        await clock.advance(waitMs - 1);
+        expect(limiter.exhausted('key')).toBe(true);
+        await clock.advance(2);
+        expect(limiter.exhausted('key')).toBe(false);
+      },
+    ),
+    { numRuns: 25 },
+  );
+});
+
 it('keeps the empty bucket of a flooder when others come in crowds', () => {
   const clock = new VirtualClock();
   const limiter = new RateLimiter(clock, { perSecond: 0.001, burst: 2 }, 8);

@@ -47,7 +47,7 @@ describe('a source', () => {
       expect(sources.refusal(from('10.0.0.1:9', transport))?.code).toBe('RATE_LIMITED');
     expect(sources.refusal(from('10.0.0.2:9'))).toBeNull();
     await clock.advance(SOURCE_WINDOW_MS - SOURCE_FAILURES_MAX * 1_000 - 1);
-    expect(sources.refusal(from('10.0.0.1:9'))).not.toBeNull();
+    expect(sources.refusal(from('10.0.0.1:9'))?.retryAfterMs).toBe(1);
     await clock.advance(1);
     expect(sources.refusal(from('10.0.0.1:9'))).toBeNull();
   });
