@@ -11,6 +11,7 @@ import { type Fault, fault } from '#foundation/fault';
 import { type Outcome, refuse, succeed } from '#foundation/outcome';
 import {
   DEVICE_COUNT_MAX,
+  type DeviceDescriptor,
   formatToken,
   type LinearId,
   linearIdOf,
@@ -34,6 +35,8 @@ export const OPERATION_LIMITS = {
   operationIdLength: 64,
 } as const;
 
+/** A refusal stays a sentence. */
+const REGISTERS_NAMED_MAX = 24;
 const OPERATION_ID = /^(?!.*\.\.)[A-Za-z0-9._:-]{1,64}$/;
 /** Ways to somewhere else, and what cannot be seen: no register is called so on any board. */
 const NO_REGISTER = /\.\.|[/\\\p{C}]/u;
@@ -98,7 +101,21 @@ function findTargets(
   return succeed(found);
 }
 
-function checkRegisters(type: OperationType, target: Target, picture: DevicePicture): Fault | null {
+/** What a device has instead, for whoever may see the device at all. */
+function registersOf(device: DeviceDescriptor, own: readonly LinearId[] | null): string {
+  if (own !== null && !own.includes(device.id)) return '';
+  const names = device.registers.map(({ spec }) => spec.name);
+  const more = names.length - REGISTERS_NAMED_MAX;
+  const shown = names.slice(0, REGISTERS_NAMED_MAX).join(', ');
+  return `; it has ${shown}${more > 0 ? ` and ${more} more` : ''}`;
+}
+
+function checkRegisters(
+  type: OperationType,
+  target: Target,
+  picture: DevicePicture,
+  own: readonly LinearId[] | null,
+): Fault | null {
   const device = picture.descriptor(target.device);
   if (device === undefined) return null;
   const place = `${device.slug} (${formatToken(device.id)})`;
@@ -118,7 +135,8 @@ function checkRegisters(type: OperationType, target: Target, picture: DevicePict
     }
     // The name came from outside: only a register of the profile is ever repeated in an answer.
     if (registerOf(device, access.register) === undefined) {
-      return fault('REGISTER_UNKNOWN', { place, finding: 'has no register of the given name' });
+      const finding = `has no register of the given name${registersOf(device, own)}`;
+      return fault('REGISTER_UNKNOWN', { place, finding });
     }
     const register = `${device.slug}.${access.register}`;
     if (seen.has(access.register)) {
@@ -154,10 +172,14 @@ function checkSelection({ selectForSeconds, dryRun }: OperationRequest): Fault |
   return fault('REQUEST_MALFORMED', { place, finding });
 }
 
-/** Everything but an emergency stop, which is checked by its own, milder rules. */
+/**
+ * Everything but an emergency stop, which is checked by its own, milder rules. `own`: the caller's devices, of which a refusal
+ * may tell the registers; null for all.
+ */
 export function checkOperation(
   request: OperationRequest,
   picture: DevicePicture,
+  own: readonly LinearId[] | null,
 ): Outcome<CheckedOperation> {
   const operationId = chooseOperationId(request.operationId);
   if (!operationId.ok) return operationId;
@@ -195,7 +217,7 @@ export function checkOperation(
     .filter((device) => picture.quarantined(device));
   if (quarantined.length > 0) return succeed({ intent, quarantined });
   for (const target of targets.value) {
-    const finding = checkRegisters(request.type, target, picture);
+    const finding = checkRegisters(request.type, target, picture, own);
     if (finding !== null) return refuse(finding);
   }
   return succeed({ intent, quarantined });

@@ -248,7 +248,8 @@ export class InterfaceService {
     if (request.type === OperationType.EMERGENCY_STOP) {
       return this.stops.operate(caller, request, deadline);
     }
-    const checked = checkOperation(request, this.picture);
+    const own = caller.session?.principal.devices ?? null;
+    const checked = checkOperation(request, this.picture, own);
     if (!checked.ok) return checked;
     const { intent, quarantined } = checked.value;
     if (quarantined.length > 0) {

@@ -317,6 +317,20 @@ it('drops bytes that are no HTTP and goes on serving', async () => {
   expect((await call('GET', '/api/v1/health')).json.healthy).toBe(true);
 });
 
+it('names the registers that a device has to whoever may see the device, and to nobody else', async () => {
+  const asked = { operation: 'READ', device: 0, registers: [{ name: 'NOPE' }] };
+  const { spec } = smallBoard().devices[0]?.registers[0] ?? {};
+  const told = await operate(asked);
+  expect(told.json.code).toBe('REGISTER_UNKNOWN');
+  expect(told.json.finding).toContain(`it has ${spec?.name},`);
+  expect(told.json.finding).not.toContain('NOPE');
+  const bob = orchestrator.accounts.get('token-bob');
+  if (bob !== undefined) orchestrator.accounts.set('token-bob', { ...bob, devices: [1] });
+  const foreign = await operate(asked, { headers: { authorization: 'Bearer token-bob' } });
+  expect(foreign.json.code).toBe('REGISTER_UNKNOWN');
+  expect(foreign.json.finding).toBe('has no register of the given name');
+});
+
 it('brakes an address that guesses tokens, and not one that signs in rightly again and again', async () => {
   const statuses = new Set<number>();
   for (let turn = 0; turn < 25; turn++) statuses.add((await call('GET', '/api/v1/auth/me')).status);
@@ -363,11 +377,20 @@ it('limits the requests of one identity whatever connection they come by', async
   const listening = await strictServer.listen({ host: '127.0.0.1', port: 0 });
   if (!listening.ok) throw new Error(listening.fault.finding);
   const statuses: number[] = [];
+  const waits: unknown[] = [];
   for (let turn = 0; turn < 5; turn++) {
     const answer = await call('GET', '/api/v1/auth/me', { port: listening.value });
     statuses.push(answer.status);
+    waits.push(answer.headers['retry-after']);
   }
   expect(statuses).toEqual([200, 200, 200, 429, 429]);
+  expect(waits.slice(0, 3)).toEqual([undefined, undefined, undefined]);
+  // One token in 1,000 seconds: what is left of them says how long to wait.
+  for (const wait of waits.slice(3)) {
+    expect(wait).toMatch(/^\d+$/);
+    expect(Number(wait)).toBeGreaterThan(0);
+    expect(Number(wait)).toBeLessThanOrEqual(1_000);
+  }
   const stop = await call('POST', '/api/v1/emergency-stop', { port: listening.value, body: {} });
   expect(stop.status).toBe(200);
   expect(orchestrator.refusals.filter(({ code }) => code === 'RATE_LIMITED')).toHaveLength(1);
