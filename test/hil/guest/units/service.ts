@@ -77,8 +77,10 @@ export function removeDropIn(track: TrackName, name: string): void {
   must('systemctl', 'daemon-reload');
 }
 
-/** What a unit and its processes have said, a line each; from the line with the given number on. */
+/** What a unit and its processes have said until now, a line each; from the line with the given number on. */
 export function journalOf(unit: string, from = 0): readonly string[] {
+  // The journal takes lines when it has time, on an emulated processor well after the process has ended.
+  must('journalctl', '--sync');
   const text = must('journalctl', '--no-pager', '--quiet', '--output=cat', `--unit=${unit}`);
   return text === '' ? [] : text.split('\n').slice(from);
 }
