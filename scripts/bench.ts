@@ -25,6 +25,13 @@ const { values } = parseArgs({
   options: { json: { type: 'string' }, only: { type: 'string', multiple: true, default: [] } },
 });
 
+const strangers = values.only.filter((name) => !Object.hasOwn(SUITES, name));
+if (strangers.length > 0) {
+  const known = Object.keys(SUITES).join(', ');
+  process.stderr.write(`--only ${strangers.join(', ')}: no such suite; there are ${known}\n`);
+  process.exit(2);
+}
+
 function print(row: BenchRow): void {
   const figures = [row.p50, row.p95, row.p99].map((figure) => String(figure).padStart(9)).join('');
   const mark =
