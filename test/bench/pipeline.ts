@@ -31,8 +31,9 @@ type Call = () => Promise<void>;
 
 export async function benchPipeline(): Promise<readonly BenchRow[]> {
   const agent = await Agent.start();
-  const echo = await startEcho(agent);
+  let echo: Echo | undefined;
   try {
+    echo = await startEcho(agent);
     const { grpc, ca, people } = agent.ready;
     const client = new DsmilCommunicationServiceClient(
       grpc,
@@ -68,7 +69,7 @@ export async function benchPipeline(): Promise<readonly BenchRow[]> {
     client.close();
     return rows;
   } finally {
-    echo.close();
+    echo?.close();
     await agent.stop();
   }
 }
@@ -115,20 +116,21 @@ async function time(call: Call): Promise<number> {
   return Number(process.hrtime.bigint() - startNs) / 1_000;
 }
 
-async function startEcho(
-  agent: Agent,
-): Promise<{ readonly call: Call; readonly close: () => void }> {
-  const directory = join(agent.ready.stateDirectory, 'interface');
-  const child = spawn(
-    NODE,
-    [
-      join(REPOSITORY, 'test/bench/grpc-echo.ts'),
-      join(directory, 'server.pem'),
-      join(directory, 'server-key.pem'),
-    ],
-    { stdio: ['pipe', 'pipe', 'inherit'] },
+interface Echo {
+  readonly call: Call;
+  readonly close: () => void;
+}
+
+async function startEcho(agent: Agent): Promise<Echo> {
+  const identity = join(agent.ready.stateDirectory, 'interface', 'server.json');
+  const child = spawn(NODE, [join(REPOSITORY, 'test/bench/grpc-echo.ts'), identity], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  const ended = once(child, 'exit').then(([code]) =>
+    Promise.reject(new Error(`the echo ended with ${code} before it listened`)),
   );
-  const [line] = (await once(child.stdout, 'data')) as [Buffer];
+  const [line] = (await Promise.race([once(child.stdout, 'data'), ended])) as [Buffer];
+  ended.catch(() => undefined);
   const Client = makeGenericClientConstructor(ECHO, 'bench.Echo');
   const client = new Client(
     `127.0.0.1:${line.toString().trim()}`,

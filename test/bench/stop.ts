@@ -90,7 +90,8 @@ export async function benchStop(agent: Agent): Promise<readonly BenchRow[]> {
   return [row(name, idle, 2), row('the same while 50 panels read all they can', loaded, 5)];
 }
 
-async function startPanels(agent: Agent): Promise<{ readonly close: () => void }> {
+/** `close` fails when the panels had ended by themselves: then nobody read while it was measured. */
+async function startPanels(agent: Agent): Promise<{ readonly close: () => Promise<void> }> {
   const { http, ca, people } = agent.ready;
   const child = spawn(
     NODE,
@@ -100,8 +101,15 @@ async function startPanels(agent: Agent): Promise<{ readonly close: () => void }
     ],
     { stdio: ['pipe', 'pipe', 'inherit'] },
   );
+  const ended = once(child, 'exit');
   await once(child.stdout, 'data');
-  return { close: () => child.stdin.end() };
+  return {
+    close: async () => {
+      child.stdin.end();
+      const [code] = await ended;
+      if (code !== 0) throw new Error(`the panels ended with ${code} while the stop was measured`);
+    },
+  };
 }
 
 /** Naps of 50 us between looks: looking without pause would keep a processor from the process it waits for. */
